@@ -1,0 +1,151 @@
+/**
+ * Three etcd members, with the heartbeat, election timeout and snapshot interval of ours, and its sync left on.
+ *
+ * MemberList is linearizable since etcd 3.5; before that it answers from the member's own copy, so the counterpart of
+ * a linearizable read is then a linearizable Range of one value as long as our answer.
+ */
+import { execFileSync } from "node:child_process";
+import * as path from "node:path";
+import { MemberClient } from "./client";
+import { findOnPath, freePorts, MemberProcess, removeFolder, temporaryFolder } from "./processes";
+import {
+  Contract,
+  ELECTION_TIMEOUT_MS,
+  endMembers,
+  eventually,
+  HEARTBEAT_MS,
+  type Member,
+  SNAPSHOT_ENTRIES,
+  type System,
+} from "./system";
+
+const [KV, CLUSTER, MAINTENANCE] = [
+  "etcdserverpb.KV",
+  "etcdserverpb.Cluster",
+  "etcdserverpb.Maintenance",
+] as const;
+const READ_KEY = Buffer.from("read");
+
+/** Lengths that make the calls comparable with ours, in bytes. */
+export interface Sizes {
+  /** Our encoded write. */
+  readonly writeRequest: number;
+  /** Our encoded answer to a read. */
+  readonly readAnswer: number;
+}
+
+interface StatusAnswer {
+  readonly header: { readonly member_id: string } | null;
+  readonly leader: string;
+}
+
+class EtcdSystem implements System {
+  readonly name = "etcd";
+  readonly callNames;
+  readonly members: readonly Member[];
+  readonly calls;
+  private readonly contract = new Contract("rpc.proto", "etcd");
+
+  constructor(
+    file: string,
+    readonly version: string,
+    private readonly sizes: Sizes,
+    private readonly folder: string,
+    ports: readonly number[],
+  ) {
+    this.members = this.planMembers(file, ports);
+    const [major = 0, minor = 0] = version.split(".").map(Number);
+    const listsLinearizably = major > 3 || (major === 3 && minor >= 5);
+    const read = listsLinearizably ? "MemberList" : "Range";
+    this.callNames = { read, serializable: "Range", write: "Put", change: "MemberAdd, MemberRemove" };
+    const { contract } = this;
+    // Tag and length of key and value cost four bytes, the key five.
+    const value = "v".repeat(Math.max(1, this.sizes.writeRequest - 4 - 5 - 8));
+    this.calls = {
+      linearizableRead: listsLinearizably
+        ? contract.fixedCall(CLUSTER, "MemberList", { linearizable: true })
+        : contract.fixedCall(KV, "Range", { key: READ_KEY }),
+      serializableRead: contract.fixedCall(KV, "Range", { key: READ_KEY, serializable: true }),
+      write: contract.call(KV, "Put", (n) => ({
+        key: Buffer.from("write"),
+        value: Buffer.from(value + String(n % 100_000_000).padStart(8, "0")),
+      })),
+    };
+  }
+
+  private planMembers(file: string, ports: readonly number[]): Member[] {
+    const plan = ["e1", "e2", "e3"].map((name, i) => ({
+      name,
+      client: `http://127.0.0.1:${ports[2 * i] ?? 0}`,
+      peer: `http://127.0.0.1:${ports[2 * i + 1] ?? 0}`,
+    }));
+    const initial = plan.map(({ name, peer }) => `${name}=${peer}`).join(",");
+    return plan.map(({ name, client, peer }) => {
+      const args = [
+        ...["--name", name, "--data-dir", path.join(this.folder, name)],
+        ...["--listen-client-urls", client, "--advertise-client-urls", client],
+        ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer],
+        ...["--initial-cluster", initial, "--initial-cluster-state", "new"],
+        ...["--heartbeat-interval", String(HEARTBEAT_MS), "--election-timeout", String(ELECTION_TIMEOUT_MS)],
+        ...["--snapshot-count", String(SNAPSHOT_ENTRIES), "--logger", "zap", "--log-level", "error"],
+      ];
+      const address = client.slice("http://".length);
+      return {
+        name,
+        address,
+        process: new MemberProcess(name, file, args, path.join(this.folder, `${name}.log`)),
+        client: new MemberClient(address),
+      };
+    });
+  }
+
+  spawn(): void {
+    for (const member of this.members) member.process.start();
+  }
+
+  async prepare(): Promise<void> {
+    const [first] = this.members;
+    if (first === undefined) return;
+    // Header, key, revisions and tags of the answer come to about fifty bytes.
+    const value = Buffer.alloc(Math.max(1, this.sizes.readAnswer - 50), "v");
+    await eventually("etcd: first write", 20_000, () =>
+      this.contract.ask(first.client, KV, "Put", { key: READ_KEY, value }),
+    );
+  }
+
+  async leaderIndex(): Promise<number> {
+    for (const [index, { client, process }] of this.members.entries()) {
+      if (!process.running) continue;
+      const status = await this.contract.ask<StatusAnswer>(client, MAINTENANCE, "Status", {});
+      if (status.leader !== "0" && status.leader === status.header?.member_id) return index;
+    }
+    throw new Error("etcd: no leader");
+  }
+
+  async addAndRemove({ client }: Member, n: number): Promise<void> {
+    const peerURLs = [`http://127.1.1.1:${10_000 + (n % 50_000)}`];
+    const added = await this.contract.ask<{ member: { ID: string } | null }>(client, CLUSTER, "MemberAdd", {
+      peerURLs,
+    });
+    await this.contract.ask(client, CLUSTER, "MemberRemove", { ID: added.member?.ID ?? "0" });
+  }
+
+  async destroy(): Promise<void> {
+    await endMembers(this.members);
+    removeFolder(this.folder);
+  }
+}
+
+/** Finds etcd and its version. @throws Error when it is not on PATH */
+export function findEtcd(): { readonly file: string; readonly version: string } {
+  const file = findOnPath("etcd");
+  if (file === null) throw new Error("--peer etcd: there is no etcd on PATH");
+  const output = execFileSync(file, ["--version"], { encoding: "utf8", timeout: 10_000 });
+  return { file, version: /etcd Version: (\S+)/.exec(output)?.[1] ?? "unknown" };
+}
+
+/** A cluster that is not started yet. */
+export async function createEtcd(sizes: Sizes): Promise<System> {
+  const { file, version } = findEtcd();
+  return new EtcdSystem(file, version, sizes, temporaryFolder("etcd"), await freePorts(6));
+}

@@ -1,0 +1,124 @@
+/**
+ * What a system under load looks like to the scenarios: three members on loopback, the calls that correspond to each
+ * other, and how to kill and restart a member. Implemented by muster.ts and etcd.ts.
+ */
+import * as path from "node:path";
+import { loadSync, type PackageDefinition, type ServiceDefinition } from "@grpc/proto-loader";
+import { type Call, type MemberClient } from "./client";
+import type { MemberProcess } from "./processes";
+
+/** Milliseconds; the same for every system. */
+export const HEARTBEAT_MS = 100;
+/** Milliseconds; the same for every system. */
+export const ELECTION_TIMEOUT_MS = 1000;
+/** Entries between snapshots; the same for every system. */
+export const SNAPSHOT_ENTRIES = 10_000;
+
+export interface Member {
+  readonly name: string;
+  /** host:port of the listener for clients. */
+  readonly address: string;
+  readonly process: MemberProcess;
+  readonly client: MemberClient;
+}
+
+/** The calls that the scenarios make. */
+export interface Calls {
+  readonly linearizableRead: Call;
+  readonly serializableRead: Call;
+  readonly write: Call;
+}
+
+export interface System {
+  readonly name: string;
+  readonly version: string;
+  /** What the calls are, for the table's notes. */
+  readonly callNames: {
+    readonly read: string;
+    readonly serializable: string;
+    readonly write: string;
+    readonly change: string;
+  };
+  readonly members: readonly Member[];
+  readonly calls: Calls;
+  /** Starts the processes; does not wait for anything. */
+  spawn(): void;
+  /** Prepares data that the reads ask for. Called once after the first start. */
+  prepare(): Promise<void>;
+  /** The index in `members` of the leader, by its own word. @throws while there is none */
+  leaderIndex(): Promise<number>;
+  /** Adds a member that never starts, and removes it. */
+  addAndRemove(member: Member, n: number): Promise<void>;
+  /** Ends all processes and removes their data. */
+  destroy(): Promise<void>;
+}
+
+/** Makes a system whose data directories are empty. */
+export type SystemFactory = () => Promise<System>;
+
+/** Messages and methods of a .proto file, read at run time. */
+export class Contract {
+  private readonly definitions: PackageDefinition;
+
+  constructor(file: string, includeDir: string) {
+    this.definitions = loadSync(file, {
+      includeDirs: [path.resolve(__dirname, includeDir)],
+      longs: String,
+      enums: String,
+      bytes: Buffer,
+      defaults: true,
+      keepCase: true,
+    });
+  }
+
+  private method(service: string, name: string): ServiceDefinition[string] {
+    const found = (this.definitions[service] as ServiceDefinition | undefined)?.[name];
+    if (found === undefined) throw new Error(`no method ${service}/${name}`);
+    return found;
+  }
+
+  path(service: string, name: string): string {
+    return this.method(service, name).path;
+  }
+
+  encode(service: string, name: string, request: object): Buffer {
+    return this.method(service, name).requestSerialize(request);
+  }
+
+  /** A call whose request is made anew for every number. */
+  call(service: string, name: string, request: (n: number) => object): Call {
+    return { path: this.path(service, name), body: (n) => this.encode(service, name, request(n)) };
+  }
+
+  /** A call whose request never changes; encoded once. */
+  fixedCall(service: string, name: string, request: object): Call {
+    const body = this.encode(service, name, request);
+    return { path: this.path(service, name), body: () => body };
+  }
+
+  /** Calls and decodes the answer. The caller knows the answer's fields. */
+  async ask<T>(client: MemberClient, service: string, name: string, request: object): Promise<T> {
+    const method = this.method(service, name);
+    const answer = await client.call(method.path, method.requestSerialize(request));
+    return method.responseDeserialize(answer) as T;
+  }
+}
+
+/** Asks again every 50 ms until `probe` succeeds. @throws its last error after the limit */
+export async function eventually<T>(what: string, limitMs: number, probe: () => Promise<T>): Promise<T> {
+  const endMs = performance.now() + limitMs;
+  for (;;) {
+    try {
+      return await probe();
+    } catch (error) {
+      if (performance.now() > endMs) throw new Error(`${what}: not within ${limitMs} ms`, { cause: error });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
+/** Ends all members of a system and closes their clients. */
+export async function endMembers(members: readonly Member[]): Promise<void> {
+  for (const { client } of members) client.close();
+  await Promise.all(members.map(({ process }) => process.end("SIGKILL")));
+}

@@ -1,0 +1,44 @@
+/**
+ * What a change must pass before it is merged; .ci/run calls this after `npm ci`. Runs verify, the test command of
+ * the README, and the conformance suites where their folder lies beside this clone, each within its time limit, and
+ * ends with the sum of their totals as `N passed, N failed`.
+ *
+ * MUSTER_CONFORMANCE names another folder for the conformance suites.
+ */
+"use strict";
+const fs = require("node:fs");
+const path = require("node:path");
+const { root, run, runScript, parseTotals, finish } = require("./tools");
+
+const MINUTE_MS = 60_000;
+
+async function main() {
+  const sum = { passed: 0, failed: 0 };
+  const step = async (name, runStep) => {
+    const startedMs = Date.now();
+    console.log(`\n== ${name}`);
+    const { code, output } = await runStep();
+    const totals = parseTotals(output) ?? { passed: 0, failed: 1 };
+    sum.passed += totals.passed;
+    sum.failed += code === 0 ? totals.failed : Math.max(totals.failed, 1);
+    console.log(`== ${name}: exit ${code} after ${((Date.now() - startedMs) / 1000).toFixed(0)} s`);
+  };
+
+  await step("verify", () => runScript("verify.js", ["--no-tests"], { limitMs: 6 * MINUTE_MS }));
+  await step("tests", () => run("npm", ["test"], { limitMs: 14 * MINUTE_MS }));
+  const suites = process.env.MUSTER_CONFORMANCE ?? path.join(root, "..", "shared", "conformance");
+  for (const suite of ["quorum", "confchange", "interaction"]) {
+    const folder = path.join(suites, suite);
+    if (!fs.existsSync(folder)) {
+      console.log(`\n== conformance ${suite}: left out, its folder is not there`);
+      continue;
+    }
+    await step(`conformance ${suite}`, () =>
+      runScript("conformance.js", [suite, folder], { limitMs: MINUTE_MS }),
+    );
+  }
+  console.log("");
+  finish(sum);
+}
+
+void main();

@@ -1,0 +1,26 @@
+/**
+ * `npm start`: installs and builds if needed, then runs `muster dev` with the arguments given.
+ *
+ * `muster dev` is a child in the same process group: a terminal's Ctrl-C reaches it directly, so it is passed on only
+ * where there is no terminal. Otherwise one keypress would count as two, and two mean "at once".
+ */
+"use strict";
+const { spawn } = require("node:child_process");
+const os = require("node:os");
+const path = require("node:path");
+const { ensure } = require("./ensure");
+
+ensure();
+const main = path.join(__dirname, "..", "dist", "cli", "main.js");
+const child = spawn(process.execPath, [main, "dev", ...process.argv.slice(2)], { stdio: "inherit" });
+
+process.on("SIGINT", () => {
+  if (!process.stdin.isTTY) child.kill("SIGINT");
+});
+for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+
+child.on("error", (error) => {
+  console.error(`muster: ${error.message}`);
+  process.exit(1);
+});
+child.on("exit", (code, signal) => process.exit(code ?? 128 + (os.constants.signals[signal] ?? 0)));

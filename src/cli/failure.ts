@@ -1,0 +1,104 @@
+/**
+ * How a command that failed says so: one line with the reason, the fields that were refused, what to do, and
+ * the exit code.
+ */
+import { ClientConfigError, MusterError } from "../client";
+import type { ErrorReason } from "../generated/muster/v1/errors";
+import { ExitCode, UsageError } from "./io";
+import type { Io } from "./io";
+import { printable } from "./output";
+
+type ReasonName = Exclude<keyof typeof ErrorReason, "UNSPECIFIED" | "UNRECOGNIZED">;
+
+/**
+ * What to do next, by reason. Null: the text and the field violations say it all. A missing row does not
+ * compile.
+ */
+const HINTS: Readonly<Record<ReasonName, string | null>> = {
+  INVALID_REQUEST: null,
+  REQUEST_ID_REUSED: "choose another --request-id for another request",
+  MEMBER_ID_EXISTS: "try again: the next attempt gets another id",
+  MEMBER_NAME_EXISTS: "`muster member list` shows the names in use",
+  PEER_URL_EXISTS: "`muster member list` shows the peer URLs in use",
+  MEMBER_NOT_FOUND: "`muster member list` shows names and ids",
+  MEMBER_REMOVED: "a new member needs an empty data directory",
+  NOT_ENOUGH_STARTED_MEMBERS: "start the members that never ran, or remove them, then try again",
+  UNHEALTHY_CLUSTER: "bring the members back that do not answer, then try again; `muster cluster` shows them",
+  LAST_VOTER: "add another member first",
+  MEMBER_MISMATCH: "compare name, id and peer URL with `muster member list`",
+  MEMBER_WIPED: "remove the member and add it again",
+  NOT_LEADER: "ask the leader; `muster cluster` shows it",
+  CLUSTER_ID_MISMATCH: "check --endpoints: the members belong to different clusters",
+  REVISION_MISMATCH: "the roster changed meanwhile: look at it again, then repeat with its revision",
+  TOO_MANY_REQUESTS: "try again later",
+  DISK_FULL: "make space on the leader's disk, then try again",
+  NO_LEADER:
+    "check that a majority of the members runs; `muster cluster --serializable` asks one member alone",
+  NO_QUORUM:
+    "check that a majority of the members runs; `muster cluster --serializable` asks one member alone",
+  SERVER_STOPPING: "ask another member with --endpoints",
+  OUTCOME_UNKNOWN: null, // below: it needs the request id
+  NOT_PROPOSED: "nothing was changed; try again, or allow more time with --timeout",
+  INTERNAL: "the member's log has the details",
+};
+
+/** Status codes that mean that nobody could decide, rather than that someone refused. */
+const UNAVAILABLE_LABELS: ReadonlySet<string> = new Set(["UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"]);
+const UNAVAILABLE_REASONS: ReadonlySet<string> = new Set([
+  "NO_LEADER",
+  "NO_QUORUM",
+  "SERVER_STOPPING",
+  "OUTCOME_UNKNOWN",
+  "NOT_PROPOSED",
+] satisfies ReasonName[]);
+
+/** Prints why a command failed and returns its exit code. */
+export function reportFailure(thrown: unknown, io: Io): number {
+  if (thrown instanceof UsageError || thrown instanceof ClientConfigError) {
+    io.stderr.write(`muster: ${printable(thrown.message)}\n`);
+    return ExitCode.Usage;
+  }
+  if (thrown instanceof MusterError) {
+    io.stderr.write(describe(thrown));
+    return isUnavailable(thrown) ? ExitCode.Unavailable : ExitCode.Refused;
+  }
+  io.stderr.write(`muster: ${printable(thrown instanceof Error ? thrown.message : String(thrown))}\n`);
+  return ExitCode.Refused;
+}
+
+/** Whether the failure is the lack of an answer, not a refusal. */
+export function isUnavailable(error: MusterError): boolean {
+  return error.reason === undefined
+    ? UNAVAILABLE_LABELS.has(error.label)
+    : UNAVAILABLE_REASONS.has(error.reason);
+}
+
+function describe(error: MusterError): string {
+  const lines = [`muster: ${printable(error.label)}: ${printable(error.message)}`];
+  for (const { field, description } of error.violations) {
+    lines.push(`  ${printable(field)}: ${printable(description)}`);
+  }
+  const hint = hintFor(error);
+  if (hint !== undefined) lines.push(`  ${hint}`);
+  return `${lines.join("\n")}\n`;
+}
+
+function hintFor(error: MusterError): string | undefined {
+  if (error.reason === "OUTCOME_UNKNOWN") {
+    const id = printable(error.requestId ?? "");
+    return `the change may have been made; repeat the command with --request-id ${id}`;
+  }
+  const hint = error.reason === undefined ? undefined : hints.get(error.reason);
+  const wait =
+    error.retryDelayMs === undefined ? "" : ` (in ${String(Math.ceil(error.retryDelayMs / 1000))} s)`;
+  if (hint !== undefined) return `${hint}${wait}`;
+  if (error.reason === undefined && !error.sent) {
+    return "no member answers there; --endpoints or MUSTER_ENDPOINTS says where to ask";
+  }
+  return undefined;
+}
+
+/** As a map: the reason comes from a peer, and must not find what objects inherit. */
+const hints: ReadonlyMap<string, string> = new Map(
+  Object.entries(HINTS).flatMap(([reason, hint]) => (hint === null ? [] : [[reason, hint] as const])),
+);

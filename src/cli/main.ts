@@ -1,0 +1,114 @@
+#!/usr/bin/env node
+/**
+ * The `muster` command: parses the command line, runs one command, and turns its outcome into an exit code.
+ *
+ * main() touches nothing of the process but what `io` gives it; the few lines at the end connect the two. The
+ * parts that load the server are loaded when their command runs, so that a call from a shell does not wait
+ * for them; by require(), because a CommonJS module's import() wants file extensions.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command, CommanderError } from "commander";
+import { addClusterCommand } from "./cluster";
+import { reportFailure } from "./failure";
+import { ExitCode } from "./io";
+import type { Io, StopCause } from "./io";
+import { addMemberCommands } from "./member";
+import { addClientOptions, refuseClientOptions } from "./options";
+import { addDevOptions } from "./dev_options";
+import type { DevFlags } from "./dev_options";
+import type * as RunDev from "./run_dev";
+import type * as RunServer from "./run_server";
+import { addServerOptions, serverFlags } from "./server_options";
+
+/** Runs one command. @param argv the words after the program's name @returns the exit code; never rejects */
+export async function main(argv: readonly string[], io: Io): Promise<number> {
+  let exitCode: number = ExitCode.Ok;
+  try {
+    const program = buildProgram(io, (code) => {
+      exitCode = code;
+    });
+    await program.parseAsync([...argv], { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) return reportFailure(error, io);
+    // commander has printed its text. Help that was asked for is no mistake; help for want of a command is.
+    return error.exitCode === 0 ? ExitCode.Ok : ExitCode.Usage;
+  }
+}
+
+function buildProgram(io: Io, exitWith: (code: number) => void): Command {
+  const program = new Command("muster")
+    .description("Membership of a cluster: one agreed roster over a Raft log.")
+    .version(packageVersion())
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+      outputError: (text, write) => {
+        write(text.replace(/^error: /, "muster: "));
+      },
+    })
+    .configureHelp({ showGlobalOptions: true })
+    .showHelpAfterError("(--help says more)")
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 ok, 1 refused, 2 usage, 3 no answer (no member, no leader, no quorum).",
+    );
+  addClientOptions(program);
+  addMemberCommands(program, io);
+  addClusterCommand(program, io);
+  addServerOptions(program.command("server")).action(
+    async (options: Record<string, string>, command: Command) => {
+      refuseClientOptions(command, program);
+      const { file, flags } = serverFlags(options, command);
+      // eslint-disable-next-line @typescript-eslint/no-require-imports -- see the header: loaded when it runs
+      const { runServer } = require("./run_server") as typeof RunServer;
+      exitWith(await runServer({ file, flags, env: io.env }, io));
+    },
+  );
+  addDevOptions(program.command("dev")).action(async (options: DevFlags, command: Command) => {
+    refuseClientOptions(command, program);
+    // eslint-disable-next-line @typescript-eslint/no-require-imports -- see the header: loaded when it runs
+    const { runDev } = require("./run_dev") as typeof RunDev;
+    exitWith(await runDev(options, io));
+  });
+  return program;
+}
+
+/** The version in package.json, two folders up from src/cli as from dist/cli. */
+function packageVersion(): string {
+  const { version } = JSON.parse(readFileSync(join(__dirname, "../../package.json"), "utf8")) as {
+    version: string;
+  };
+  return version;
+}
+
+function processIo(): Io {
+  return {
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    onStop: (causes, listener) => {
+      const removals = causes.map((cause: StopCause) => {
+        const handler = (): void => {
+          listener(cause);
+        };
+        process.on(cause, handler);
+        return () => process.off(cause, handler);
+      });
+      return () => {
+        for (const remove of removals) remove();
+      };
+    },
+  };
+}
+
+if (require.main === module) {
+  // The reader of a pipe may leave early (`muster member list | head -1`): not a failure of this command.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+  void main(process.argv.slice(2), processIo()).then((code) => {
+    // exit() also when something still holds the event loop; what was written is flushed first.
+    process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
+  });
+}

@@ -1,0 +1,199 @@
+/**
+ * `muster member list|add|update|remove`.
+ */
+import type { Command } from "commander";
+import type { Member, ResponseHeader } from "../client";
+import {
+  AddMemberResponse,
+  DeleteMemberResponse,
+  GetMembersResponse,
+  UpdateAdminURLResponse,
+  UpdateMemberResponse,
+} from "../generated/muster/v1/membership_service";
+import { UsageError } from "./io";
+import type { Io } from "./io";
+import { parseRevision, readWithFallback, withClient } from "./options";
+import type { CommandContext } from "./options";
+import { answeredBy, jsonLine, memberTable, printable } from "./output";
+
+interface WriteOptions {
+  readonly requestId?: string;
+  readonly expectedRevision?: bigint;
+  readonly dryRun?: boolean;
+}
+interface AddOptions extends WriteOptions {
+  readonly peerUrl: string;
+  readonly adminUrl?: string;
+}
+interface UpdateOptions extends WriteOptions {
+  readonly id?: string;
+  readonly peerUrl?: string;
+  readonly adminUrl?: string;
+}
+interface RemoveOptions extends WriteOptions {
+  readonly id?: string;
+  readonly peerUrl?: string;
+}
+
+/** Adds the `member` command and its subcommands to the program. */
+export function addMemberCommands(program: Command, io: Io): void {
+  const member = program.command("member").description("look at and change the members");
+  member
+    .command("list")
+    .description("list the members")
+    .option("--serializable", "ask one member alone: needs no quorum, may be old")
+    .action((options: { serializable?: boolean }, command: Command) =>
+      withClient(command, io, (context) => list(context, options.serializable === true)),
+    );
+  withWriteOptions(
+    member
+      .command("add <name>")
+      .description("add a voter; start it afterwards with --initial-cluster-state existing")
+      .requiredOption("--peer-url <url>", "where the other members will reach it")
+      .option("--admin-url <url>", "where clients will reach it; it publishes its own when it starts"),
+  ).action((name: string, options: AddOptions, command: Command) =>
+    withClient(command, io, (context) => add(context, name, options)),
+  );
+  withWriteOptions(
+    member
+      .command("update [name]")
+      .description("change a member's peer URL, or its admin URLs")
+      .option("--id <id>", "the member's id, instead of its name or beside it")
+      .option("--peer-url <url>", "where the other members reach it from now on")
+      .option("--admin-url <list>", "where clients reach it from now on, comma-separated"),
+  ).action((name: string | undefined, options: UpdateOptions, command: Command) => {
+    requireMember(name, options.id);
+    if ((options.peerUrl === undefined) === (options.adminUrl === undefined)) {
+      throw new UsageError("give one of --peer-url and --admin-url: each is a change of its own");
+    }
+    return withClient(command, io, (context) => update(context, name, options));
+  });
+  withWriteOptions(
+    member
+      .command("remove [name]")
+      .description("remove a member for good")
+      .option("--id <id>", "the member's id, instead of its name or beside it")
+      .option("--peer-url <url>", "refuse unless this is its peer URL"),
+  ).action((name: string | undefined, options: RemoveOptions, command: Command) => {
+    requireMember(name, options.id);
+    return withClient(command, io, (context) => remove(context, name, options));
+  });
+}
+
+function withWriteOptions(command: Command): Command {
+  return command
+    .option("--request-id <text>", "makes the command safe to repeat: the same id and content happen once")
+    .option("--expected-revision <number>", "refuse unless the roster is at this revision", parseRevision)
+    .option("--dry-run", "check everything, change nothing");
+}
+
+function requireMember(name: string | undefined, id: string | undefined): void {
+  if (name === undefined && id === undefined) throw new UsageError("name the member: by NAME, --id or both");
+}
+
+/** The fields that all writes share. */
+function writeFields(options: WriteOptions): {
+  requestId: string | undefined;
+  expectedRevision: bigint | undefined;
+  validateOnly: boolean;
+} {
+  return {
+    requestId: options.requestId,
+    expectedRevision: options.expectedRevision,
+    validateOnly: options.dryRun === true,
+  };
+}
+
+async function list({ client, io, output }: CommandContext, serializable: boolean): Promise<void> {
+  const response = await readWithFallback(io, serializable, (consistency) =>
+    client.getMembers({ consistency }),
+  );
+  if (output === "json") {
+    io.stdout.write(jsonLine(GetMembersResponse, response));
+    return;
+  }
+  const { header, members } = response;
+  io.stdout.write(`${memberTable(members, header?.leaderId ?? "")}\n${answeredBy(header, members)}`);
+}
+
+async function add({ client, io, output }: CommandContext, name: string, options: AddOptions): Promise<void> {
+  const { peerUrl, adminUrl } = options;
+  const response = await client.addMember({ name, peerUrl, adminUrl, ...writeFields(options) });
+  if (output === "json") {
+    io.stdout.write(jsonLine(AddMemberResponse, response));
+    return;
+  }
+  const dryRun = options.dryRun === true;
+  io.stdout.write(changed(dryRun, "added", response.member, response.header));
+  if (dryRun) return;
+  io.stdout.write(`\n${memberTable(response.members, response.header?.leaderId ?? "")}`);
+  if (response.member !== undefined) io.stdout.write(`\n${startHint(response.member, response.members)}`);
+}
+
+async function update(
+  { client, io, output }: CommandContext,
+  name: string | undefined,
+  options: UpdateOptions,
+): Promise<void> {
+  const { id, peerUrl, adminUrl } = options;
+  const target = { name, id, ...writeFields(options) };
+  const dryRun = options.dryRun === true;
+  if (peerUrl === undefined) {
+    const adminUrls = (adminUrl ?? "").split(",").map((url) => url.trim());
+    const response = await client.updateAdminUrl({ ...target, adminUrls });
+    const text = changed(dryRun, "updated", response.member, response.header);
+    io.stdout.write(output === "json" ? jsonLine(UpdateAdminURLResponse, response) : text);
+    return;
+  }
+  const response = await client.updateMember({ ...target, newPeerUrl: peerUrl });
+  if (output === "json") io.stdout.write(jsonLine(UpdateMemberResponse, response));
+  else
+    io.stdout.write(changed(dryRun, "updated", response.member, response.header) + after(dryRun, response));
+}
+
+async function remove(
+  { client, io, output }: CommandContext,
+  name: string | undefined,
+  options: RemoveOptions,
+): Promise<void> {
+  const { id, peerUrl } = options;
+  const response = await client.deleteMember({ name, id, peerUrl, ...writeFields(options) });
+  const dryRun = options.dryRun === true;
+  if (output === "json") io.stdout.write(jsonLine(DeleteMemberResponse, response));
+  else
+    io.stdout.write(changed(dryRun, "removed", response.member, response.header) + after(dryRun, response));
+}
+
+/** One sentence about what happened, or would have. */
+function changed(
+  dryRun: boolean,
+  verb: string,
+  member: Member | undefined,
+  header: ResponseHeader | undefined,
+): string {
+  const name = printable(member?.name ?? "");
+  if (dryRun) return `dry run: member ${name} can be ${verb}; nothing was changed\n`;
+  const id = printable(member?.id ?? "");
+  return `${verb} member ${name} (${id}) at revision ${String(header?.revision ?? 0n)}\n`;
+}
+
+function after(
+  dryRun: boolean,
+  response: { members: readonly Member[]; header: ResponseHeader | undefined },
+): string {
+  return dryRun ? "" : `\n${memberTable(response.members, response.header?.leaderId ?? "")}`;
+}
+
+/** The command that starts a member just added. */
+function startHint(added: Member, members: readonly Member[]): string {
+  const cluster = members
+    .flatMap((member) => member.peerUrls.map((url) => `${member.name}=${url}`))
+    .join(",");
+  const lines = [
+    "start it, with an empty data directory and the admin URL of your choice:",
+    `  muster server --name ${added.name} --peer-url ${added.peerUrls.join(",")} \\`,
+    `    --admin-url ${added.adminUrls[0] ?? "URL"} --data-dir ${added.name}.data \\`,
+    `    --initial-cluster-state existing --initial-cluster ${cluster}`,
+  ];
+  return `${lines.map(printable).join("\n")}\n`;
+}

@@ -1,0 +1,146 @@
+/**
+ * The options that every client command takes, and what they become.
+ *
+ * Order of endpoints: --endpoints, MUSTER_ENDPOINTS, the default. All values are checked before a connection
+ * is made.
+ */
+import { InvalidArgumentError, Option } from "commander";
+import type { Command } from "commander";
+import {
+  ClientConfigError,
+  Consistency,
+  MusterClient,
+  MusterError,
+  parseEndpoints,
+  TIMEOUT_MAX_MS,
+} from "../client";
+import { isUnavailable } from "./failure";
+import { UsageError } from "./io";
+import type { Io } from "./io";
+import type { OutputFormat } from "./output";
+import { printable } from "./output";
+
+/**
+ * Where `muster` asks unless told otherwise: the admin listener of a member with default ports, or of `muster
+ * dev`'s n1.
+ */
+export const DEFAULT_ENDPOINT = "127.0.0.1:7460";
+
+/** The parsed options of the program, as commander names them. */
+interface ClientOptions {
+  readonly endpoints?: string;
+  readonly output?: OutputFormat;
+  readonly timeout?: number;
+}
+
+const NAMES = ["endpoints", "output", "timeout"] as const;
+
+/** Declares the options on the program: they are accepted before and after a command's name. */
+export function addClientOptions(program: Command): Command {
+  return program
+    .option(
+      "--endpoints <list>",
+      `members to ask, comma-separated host:port or URLs (env MUSTER_ENDPOINTS, default ${DEFAULT_ENDPOINT})`,
+    )
+    .addOption(new Option("--output <format>", "output format").choices(["table", "json"]).default("table"))
+    .option(
+      "--timeout <time>",
+      'time for the whole command: seconds, or "5s", "500ms" (default: 7s)',
+      parseTimeout,
+    );
+}
+
+/** Refuses client options on a command that makes no calls: ignoring them would hide a mistake. */
+export function refuseClientOptions(command: Command, program: Command): void {
+  for (const name of NAMES) {
+    if (program.getOptionValueSource(name) === "cli") {
+      throw new UsageError(`--${name} has no meaning for \`muster ${command.name()}\``);
+    }
+  }
+}
+
+/** What one command works with. */
+export interface CommandContext {
+  readonly client: MusterClient;
+  readonly io: Io;
+  readonly output: OutputFormat;
+}
+
+/** Runs one command with a client made from its options, and closes the client. */
+export async function withClient(
+  command: Command,
+  io: Io,
+  run: (context: CommandContext) => Promise<void>,
+): Promise<void> {
+  const options = command.optsWithGlobals<ClientOptions>();
+  const client = new MusterClient({
+    endpoints: endpointList(options.endpoints, io.env["MUSTER_ENDPOINTS"]),
+    timeoutMs: options.timeout,
+    waitForConnection: false,
+    clock: io.clock,
+  });
+  try {
+    await run({ client, io, output: options.output ?? "table" });
+  } finally {
+    client.close();
+  }
+}
+
+/**
+ * A read that is linearizable where that is possible. When nobody can confirm it, the operator needs what is
+ * left: the answer of one member alone, with a note on stderr that says so.
+ */
+export async function readWithFallback<T>(
+  io: Io,
+  serializable: boolean,
+  read: (consistency: Consistency) => Promise<T>,
+): Promise<T> {
+  if (serializable) return read(Consistency.SERIALIZABLE);
+  try {
+    return await read(Consistency.LINEARIZABLE);
+  } catch (error) {
+    if (!(error instanceof MusterError) || !error.sent || !isUnavailable(error)) throw error;
+    let answer: T;
+    try {
+      answer = await read(Consistency.SERIALIZABLE);
+    } catch {
+      throw error; // it says more than the failure of the fallback
+    }
+    const why = `${printable(error.label)}: ${printable(error.message)}`;
+    io.stderr.write(
+      `muster: note: no quorum confirmed this answer (${why}); it is what one member knows and may be old\n`,
+    );
+    return answer;
+  }
+}
+
+/** A time in milliseconds: a number of seconds, or a number with "s" or "ms". */
+export function parseTimeout(text: string): number {
+  const match = /^([0-9]+(?:\.[0-9]+)?)(s|ms)?$/.exec(text);
+  const ms = match === null ? Number.NaN : Number(match[1]) * (match[2] === "ms" ? 1 : 1000);
+  if (ms > 0 && ms <= TIMEOUT_MAX_MS) return ms;
+  throw new InvalidArgumentError('Want more than 0 and at most a day: seconds, or "5s", "500ms".');
+}
+
+/** A revision: an unsigned 64-bit number, in decimal. */
+export function parseRevision(text: string): bigint {
+  if (/^[0-9]{1,20}$/.test(text)) {
+    const revision = BigInt(text);
+    if (revision > 0n && revision < 2n ** 64n) return revision;
+  }
+  throw new InvalidArgumentError("Want a revision as `muster member list` shows it: a whole number above 0.");
+}
+
+function endpointList(flag: string | undefined, variable: string | undefined): string[] {
+  // An empty variable is as good as none: that is how shells unset one for a single command.
+  const fromVariable = flag === undefined && variable !== undefined && variable !== "";
+  const text = flag ?? (fromVariable ? variable : DEFAULT_ENDPOINT);
+  const endpoints = text.split(",").filter((part) => part.trim() !== "");
+  try {
+    parseEndpoints(endpoints);
+  } catch (error) {
+    if (!(error instanceof ClientConfigError)) throw error;
+    throw new UsageError(`${fromVariable ? "MUSTER_ENDPOINTS" : "--endpoints"}: ${error.message}`);
+  }
+  return endpoints;
+}

@@ -1,0 +1,160 @@
+/**
+ * What commands print: aligned columns for people, one line of proto3 JSON for programs.
+ *
+ * Text that comes from a member is printed without control characters: a terminal must not obey a roster.
+ */
+import type { GetClusterResponse, Member, MemberStatus, ResponseHeader } from "../client";
+import { MemberRole } from "../client";
+import type { Duration } from "../generated/google/protobuf/duration";
+import { GetClusterResponse as ClusterMessage } from "../generated/muster/v1/membership_service";
+
+/** How results are printed. */
+export type OutputFormat = "table" | "json";
+
+const NOTHING = "-";
+
+/** The text without control characters, line breaks and lone surrogates: each becomes a question mark. */
+export function printable(text: string): string {
+  return text.replace(/[\p{C}\u2028\u2029]/gu, "?");
+}
+
+/** Columns as wide as their widest cell, two spaces apart, no trailing spaces. Ends with a line break. */
+export function renderTable(headers: readonly string[], rows: readonly (readonly string[])[]): string {
+  const cells = [headers, ...rows].map((row) => row.map((cell) => printable(cell === "" ? NOTHING : cell)));
+  const widths = headers.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
+  const lines = cells.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
+  return `${lines.join("\n")}\n`;
+}
+
+/** The members, one a line. */
+export function memberTable(members: readonly Member[], leaderId: string): string {
+  const headers = ["ID", "NAME", "ROLE", "STARTED", "LEADER", "PEER URL", "ADMIN URL"];
+  const rows = members.map((member) => [
+    member.id,
+    member.name,
+    roleName(member.role),
+    yesNo(member.started),
+    yesNo(leaderId !== "" && member.id === leaderId),
+    member.peerUrls.join(","),
+    member.adminUrls.join(","),
+  ]);
+  return renderTable(headers, rows);
+}
+
+/** The cluster in two lines, then its members with their state. */
+export function clusterText(cluster: GetClusterResponse): string {
+  const { header } = cluster;
+  const members = cluster.members.flatMap(({ member }) => (member === undefined ? [] : [member]));
+  const voters = members.filter((member) => member.role === MemberRole.VOTER).length;
+  const leaderId = header?.leaderId ?? "";
+  const leader = leaderId === "" ? "no leader" : `leader ${nameOf(members, leaderId)}`;
+  const summary = [
+    `cluster ${printable(header?.clusterId ?? NOTHING)}: ${leader}, term ${String(header?.raftTerm ?? 0n)}, ` +
+      `revision ${String(header?.revision ?? 0n)}`,
+    `quorum: ${String(cluster.quorumSize)} of ${String(voters)} voters, ` +
+      `${String(cluster.failuresTolerated)} more may fail`,
+    `log: committed ${String(cluster.commitIndex)}, applied ${String(cluster.appliedIndex)}, ` +
+      `as ${nameOf(members, header?.memberId ?? "")} knows it`,
+  ];
+  return `${summary.join("\n")}\n\n${statusTable(cluster.members)}`;
+}
+
+/** `name (id)`, or what is known of it. */
+export function nameOf(members: readonly Member[], id: string): string {
+  const member = members.find((candidate) => candidate.id === id);
+  if (member !== undefined) return `${printable(member.name)} (${printable(id)})`;
+  return id === "" ? NOTHING : printable(id);
+}
+
+/** One line that says whose answer it is. */
+export function answeredBy(header: ResponseHeader | undefined, members: readonly Member[]): string {
+  return `revision ${String(header?.revision ?? 0n)}, answered by ${nameOf(members, header?.memberId ?? "")}\n`;
+}
+
+/** A response as one line of proto3 JSON. */
+export function jsonLine<T>(type: { toJSON(message: T): unknown }, message: T): string {
+  return `${JSON.stringify(type.toJSON(message))}\n`;
+}
+
+/** GetCluster's response as proto3 JSON: ts-proto writes a Duration as a message, the standard as "1.5s". */
+export const clusterJson: { toJSON(message: GetClusterResponse): unknown } = {
+  toJSON: (message) => {
+    const json = ClusterMessage.toJSON(message) as { members?: object[] };
+    const members = json.members?.map((member, i) => {
+      const lastContact = message.members[i]?.lastContact;
+      return lastContact === undefined ? member : { ...member, lastContact: durationJson(lastContact) };
+    });
+    return members === undefined ? json : { ...json, members };
+  },
+};
+
+/** Seconds with 0, 3, 6 or 9 digits and an "s". @see the proto3 JSON mapping of google.protobuf.Duration */
+export function durationJson(duration: Duration): string {
+  const negative = duration.seconds < 0n || duration.nanos < 0;
+  const seconds = duration.seconds < 0n ? -duration.seconds : duration.seconds;
+  const nanos = String(Math.abs(duration.nanos)).padStart(9, "0");
+  const fraction = nanos === "000000000" ? "" : `.${nanos.replace(/(000){1,2}$/, "")}`;
+  return `${negative ? "-" : ""}${String(seconds)}${fraction}s`;
+}
+
+function statusTable(statuses: readonly MemberStatus[]): string {
+  const headers = [
+    "ID",
+    "NAME",
+    "ROLE",
+    "STATE",
+    "MATCH",
+    "LAG",
+    "CONTACT",
+    "VERSION",
+    "PEER URL",
+    "ADMIN URL",
+  ];
+  const rows = statuses.map((status) => {
+    const { member } = status;
+    return [
+      member?.id ?? "",
+      member?.name ?? "",
+      member === undefined ? "" : roleName(member.role),
+      stateOf(status),
+      optional(status.matchIndex),
+      optional(status.lagEntries),
+      status.lastContact === undefined ? "" : ago(status.lastContact),
+      status.version,
+      member?.peerUrls.join(",") ?? "",
+      member?.adminUrls.join(",") ?? "",
+    ];
+  });
+  return renderTable(headers, rows);
+}
+
+/** One word for a member: whether it leads comes first, then what is wrong with it, then what is known. */
+function stateOf(status: MemberStatus): string {
+  if (status.isLeader) return "leader";
+  if (status.member?.started === false) return status.reachable === true ? "starting" : "never started";
+  if (status.reachable === undefined) return "unknown";
+  return status.reachable ? "ok" : "unreachable";
+}
+
+function ago(duration: Duration): string {
+  const ms = Number(duration.seconds) * 1000 + duration.nanos / 1e6;
+  return ms < 1000 ? `${String(Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`;
+}
+
+function roleName(role: MemberRole): string {
+  if (role === MemberRole.VOTER) return "voter";
+  return role === MemberRole.LEARNER ? "learner" : "unknown";
+}
+
+function yesNo(value: boolean): string {
+  return value ? "yes" : "no";
+}
+
+function optional(value: bigint | undefined): string {
+  return value === undefined ? "" : String(value);
+}

@@ -1,0 +1,50 @@
+/**
+ * The flags of `muster server`: one per key of the configuration file, under the key's own name.
+ *
+ * Values pass through as text: src/server/config.ts checks them, wherever they come from.
+ */
+import type { Command } from "commander";
+
+const KEYS: readonly (readonly [key: string, placeholder: string, description: string])[] = [
+  ["name", "name", "the member's name, unique in the cluster"],
+  ["admin-url", "url", "where clients reach it; listens there"],
+  ["peer-url", "url", "where the other members reach it; listens there"],
+  ["metrics-addr", "host:port", "reserved"],
+  ["heartbeat-interval", "ms", "time between heartbeats of the leader"],
+  ["election-timeout", "ms", "time without a leader before an election"],
+  ["initial-cluster", "list", "first members: name=peer-url, comma-separated"],
+  ["initial-cluster-state", "state", '"new", or "existing" to join a running cluster'],
+  ["initial-cluster-token", "text", "tells clusters with equal names and URLs apart"],
+  ["data-dir", "dir", "where the log and snapshots are"],
+  ["log-level", "level", "least important messages to log"],
+];
+
+/** What the command line says about the configuration. */
+export interface ServerFlags {
+  readonly file: string | undefined;
+  /** By key of the configuration file; only what was given. */
+  readonly flags: Record<string, string>;
+}
+
+/** Declares the flags of `muster server`. */
+export function addServerOptions(command: Command): Command {
+  command
+    .description("run one member")
+    .configureHelp({ showGlobalOptions: false })
+    .option("--config <file>", "configuration file (YAML); flags and MUSTER_* variables override it")
+    .addHelpText("after", "\nEvery key can be given as a variable: --data-dir is MUSTER_DATA_DIR.");
+  for (const [key, placeholder, description] of KEYS)
+    command.option(`--${key} <${placeholder}>`, description);
+  return command;
+}
+
+/** The flags that were given, by key. */
+export function serverFlags(options: Readonly<Record<string, string>>, command: Command): ServerFlags {
+  const flags: Record<string, string> = {};
+  for (const option of command.options) {
+    const value = options[option.attributeName()];
+    const key = option.long?.slice(2);
+    if (value !== undefined && key !== undefined && key !== "config") flags[key] = value;
+  }
+  return { file: options["config"], flags };
+}

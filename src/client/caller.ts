@@ -1,0 +1,189 @@
+/**
+ * One call over several endpoints: repeats what is safe to repeat until it succeeds, is refused, or its time
+ * is over.
+ *
+ * Invariants: all attempts of a write carry one request_id. A write that may have happened never ends as
+ * "unavailable" or as plain "deadline exceeded": it ends as OUTCOME_UNKNOWN with its request_id.
+ */
+import { status } from "@grpc/grpc-js";
+import type { EndpointChannel, Unary } from "./channel";
+import type { Clock } from "./clock";
+import { MusterError } from "./errors";
+import { attemptMinMs, attemptMs, isRepeatable, mayHaveHappened, pauseMs } from "./retry";
+
+/** What belongs to one call, whatever its method. */
+export interface CallPlan {
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+  /** Undefined for a read. */
+  readonly requestId: string | undefined;
+  /** Whether a success changes something: false for reads and for validate_only. */
+  readonly changes: boolean;
+}
+
+/** What a Caller works with. */
+export interface CallerDeps {
+  /** At least one. */
+  readonly channels: readonly EndpointChannel[];
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  /** False: give up as soon as no endpoint of a whole round could be connected to. */
+  readonly waitForConnection: boolean;
+}
+
+/** The endpoints and which of them answered last. */
+export class Caller {
+  /** Index of the endpoint that answered last: the next call starts there. */
+  private preferred = 0;
+  private closed = false;
+  /** One per call in flight, so that close() ends them. */
+  private readonly inFlight = new Set<AbortController>();
+
+  constructor(private readonly deps: CallerDeps) {}
+
+  /** @throws MusterError only */
+  async call<Req, Res>(method: Unary<Req, Res>, request: Req, plan: CallPlan): Promise<Res> {
+    const abort = new AbortController();
+    const cancel = (): void => {
+      abort.abort();
+    };
+    if (plan.signal?.aborted === true) cancel();
+    plan.signal?.addEventListener("abort", cancel, { once: true });
+    this.inFlight.add(abort);
+    try {
+      return await this.repeat(method, request, { ...plan, signal: abort.signal });
+    } finally {
+      this.inFlight.delete(abort);
+      plan.signal?.removeEventListener("abort", cancel);
+    }
+  }
+
+  /** Closes every channel; calls in flight end with CANCELLED. */
+  close(): void {
+    this.closed = true;
+    for (const abort of this.inFlight) abort.abort();
+    for (const channel of this.deps.channels) channel.close();
+  }
+
+  private async repeat<Req, Res>(method: Unary<Req, Res>, request: Req, plan: CallPlan): Promise<Res> {
+    const { channels, clock } = this.deps;
+    const deadline = clock.now() + plan.timeoutMs;
+    const first = this.preferred;
+    const failures = new Failures(plan);
+    for (let attempt = 0; ; attempt++) {
+      this.checkOpen(plan);
+      const index = (first + attempt) % channels.length;
+      const channel = channels[index];
+      if (channel === undefined) throw new MusterError({ code: status.INTERNAL, message: "no endpoints" });
+      try {
+        const timeoutMs = attemptMs(deadline - clock.now(), attempt, channels.length);
+        const response = await channel.unary(method, request, {
+          timeoutMs,
+          requestId: plan.requestId,
+          signal: plan.signal,
+        });
+        this.preferred = index;
+        return response;
+      } catch (thrown) {
+        const error = asMusterError(thrown, plan);
+        this.checkOpen(plan);
+        if (!isRepeatable(error)) {
+          if (error.reason !== undefined) this.preferred = index;
+          throw error;
+        }
+        failures.add(error);
+      }
+      await this.pause(failures, attempt + 1, deadline, plan);
+    }
+  }
+
+  /** Waits before the next attempt. @throws MusterError, the outcome so far, when there will be none */
+  private async pause(failures: Failures, attempts: number, deadline: number, plan: CallPlan): Promise<void> {
+    const { channels, clock, random, waitForConnection } = this.deps;
+    if (!waitForConnection && failures.unsentInARow >= channels.length) throw failures.outcome();
+    const ms = pauseMs(failures.last, attempts, channels.length, random());
+    const leastMs = attemptMinMs(plan.timeoutMs, plan.changes && !failures.isAmbiguous);
+    if (clock.now() + ms > deadline - leastMs) throw failures.outcome();
+    if (ms > 0) await clock.sleep(ms, plan.signal);
+  }
+
+  private checkOpen(plan: CallPlan): void {
+    if (!this.closed && plan.signal?.aborted !== true) return;
+    const message = this.closed ? "the client is closed" : "the caller cancelled the call";
+    throw new MusterError({ code: status.CANCELLED, message, requestId: plan.requestId });
+  }
+}
+
+/** The failed attempts of one call. */
+class Failures {
+  /** Attempts in a row, up to the last, that found no connection. */
+  unsentInARow = 0;
+  private latest: MusterError | undefined;
+  /** The last refusal by the service itself: it says more than a broken connection after it. */
+  private explained: MusterError | undefined;
+  private ambiguous: MusterError | undefined;
+  /** The latest failure of each endpoint. */
+  private readonly byEndpoint = new Map<string | undefined, MusterError>();
+
+  constructor(private readonly plan: CallPlan) {}
+
+  get last(): MusterError {
+    return this.latest ?? new MusterError({ code: status.INTERNAL, message: "no attempt was made" });
+  }
+
+  /** Whether a change may have been made. */
+  get isAmbiguous(): boolean {
+    return this.ambiguous !== undefined;
+  }
+
+  add(error: MusterError): void {
+    this.latest = error;
+    this.byEndpoint.set(error.endpoint, error);
+    this.unsentInARow = error.sent ? 0 : this.unsentInARow + 1;
+    if (error.reason !== undefined) this.explained = error;
+    if (this.plan.changes && mayHaveHappened(error)) this.ambiguous = error;
+  }
+
+  /** No member said anything: what happened at each endpoint matters. */
+  private unexplained(): MusterError {
+    if (this.byEndpoint.size < 2) return this.last;
+    const all = [...this.byEndpoint.values()];
+    return new MusterError({
+      code: this.last.code,
+      message: all.map((error) => error.message).join("; "),
+      endpoint: this.last.endpoint,
+      requestId: this.plan.requestId,
+      sent: all.some((error) => error.sent),
+      cause: this.last,
+    });
+  }
+
+  /** What the call ends with. */
+  outcome(): MusterError {
+    const { ambiguous } = this;
+    if (ambiguous === undefined) return this.explained ?? this.unexplained();
+    if (ambiguous.reason === "OUTCOME_UNKNOWN") return ambiguous;
+    return new MusterError({
+      code: status.DEADLINE_EXCEEDED,
+      reason: "OUTCOME_UNKNOWN",
+      message: `the change may have been made; the last answer was: ${this.last.message}`,
+      endpoint: this.last.endpoint,
+      requestId: this.plan.requestId,
+      cause: ambiguous,
+    });
+  }
+}
+
+/** Anything but a MusterError here is a fault of this client or of its caller (a field of the wrong type). */
+function asMusterError(thrown: unknown, plan: CallPlan): MusterError {
+  if (thrown instanceof MusterError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new MusterError({
+    code: status.INTERNAL,
+    message,
+    requestId: plan.requestId,
+    sent: false,
+    cause: thrown,
+  });
+}

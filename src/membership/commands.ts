@@ -1,0 +1,281 @@
+/**
+ * Roster commands: how they are built, written into entries and read back, and which membership change each one is.
+ *
+ * Invariants: a command carries everything apply needs (ids, times), because apply reads no clock; a member never
+ * skips a command that it does not know; a command that changes who votes is a membership change, any other a normal
+ * entry. Pure.
+ */
+import { CommandKind, RosterCommand } from "../generated/muster/storage/v1/command";
+import type { AddMemberCommand, MemberSelector } from "../generated/muster/storage/v1/command";
+import { ConfChangeTransition, ConfChangeType, EntryType } from "../raft/index";
+import type { ConfChange, ConfChangeSingle, Entry } from "../raft/index";
+import { joinParts } from "./bytes";
+import type { Sha256 } from "./bytes";
+import { quote } from "./text";
+import type { SelectorFields, WriteFields } from "./validation";
+import type { RosterView } from "./view";
+
+type Body = NonNullable<RosterCommand["body"]>;
+
+/** One row per kind: which body it has and the newest version of its meaning that this build knows. */
+const KINDS = {
+  addMember: { kind: CommandKind.ADD_MEMBER, version: 1 },
+  updateMember: { kind: CommandKind.UPDATE_MEMBER, version: 1 },
+  removeMember: { kind: CommandKind.REMOVE_MEMBER, version: 1 },
+  updateAdminUrls: { kind: CommandKind.UPDATE_ADMIN_URLS, version: 1 },
+  publish: { kind: CommandKind.PUBLISH, version: 1 },
+  promoteMember: { kind: CommandKind.PROMOTE_MEMBER, version: 1 },
+  replaceMember: { kind: CommandKind.REPLACE_MEMBER, version: 1 },
+} as const satisfies Record<Body["$case"], { kind: CommandKind; version: number }>;
+
+/** The newest version of each command that this build knows. A kind that is missing here is unknown. */
+export const COMMAND_VERSIONS: ReadonlyMap<CommandKind, number> = new Map<CommandKind, number>(
+  Object.values(KINDS).map(({ kind, version }) => [kind, version]),
+);
+
+/**
+ * An entry holds a command that this build does not know or can't read. The member must stop: going on without it
+ * would make its roster another one than the cluster's.
+ */
+export class UnknownCommandError extends Error {
+  override readonly name = "UnknownCommandError";
+}
+
+/** What every command carries beside its body. */
+export interface CommandEnvelope {
+  /** Finds the waiting call on the proposing member; unique per proposal. */
+  readonly proposalId: bigint;
+  /** The proposing leader's wall clock, milliseconds since 1970. */
+  readonly timeMs: number;
+  /** Not given: the outcome is not remembered (bootstrap, publish). */
+  readonly requestId?: string;
+  /** From `fingerprint`; required with a requestId. */
+  readonly fingerprint?: Uint8Array;
+  /** 0 or not given: any revision. */
+  readonly expectedRevision?: number;
+}
+
+/** The member to add. Everything normalised; the id chosen by the caller. */
+export interface NewMember {
+  readonly id: bigint;
+  readonly name: string;
+  readonly peerUrl: string;
+  readonly adminUrls: readonly string[];
+  /** @default false */
+  readonly learner?: boolean;
+}
+
+export function addMemberCommand(envelope: CommandEnvelope, member: NewMember): RosterCommand {
+  return build(envelope, { $case: "addMember", value: newMember(member) });
+}
+
+export function updateMemberCommand(
+  envelope: CommandEnvelope,
+  fields: { readonly member: SelectorFields; readonly newPeerUrl: string },
+): RosterCommand {
+  const value = { member: selector(fields.member), newPeerUrl: fields.newPeerUrl };
+  return build(envelope, { $case: "updateMember", value });
+}
+
+/** @param fields peerUrl: empty, or the guard that must be the member's own */
+export function removeMemberCommand(
+  envelope: CommandEnvelope,
+  fields: { readonly member: SelectorFields; readonly peerUrl: string },
+): RosterCommand {
+  const value = { member: selector(fields.member), peerUrl: fields.peerUrl };
+  return build(envelope, { $case: "removeMember", value });
+}
+
+export function updateAdminUrlsCommand(
+  envelope: CommandEnvelope,
+  fields: { readonly member: SelectorFields; readonly adminUrls: readonly string[] },
+): RosterCommand {
+  const value = { member: selector(fields.member), adminUrls: [...fields.adminUrls] };
+  return build(envelope, { $case: "updateAdminUrls", value });
+}
+
+/** A member that started says who it is. `instanceId` is the 128-bit id its data directory was born with. */
+export function publishCommand(
+  envelope: CommandEnvelope,
+  fields: {
+    readonly id: bigint;
+    readonly instanceId: Uint8Array;
+    readonly adminUrls: readonly string[];
+    readonly version: string;
+  },
+): RosterCommand {
+  const { id, instanceId, adminUrls, version } = fields;
+  const value = { id, instanceId: Buffer.from(instanceId), adminUrls: [...adminUrls], version };
+  return build(envelope, { $case: "publish", value });
+}
+
+export function promoteMemberCommand(
+  envelope: CommandEnvelope,
+  fields: { readonly member: SelectorFields },
+): RosterCommand {
+  return build(envelope, { $case: "promoteMember", value: { member: selector(fields.member) } });
+}
+
+export function replaceMemberCommand(
+  envelope: CommandEnvelope,
+  fields: { readonly member: SelectorFields; readonly peerUrl: string; readonly replacement: NewMember },
+): RosterCommand {
+  const { member, peerUrl, replacement } = fields;
+  const value = { member: selector(member), peerUrl, replacement: newMember(replacement) };
+  return build(envelope, { $case: "replaceMember", value });
+}
+
+/** The bytes of an entry's data or a membership change's context. */
+export function encodeCommand(command: RosterCommand): Uint8Array {
+  return RosterCommand.encode(command).finish();
+}
+
+/** @throws UnknownCommandError for a kind or version that this build does not know, and for bytes that don't decode */
+export function decodeCommand(bytes: Uint8Array): RosterCommand {
+  let command: RosterCommand;
+  try {
+    command = RosterCommand.decode(bytes);
+  } catch (error) {
+    const cause = error instanceof Error ? error.message : String(error);
+    throw new UnknownCommandError(
+      `a roster command of ${bytes.length} bytes does not decode: ${quote(cause)}`,
+    );
+  }
+  const { kind, version, body } = command;
+  const known = COMMAND_VERSIONS.get(kind);
+  if (known === undefined || version < 1 || version > known) {
+    throw new UnknownCommandError(
+      `roster command kind ${kind} version ${version} is not known here ` +
+        `(known version: ${known ?? "none"}); start this member with the version that its cluster runs`,
+    );
+  }
+  if (body === undefined || KINDS[body.$case].kind !== kind) {
+    throw new UnknownCommandError(`roster command kind ${kind} has the body ${body?.$case ?? "none"}`);
+  }
+  if (body.$case === "replaceMember" && body.value.replacement === undefined) {
+    throw new UnknownCommandError(`roster command kind ${kind} has no replacement`);
+  }
+  return command;
+}
+
+/**
+ * The command of an entry; null when there is none (a leader's first entry, a change that the leader's core refused,
+ * leaving a joint configuration).
+ *
+ * @throws UnknownCommandError as decodeCommand
+ */
+export function commandOf(entry: Entry): RosterCommand | null {
+  if (entry.type === EntryType.Normal) return entry.data.length === 0 ? null : decodeCommand(entry.data);
+  const change = entry.confChange;
+  if (change === null)
+    throw new UnknownCommandError(`the membership change at index ${entry.index} is missing`);
+  return change.changes.length === 0 && change.context.length === 0 ? null : decodeCommand(change.context);
+}
+
+/**
+ * Tells a repeated request from another one with the same request_id: a hash over the RPC's name and the normalised
+ * client fields, in a canonical form that does not depend on the order of properties. request_id and validate_only are
+ * left out.
+ */
+export function fingerprint(sha256: Sha256, rpc: string, fields: WriteFields): Uint8Array {
+  const parts = ["muster.fingerprint.v1", rpc];
+  addFields(parts, "", fields);
+  return sha256(joinParts(parts));
+}
+
+/** Whether the command must travel as a membership change: the node proposes one only when none is pending. */
+export function needsConfChange(command: RosterCommand): boolean {
+  return command.kind !== CommandKind.PUBLISH && command.kind !== CommandKind.UPDATE_ADMIN_URLS;
+}
+
+/**
+ * The membership change to propose for a command, with the encoded command as its context.
+ *
+ * Null means a normal entry: admin URLs and publish, and a command whose member the roster does not have, which apply
+ * refuses (or answers from memory) without a change to make.
+ */
+export function confChange(roster: RosterView, command: RosterCommand): ConfChange | null {
+  const { body } = command;
+  if (body === undefined || !needsConfChange(command)) return null;
+  let targetId = 0n;
+  if (body.$case !== "addMember" && body.$case !== "publish") {
+    const { id = 0n, name = "" } = body.value.member ?? {};
+    const found = id !== 0n ? roster.member(id) : roster.memberByName(name);
+    if (found === null) return null;
+    targetId = found.id;
+  }
+  const changes = confChangeSteps(command, targetId);
+  if (changes === null) return null;
+  const transition =
+    body.$case === "replaceMember" ? ConfChangeTransition.JointImplicit : ConfChangeTransition.Auto;
+  return { transition, changes, context: encodeCommand(command) };
+}
+
+/**
+ * What the core has to do for a command on the member `targetId` (ignored for an add); null for a normal entry.
+ */
+export function confChangeSteps(
+  command: RosterCommand,
+  targetId: bigint,
+): readonly ConfChangeSingle[] | null {
+  const { body } = command;
+  switch (body?.$case) {
+    case "addMember":
+      return [addStep(body.value)];
+    case "updateMember":
+      return [{ type: ConfChangeType.Update, nodeId: targetId }];
+    case "removeMember":
+      return [{ type: ConfChangeType.Remove, nodeId: targetId }];
+    case "promoteMember":
+      return [{ type: ConfChangeType.AddVoter, nodeId: targetId }];
+    case "replaceMember": {
+      const remove = { type: ConfChangeType.Remove, nodeId: targetId };
+      return body.value.replacement === undefined ? [remove] : [remove, addStep(body.value.replacement)];
+    }
+    case "updateAdminUrls":
+    case "publish":
+    case undefined:
+      return null;
+  }
+}
+
+function addStep(member: AddMemberCommand): ConfChangeSingle {
+  return { type: member.learner ? ConfChangeType.AddLearner : ConfChangeType.AddVoter, nodeId: member.id };
+}
+
+function build(envelope: CommandEnvelope, body: Body): RosterCommand {
+  return {
+    ...KINDS[body.$case],
+    proposalId: envelope.proposalId,
+    requestId: envelope.requestId ?? "",
+    fingerprint: Buffer.from(envelope.fingerprint ?? []),
+    expectedRevision: envelope.expectedRevision ?? 0,
+    timeMs: envelope.timeMs,
+    body,
+  };
+}
+
+function newMember(member: NewMember): AddMemberCommand {
+  const { id, name, peerUrl, adminUrls, learner = false } = member;
+  return { id, name, peerUrl, adminUrls: [...adminUrls], learner };
+}
+
+function selector(fields: SelectorFields): MemberSelector {
+  return { id: fields.id, name: fields.name };
+}
+
+/** Appends path and value of every field in the order of their names. Lists carry their length. */
+function addFields(parts: string[], path: string, fields: object): void {
+  const entries = Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)) as [string, unknown][];
+  for (const [name, value] of entries) {
+    if (path === "" && (name === "requestId" || name === "validateOnly")) continue;
+    const key = `${path}${name}`;
+    if (Array.isArray(value)) {
+      parts.push(key, `list ${value.length}`, ...value.map(String));
+    } else if (typeof value === "object" && value !== null) {
+      addFields(parts, `${key}.`, value);
+    } else {
+      parts.push(key, String(value));
+    }
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Why the roster refuses a command: a stable reason, and a sentence for people.
+ *
+ * Invariant: the sentence follows from reason and metadata alone. The request memory keeps only those two, and a
+ * repeated call gets the same sentence as the first. Pure.
+ */
+import type { ErrorReason } from "../generated/muster/v1/errors";
+import { quote } from "./text";
+
+/**
+ * The reasons of muster.v1.ErrorReason, without prefix. NOT_A_LEARNER belongs to promotion, which the public contract
+ * does not declare yet.
+ */
+export type Reason = Exclude<keyof typeof ErrorReason, "UNSPECIFIED" | "UNRECOGNIZED"> | "NOT_A_LEARNER";
+
+/** One field of a request that is missing or malformed (google.rpc.BadRequest.FieldViolation). */
+export interface FieldViolation {
+  /** Path of the field in the request, in proto names: `peer_url`, `admin_urls[1]`. */
+  readonly field: string;
+  /** What is wrong with it. ASCII. */
+  readonly description: string;
+}
+
+export interface Refusal {
+  readonly reason: Reason;
+  /** One sentence: what, where, what to do. Printable ASCII. */
+  readonly message: string;
+  /** The dynamic parts of the message, for programs. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Only with INVALID_REQUEST. */
+  readonly violations?: readonly FieldViolation[];
+}
+
+type Metadata = Readonly<Record<string, string>>;
+
+/** Reasons that apply can decide on, and the sentence of each. */
+const MESSAGES = {
+  INVALID_REQUEST: (m) => {
+    const more = m["more"];
+    const rest = more === undefined ? "" : ` (and ${more} more ${more === "1" ? "problem" : "problems"})`;
+    return `${m["field"] ?? "request"} ${m["problem"] ?? "is not valid"}${rest}`;
+  },
+  REQUEST_ID_REUSED: (m) =>
+    `request_id ${quoted(m, "request_id")} was used before for another request; use a new request_id`,
+  MEMBER_ID_EXISTS: (m) =>
+    `id ${m["id"] ?? ""} is or was the id of a member; call again with a new request_id to get another id`,
+  MEMBER_NAME_EXISTS: (m) => `${who(m)} exists already; choose another name or remove that member first`,
+  PEER_URL_EXISTS: (m) =>
+    `peer URL ${quoted(m, "peer_url")} belongs to ${who(m)}; every member needs a peer URL of its own`,
+  MEMBER_NOT_FOUND: (m) => {
+    const asked = m["id"] === undefined ? `is named ${quoted(m, "name")}` : `has the id ${m["id"]}`;
+    return `no member ${asked}; list the members to see which there are`;
+  },
+  MEMBER_REMOVED: (m) =>
+    `${who(m)} was permanently removed at revision ${m["revision"] ?? ""} (${m["time"] ?? ""}); ` +
+    "its id is never used again: add a new member instead",
+  LAST_VOTER: (m) => `${who(m)} is the last voter and can't be removed; add another voter first`,
+  MEMBER_MISMATCH: (m) =>
+    m["given_peer_url"] === undefined
+      ? `id ${m["id"] ?? ""} belongs to ${who(m)}, not to ${quoted(m, "given_name")}; name one member`
+      : `${who(m)} has the peer URL ${quoted(m, "peer_url")}, not ${quoted(m, "given_peer_url")}; ` +
+        "check that it is the member you mean",
+  MEMBER_WIPED: (m) =>
+    `${who(m)} started before with another data directory; remove it and add it again as a new member`,
+  NOT_A_LEARNER: (m) => `${who(m)} is a voter already; only a learner can be promoted`,
+  REVISION_MISMATCH: (m) =>
+    `the roster is at revision ${m["revision"] ?? ""}, not at the expected ${m["expected_revision"] ?? ""}; ` +
+    "read it again, then decide again",
+  INTERNAL: () => "the proposed membership change does not fit its command; nothing was changed, call again",
+} as const satisfies Partial<Record<Reason, (m: Metadata) => string>>;
+
+/** The reasons that apply can decide on. */
+export type RosterReason = keyof typeof MESSAGES;
+
+/** A refusal with the sentence that belongs to its reason. */
+export function refuse(reason: RosterReason, metadata: Metadata): Refusal {
+  const message = MESSAGES[reason](metadata);
+  const { field, problem } = metadata;
+  if (reason !== "INVALID_REQUEST" || field === undefined || problem === undefined) {
+    return { reason, message, metadata };
+  }
+  return { reason, message, metadata, violations: [{ field, description: problem }] };
+}
+
+/**
+ * The refusal of a request that is malformed in one or more fields.
+ *
+ * Lists the first MAX_VIOLATIONS of them and counts the rest: the answer's headers have little room.
+ *
+ * @param violations at least one
+ */
+export function refuseInvalid(violations: readonly FieldViolation[]): Refusal {
+  const [first, ...others] = violations;
+  const metadata: Record<string, string> = {
+    field: first?.field ?? "request",
+    problem: first?.description ?? "is not valid",
+  };
+  if (others.length > 0) metadata["more"] = String(others.length);
+  return { ...refuse("INVALID_REQUEST", metadata), violations: violations.slice(0, MAX_VIOLATIONS) };
+}
+
+/** How many violations one refusal lists. */
+export const MAX_VIOLATIONS = 10;
+
+/** Whether this build's apply decides on the reason: a remembered one may come from a newer member. */
+export function isRosterReason(reason: string): reason is RosterReason {
+  return Object.hasOwn(MESSAGES, reason);
+}
+
+function quoted(metadata: Metadata, key: string): string {
+  return quote(metadata[key] ?? "");
+}
+
+function who(metadata: Metadata): string {
+  return `member ${quoted(metadata, "name")} (id ${metadata["id"] ?? ""})`;
+}

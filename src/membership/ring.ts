@@ -1,0 +1,41 @@
+/** A first-in first-out list of bounded length: the oldest item makes room for the newest. Pure. */
+export class Ring<T> {
+  private items: T[] = [];
+  /** Where the oldest item is, once the ring is full. */
+  private start = 0;
+
+  /** @param capacity at least 1 */
+  constructor(readonly capacity: number) {}
+
+  get length(): number {
+    return this.items.length;
+  }
+
+  get isFull(): boolean {
+    return this.items.length >= this.capacity;
+  }
+
+  /** The item at a position counted from the oldest, from 0. */
+  at(position: number): T | undefined {
+    return this.items[(this.start + position) % this.capacity];
+  }
+
+  /** Appends, and returns the item that had to go. */
+  push(item: T): T | undefined {
+    if (!this.isFull) {
+      this.items.push(item);
+      return undefined;
+    }
+    const evicted = this.items[this.start];
+    this.items[this.start] = item;
+    this.start = (this.start + 1) % this.capacity;
+    return evicted;
+  }
+
+  /** Copies the items from a position on, oldest first. */
+  from(position: number): T[] {
+    const all =
+      this.start === 0 ? this.items : [...this.items.slice(this.start), ...this.items.slice(0, this.start)];
+    return all.slice(position);
+  }
+}

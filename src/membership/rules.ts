@@ -1,0 +1,287 @@
+/**
+ * The roster's rules: what a command would do to the roster, or why it is refused.
+ *
+ * Decides alike on every member: it reads the command and the roster, nothing else, and changes neither. Invariants it
+ * keeps: ids, names and peer URLs belong to one member each; an id in a tombstone never returns; one voter is always
+ * left; `started` never clears. Request ids and expected revisions are decided before, in roster.ts. Pure.
+ */
+import type {
+  AddMemberCommand,
+  MemberSelector,
+  PublishCommand,
+  RosterCommand,
+} from "../generated/muster/storage/v1/command";
+import { RosterEvent_Kind } from "../generated/muster/storage/v1/snapshot";
+import type { MemberRecord, Tombstone } from "../generated/muster/storage/v1/snapshot";
+import { sameBytes } from "./bytes";
+import { formatId, isReservedId } from "./ids";
+import { refuse } from "./refusal";
+import type { Refusal } from "./refusal";
+import type { RosterView } from "./view";
+
+/** One step of what an accepted command does. */
+export type Effect =
+  | {
+      readonly event: RosterEvent_Kind.ADDED | RosterEvent_Kind.UPDATED | RosterEvent_Kind.PROMOTED;
+      /** The member from now on. */
+      readonly member: MemberRecord;
+    }
+  | {
+      readonly event: RosterEvent_Kind.REMOVED;
+      /** As it was before. */ readonly member: MemberRecord;
+      readonly tombstone: Tombstone;
+    };
+
+export type Verdict =
+  | {
+      readonly ok: true;
+      /** The member of the answer. */
+      readonly member: MemberRecord;
+      /** The member that the command's selector named; 0 for an add. */
+      readonly targetId: bigint;
+      /** Empty: the roster is already as the command wants it. */
+      readonly effects: readonly Effect[];
+    }
+  | { readonly ok: false; readonly refusal: Refusal };
+
+type Found =
+  { readonly ok: true; readonly member: MemberRecord } | { readonly ok: false; readonly refusal: Refusal };
+
+/** Last time that RFC 3339 can write (9999-12-31T23:59:59.999Z), in milliseconds since 1970. */
+const RFC3339_TIME_MAX_MS = 253_402_300_799_999;
+
+/**
+ * Decides on a command.
+ *
+ * @param index the log index it is applied at: the revision of whatever it changes. 0 when it is only evaluated.
+ */
+export function decide(roster: RosterView, command: RosterCommand, index: number): Verdict {
+  const { body } = command;
+  switch (body?.$case) {
+    case "addMember":
+      return decideAdd(roster, body.value, index);
+    case "updateMember": {
+      const { member, newPeerUrl } = body.value;
+      return withMember(roster, member, (found) => decideUpdate(roster, found, newPeerUrl, index));
+    }
+    case "removeMember": {
+      const { member, peerUrl } = body.value;
+      return withMember(roster, member, (found) =>
+        decideRemove(roster, found, peerUrl, index, command.timeMs),
+      );
+    }
+    case "updateAdminUrls": {
+      const { member, adminUrls } = body.value;
+      return withMember(roster, member, (found) => decideAdminUrls(found, adminUrls, index));
+    }
+    case "publish": {
+      const { value } = body;
+      return withMember(roster, { id: value.id, name: "" }, (found) => decidePublish(found, value, index));
+    }
+    case "promoteMember":
+      return withMember(roster, body.value.member, (found) => decidePromote(found, index));
+    case "replaceMember": {
+      const { member, peerUrl, replacement } = body.value;
+      if (replacement === undefined) return no(invalid("replacement", "must be given"));
+      return withMember(roster, member, (found) =>
+        decideReplace(roster, found, peerUrl, replacement, index, command.timeMs),
+      );
+    }
+    case undefined:
+      return no(invalid("command", "must be given"));
+  }
+}
+
+/** Finds the member that the caller named, and goes on with it. */
+function withMember(
+  roster: RosterView,
+  selector: MemberSelector | undefined,
+  next: (member: MemberRecord) => Verdict,
+): Verdict {
+  const found = resolve(roster, selector ?? { id: 0n, name: "" });
+  return found.ok ? next(found.member) : found;
+}
+
+/** By id when that is given, the name then only agrees or not; else by name. */
+function resolve(roster: RosterView, { id, name }: MemberSelector): Found {
+  if (id === 0n) {
+    if (name === "") return no(invalid("name", "or id must be given to say which member is meant"));
+    const member = roster.memberByName(name);
+    if (member !== null) return { ok: true, member };
+    const removed = roster.tombstonesByName(name).at(-1);
+    return no(removed === undefined ? refuse("MEMBER_NOT_FOUND", { name }) : refuseRemoved(removed));
+  }
+  const known = roster.member(id) ?? roster.tombstone(id);
+  if (known === null) return no(refuse("MEMBER_NOT_FOUND", { id: formatId(id) }));
+  if (name !== "" && known.name !== name) {
+    return no(refuse("MEMBER_MISMATCH", { id: formatId(id), name: known.name, given_name: name }));
+  }
+  const member = roster.member(id);
+  return member === null ? no(refuseRemoved(known as Tombstone)) : { ok: true, member };
+}
+
+/** @param leaving a member that goes in the same change: its name and peer URL are free */
+function decideAdd(
+  roster: RosterView,
+  add: AddMemberCommand,
+  index: number,
+  leaving: MemberRecord | null = null,
+): Verdict {
+  const id = formatId(add.id);
+  if (isReservedId(add.id)) return no(invalid("id", `must not be the reserved id ${id}`));
+  if (add.name === "") return no(invalid("name", "must not be empty"));
+  if (add.peerUrl === "") return no(invalid("peer_url", "must not be empty"));
+  if (roster.member(add.id) !== null || roster.tombstone(add.id) !== null) {
+    return no(refuse("MEMBER_ID_EXISTS", { id }));
+  }
+  const namesake = roster.memberByName(add.name);
+  if (namesake !== null && namesake.id !== leaving?.id) {
+    return no(refuse("MEMBER_NAME_EXISTS", { id: formatId(namesake.id), name: namesake.name }));
+  }
+  const owner = ownerOf(roster, add.peerUrl);
+  if (owner !== null && owner.id !== leaving?.id) return no(refusePeerUrl(owner, add.peerUrl));
+  const member = record({
+    id: add.id,
+    name: add.name,
+    peerUrls: [add.peerUrl],
+    adminUrls: add.adminUrls,
+    learner: add.learner,
+    instanceId: NO_INSTANCE,
+    version: "",
+    started: false,
+    createRevision: index,
+    updateRevision: index,
+  });
+  return { ok: true, member, targetId: 0n, effects: [{ event: RosterEvent_Kind.ADDED, member }] };
+}
+
+function decideUpdate(roster: RosterView, found: MemberRecord, newPeerUrl: string, index: number): Verdict {
+  if (newPeerUrl === "") return no(invalid("new_peer_url", "must not be empty"));
+  const owner = ownerOf(roster, newPeerUrl);
+  if (owner !== null && owner.id !== found.id) return no(refusePeerUrl(owner, newPeerUrl));
+  if (sameList(found.peerUrls, [newPeerUrl])) return unchanged(found);
+  return changed(
+    RosterEvent_Kind.UPDATED,
+    record({ ...found, peerUrls: [newPeerUrl], updateRevision: index }),
+  );
+}
+
+function decideRemove(
+  roster: RosterView,
+  found: MemberRecord,
+  peerUrl: string,
+  index: number,
+  timeMs: number,
+): Verdict {
+  const refusal = checkPeerUrl(found, peerUrl);
+  if (refusal !== null) return no(refusal);
+  if (isLastVoter(roster, found)) return no(refuse("LAST_VOTER", nameAndId(found)));
+  return { ok: true, member: found, targetId: found.id, effects: [removal(found, index, timeMs)] };
+}
+
+function decideAdminUrls(found: MemberRecord, adminUrls: readonly string[], index: number): Verdict {
+  if (adminUrls.length === 0) return no(invalid("admin_urls", "must have at least one URL"));
+  if (sameList(found.adminUrls, adminUrls)) return unchanged(found);
+  return changed(
+    RosterEvent_Kind.UPDATED,
+    record({ ...found, adminUrls: [...adminUrls], updateRevision: index }),
+  );
+}
+
+/** The only thing that sets `started`. Another data directory under a started id would vote twice. */
+function decidePublish(found: MemberRecord, publish: PublishCommand, index: number): Verdict {
+  const { instanceId, adminUrls, version } = publish;
+  if (instanceId.length === 0) return no(invalid("instance_id", "must not be empty"));
+  const sameInstance = sameBytes(found.instanceId, instanceId);
+  if (found.started && !sameInstance) return no(refuse("MEMBER_WIPED", nameAndId(found)));
+  if (found.started && found.version === version && sameList(found.adminUrls, adminUrls))
+    return unchanged(found);
+  return changed(
+    RosterEvent_Kind.UPDATED,
+    record({ ...found, started: true, instanceId, adminUrls, version, updateRevision: index }),
+  );
+}
+
+function decidePromote(found: MemberRecord, index: number): Verdict {
+  if (!found.learner) return no(refuse("NOT_A_LEARNER", nameAndId(found)));
+  return changed(RosterEvent_Kind.PROMOTED, record({ ...found, learner: false, updateRevision: index }));
+}
+
+/** A removal and an add at one index. The last voter may go when the replacement votes. */
+function decideReplace(
+  roster: RosterView,
+  found: MemberRecord,
+  peerUrl: string,
+  replacement: AddMemberCommand,
+  index: number,
+  timeMs: number,
+): Verdict {
+  const refusal = checkPeerUrl(found, peerUrl);
+  if (refusal !== null) return no(refusal);
+  if (replacement.learner && isLastVoter(roster, found)) return no(refuse("LAST_VOTER", nameAndId(found)));
+  const added = decideAdd(roster, replacement, index, found);
+  if (!added.ok) return added;
+  return { ...added, targetId: found.id, effects: [removal(found, index, timeMs), ...added.effects] };
+}
+
+const NO_INSTANCE = Buffer.alloc(0);
+
+function no(refusal: Refusal): { readonly ok: false; readonly refusal: Refusal } {
+  return { ok: false, refusal };
+}
+
+function unchanged(member: MemberRecord): Verdict {
+  return { ok: true, member, targetId: member.id, effects: [] };
+}
+
+function changed(event: RosterEvent_Kind.UPDATED | RosterEvent_Kind.PROMOTED, member: MemberRecord): Verdict {
+  return { ok: true, member, targetId: member.id, effects: [{ event, member }] };
+}
+
+function removal(member: MemberRecord, index: number, timeMs: number): Effect {
+  const tombstone = { id: member.id, name: member.name, revision: index, timeMs };
+  return { event: RosterEvent_Kind.REMOVED, member, tombstone };
+}
+
+/** Frozen: answers, events and remembered outcomes share it. */
+export function record(member: MemberRecord): MemberRecord {
+  Object.freeze(member.peerUrls);
+  Object.freeze(member.adminUrls);
+  return Object.freeze(member);
+}
+
+function ownerOf(roster: RosterView, peerUrl: string): MemberRecord | null {
+  return roster.members().find((member) => member.peerUrls.includes(peerUrl)) ?? null;
+}
+
+function isLastVoter(roster: RosterView, member: MemberRecord): boolean {
+  return !member.learner && !roster.members().some((other) => !other.learner && other.id !== member.id);
+}
+
+function sameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((item, i) => item === b[i]);
+}
+
+function nameAndId(member: { readonly id: bigint; readonly name: string }): { id: string; name: string } {
+  return { id: formatId(member.id), name: member.name };
+}
+
+function invalid(field: string, problem: string): Refusal {
+  return refuse("INVALID_REQUEST", { field, problem });
+}
+
+function refusePeerUrl(owner: MemberRecord, peerUrl: string): Refusal {
+  return refuse("PEER_URL_EXISTS", { ...nameAndId(owner), peer_url: peerUrl });
+}
+
+/** The caller's guard against removing another member than it means. */
+function checkPeerUrl(member: MemberRecord, given: string): Refusal | null {
+  if (given === "" || member.peerUrls.includes(given)) return null;
+  const own = member.peerUrls.join(",");
+  return refuse("MEMBER_MISMATCH", { ...nameAndId(member), peer_url: own, given_peer_url: given });
+}
+
+function refuseRemoved(tombstone: Tombstone): Refusal {
+  const time = new Date(Math.min(tombstone.timeMs, RFC3339_TIME_MAX_MS)).toISOString();
+  return refuse("MEMBER_REMOVED", { ...nameAndId(tombstone), revision: String(tombstone.revision), time });
+}

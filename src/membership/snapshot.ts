@@ -1,0 +1,74 @@
+/**
+ * The roster as snapshot bytes and back (muster.storage.v1.RosterSnapshot).
+ *
+ * Invariant: equal rosters give equal bytes on every member: everything stands in a fixed order. Pure.
+ */
+import { RosterSnapshot } from "../generated/muster/storage/v1/snapshot";
+import { isReservedId } from "./ids";
+import { quote } from "./text";
+
+/** The version of the format that this build writes, and the newest that it reads. */
+export const SNAPSHOT_VERSION = 1;
+
+/** A snapshot of a version that this build does not know, or one that is no roster. */
+export class RosterSnapshotError extends Error {
+  override readonly name = "RosterSnapshotError";
+}
+
+/** What a snapshot holds, apart from the format's version. */
+export type RosterState = Omit<RosterSnapshot, "version">;
+
+export function encodeSnapshot(state: RosterState): Uint8Array {
+  return RosterSnapshot.encode({ version: SNAPSHOT_VERSION, ...state }).finish();
+}
+
+/** @throws RosterSnapshotError for an unknown version, bytes that don't decode, and contents that no roster has */
+export function decodeSnapshot(bytes: Uint8Array): RosterState {
+  let snapshot: RosterSnapshot;
+  try {
+    snapshot = RosterSnapshot.decode(bytes);
+  } catch (error) {
+    const cause = error instanceof Error ? error.message : String(error);
+    throw new RosterSnapshotError(
+      `a roster snapshot of ${bytes.length} bytes does not decode: ${quote(cause)}`,
+    );
+  }
+  const { version, ...state } = snapshot;
+  if (version !== SNAPSHOT_VERSION) {
+    throw new RosterSnapshotError(
+      `roster snapshot version ${version} is not known here (known: ${SNAPSHOT_VERSION}); ` +
+        "start this member with the version that wrote it",
+    );
+  }
+  checkContents(state);
+  return state;
+}
+
+function checkContents(state: RosterState): void {
+  checkAscending(state.members, "members");
+  checkAscending(state.tombstones, "tombstones");
+  const removed = new Set(state.tombstones.map(({ id }) => id));
+  const names = new Set<string>();
+  for (const { id, name, updateRevision } of state.members) {
+    if (removed.has(id))
+      throw new RosterSnapshotError(`roster snapshot: id ${id.toString(16)} is a removed member's`);
+    if (names.has(name))
+      throw new RosterSnapshotError(`roster snapshot: two members are named ${quote(name)}`);
+    if (updateRevision > state.revision) {
+      throw new RosterSnapshotError(
+        `roster snapshot: member ${quote(name)} changed after revision ${state.revision}`,
+      );
+    }
+    names.add(name);
+  }
+}
+
+function checkAscending(items: readonly { readonly id: bigint }[], what: string): void {
+  let previous = 0n;
+  for (const { id } of items) {
+    if (id <= previous || isReservedId(id)) {
+      throw new RosterSnapshotError(`roster snapshot: ${what} are not in ascending order of valid ids`);
+    }
+    previous = id;
+  }
+}

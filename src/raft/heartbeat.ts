@@ -1,0 +1,47 @@
+/**
+ * Heartbeats: what a leader says when it has nothing to say. They hold elections back and carry the commit index as far
+ * as the follower is known to have the log. (read_index.ts sends them, as each may confirm reads.)
+ *
+ * Raft paper, section 5.2. Pure.
+ */
+import { MessageType } from "./message";
+import type { Message } from "./message";
+import { acknowledgeRound, broadcastHeartbeats, releaseConfirmedReads } from "./read_index";
+import type { StepRefusal } from "./refusals";
+import { maybeSendAppend } from "./replication";
+import type { RaftState } from "./state";
+import { ProgressState } from "./status";
+import { Role } from "./types";
+
+/** The leader's regular heartbeat. Also repeats a read round whose messages were lost. */
+export function beat(r: RaftState): void {
+  if (r.role !== Role.Leader) return;
+  broadcastHeartbeats(r);
+  releaseConfirmedReads(r);
+}
+
+/** Follower: takes the commit index. More than this log is known to share with the leader is a lie, or lost data. */
+export function handleHeartbeat(r: RaftState, m: Message): StepRefusal | null {
+  // A leader that sends two logs in one term can shorten this one after it was verified.
+  const known = Math.min(Math.max(r.verifiedIndex, r.log.committed), r.log.lastIndex());
+  if (m.commit > known) return "commit-beyond-match";
+  r.log.commitTo(m.commit);
+  const response = r.draft(MessageType.HeartbeatResponse, m.from);
+  response.context = m.context;
+  r.send(response);
+  return null;
+}
+
+/** Leader: the follower is there. One that lags, or is being probed, is sent something to answer. */
+export function handleHeartbeatResponse(r: RaftState, m: Message): StepRefusal | null {
+  const progress = r.tracker.progress.get(m.from);
+  if (r.role !== Role.Leader || progress === undefined) return null;
+  if (m.context !== 0n && !acknowledgeRound(r, m.from, m.context)) return "invalid-field";
+  progress.recentActive = true;
+  progress.msgAppFlowPaused = false;
+  if (progress.match < r.log.lastIndex() || progress.state === ProgressState.Probe) {
+    maybeSendAppend(r, m.from, progress, true);
+  }
+  if (m.context !== 0n) releaseConfirmedReads(r);
+  return null;
+}

@@ -1,0 +1,63 @@
+/**
+ * Snapshots for followers that need entries the leader no longer has.
+ *
+ * The configuration comes with the snapshot and replaces the follower's own; membership changes of older entries that
+ * are still being applied say nothing any more.
+ * Raft paper, section 7. Pure.
+ */
+import { MessageType } from "./message";
+import type { Message } from "./message";
+import type { RaftState } from "./state";
+import { ProgressState } from "./status";
+import type { Progress } from "./tracker";
+import type { NodeId, Snapshot } from "./types";
+
+/** Leader: sends the newest snapshot. False when there is none now, or nobody who would receive it. */
+export function maybeSendSnapshot(r: RaftState, to: NodeId, progress: Progress): boolean {
+  if (!progress.recentActive) return false;
+  const snapshot = r.log.snapshot();
+  if (snapshot === null) return false;
+  progress.becomeSnapshot(snapshot.meta.index);
+  r.trace?.debug?.(`${r.id} sends snapshot ${snapshot.meta.index} to ${to} [${progress.toString()}]`);
+  const m = r.draft(MessageType.Snapshot, to);
+  m.snapshot = snapshot;
+  r.send(m);
+  return true;
+}
+
+/** Leader: the transport delivered the snapshot, or failed. Either way the follower's answer or a heartbeat goes on. */
+export function handleSnapshotStatus(r: RaftState, m: Message): void {
+  const progress = r.tracker.progress.get(m.from);
+  if (progress?.state !== ProgressState.Snapshot) return;
+  // A snapshot that failed must not be probed for.
+  if (m.reject) progress.pendingSnapshot = 0;
+  progress.becomeProbe();
+  progress.msgAppFlowPaused = true;
+}
+
+/** Follower: installs the snapshot, unless it is old news. Answers with where the log then stands. */
+export function handleSnapshot(r: RaftState, m: Message, snapshot: Snapshot): void {
+  const response = r.draft(MessageType.AppendResponse, m.from);
+  response.index = install(r, snapshot) ? r.log.lastIndex() : r.log.committed;
+  r.verifiedIndex = Math.max(r.verifiedIndex, response.index);
+  r.send(response);
+}
+
+/**
+ * The configuration need not list this member: one that was added after the newest snapshot was taken gets it all the
+ * same, and the entries after it tell of the addition. Until then it can't campaign.
+ */
+function install(r: RaftState, snapshot: Snapshot): boolean {
+  const { index, term, confState } = snapshot.meta;
+  if (index <= r.log.committed) return false;
+  if (r.log.matchTerm(index, term)) {
+    // The log reaches that far: applying it is cheaper than installing.
+    r.log.commitTo(index);
+    return false;
+  }
+  r.log.restore(snapshot);
+  r.adoptSaved(confState, index);
+  r.snapshotConfIndex = index;
+  r.trace?.info?.(`${r.id} restored snapshot ${term}/${index}`);
+  return true;
+}

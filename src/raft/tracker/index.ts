@@ -1,0 +1,5 @@
+/** What a leader tracks of its members. The only file of this folder that others import. */
+export * from "./inflights";
+export * from "./progress";
+export * from "./tracker_config";
+export * from "./tracker";

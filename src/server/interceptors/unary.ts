@@ -1,0 +1,118 @@
+/**
+ * What every unary handler goes through: a request that does not decode becomes INVALID_REQUEST, the deadline is
+ * shortened, cancellation is passed on, whatever is thrown becomes a status with details, and the callback is called
+ * exactly once (an async handler that throws would otherwise leave its caller waiting for its deadline).
+ */
+import type { Metadata, ServerUnaryCall, sendUnaryData, handleUnaryCall } from "@grpc/grpc-js";
+import type { Clock } from "../../transport/clock";
+import { Garbage } from "../../transport/service_definition";
+import type { Incoming } from "../../transport/service_definition";
+import { CallCancelledError, FORWARD_KEY } from "../call";
+import type { CallContext } from "../call";
+import { Deadline } from "../deadline";
+import { RefusedError, internalError, refused, toStatus } from "../errors";
+import { PassedOnError } from "../forwarder";
+import type { Logger } from "../logger";
+
+export interface UnaryOptions {
+  readonly clock: Clock;
+  /** Milliseconds since 1970: the scale of the deadlines that grpc-js gives. */
+  readonly wallNow: () => number;
+  readonly electionMs: number;
+  readonly log: Logger;
+  /** Term and index for the log's lines about refusals. */
+  readonly position: () => { readonly term: number; readonly index: number };
+}
+
+/** A Buffer is an encoded response. */
+export type Answer<Res> = Res | Buffer;
+
+class UnaryContext implements CallContext {
+  cancelled = false;
+  private hook: () => void = () => undefined;
+
+  constructor(
+    readonly rpc: string,
+    readonly deadline: Deadline,
+    readonly metadata: Metadata,
+    call: Pick<ServerUnaryCall<unknown, unknown>, "on">,
+  ) {
+    call.on("cancelled", () => {
+      this.cancelled = true;
+      this.hook();
+    });
+  }
+
+  get mayForward(): boolean {
+    return !this.metadata.get(FORWARD_KEY).includes("never");
+  }
+
+  onCancel(fn: () => void): void {
+    this.hook = fn;
+    if (this.cancelled) fn();
+  }
+}
+
+export function unary<Req, Res>(
+  rpc: string,
+  options: UnaryOptions,
+  handle: (request: Req, context: CallContext) => Promise<Answer<Res>>,
+): handleUnaryCall<Incoming<Req>, Answer<Res>> {
+  return (call, callback) => {
+    const context = new UnaryContext(rpc, deadlineOf(call.getDeadline(), options), call.metadata, call);
+    void run(call.request, context, handle, options).then(
+      (answer) => {
+        callback(null, answer);
+      },
+      (error: unknown) => {
+        fail(error, context, callback, options);
+      },
+    );
+  };
+}
+
+async function run<Req, Res>(
+  request: Incoming<Req>,
+  context: CallContext,
+  handle: (request: Req, context: CallContext) => Promise<Answer<Res>>,
+  options: UnaryOptions,
+): Promise<Answer<Res>> {
+  if (request instanceof Garbage) {
+    options.log.debug({ rpc: context.rpc, problem: request.problem }, "a request does not decode");
+    throw refused(
+      "INVALID_REQUEST",
+      "the request's bytes do not decode; generate the client from the current proto files",
+    );
+  }
+  return handle(request, context);
+}
+
+function deadlineOf(received: Date | number, { clock, wallNow, electionMs }: UnaryOptions): Deadline {
+  const at = typeof received === "number" ? received : received.getTime();
+  return Deadline.of(clock, Number.isFinite(at) ? at - wallNow() : null, electionMs);
+}
+
+function fail(
+  error: unknown,
+  context: CallContext,
+  callback: sendUnaryData<never>,
+  options: UnaryOptions,
+): void {
+  if (error instanceof PassedOnError) {
+    callback({ code: error.code, details: error.details, metadata: error.metadata });
+    return;
+  }
+  if (error instanceof RefusedError) {
+    const { reason, message } = error.refusal;
+    options.log.refusal({ rpc: context.rpc, reason, text: message, ...options.position() });
+    callback(toStatus(error));
+    return;
+  }
+  if (error instanceof CallCancelledError) {
+    callback(toStatus(refused("NOT_PROPOSED", "the caller cancelled the call")));
+    return;
+  }
+  const err = error instanceof Error ? error : new Error(String(error));
+  options.log.error({ rpc: context.rpc }, "a call failed unexpectedly", err);
+  callback(internalError());
+}

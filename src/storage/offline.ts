@@ -1,0 +1,54 @@
+/**
+ * Reads a data directory without opening it: for `muster wal inspect`, `muster wal verify` and tests. Takes no lock,
+ * changes nothing and cuts nothing. Of a member that is running it shows a state of the log some moments ago.
+ */
+import type { ConfState, Entry, HardState, Snapshot } from "../raft/index";
+import { memberDir } from "./data_dir";
+import { nodeFs, type StorageFs } from "./fs";
+import { readLog, type DamagedSnapshot, type SegmentSummary, type TornTail } from "./recovery";
+import type { SnapshotFile } from "./snapshot_store";
+import type { Identity } from "./storage";
+
+export interface OfflineReport {
+  readonly segments: readonly SegmentSummary[];
+  /** Whole snapshots, newest first. */
+  readonly snapshots: readonly SnapshotFile[];
+  readonly tornTail: TornTail | null;
+  readonly damagedSnapshots: readonly DamagedSnapshot[];
+  /** Files that opening the directory would delete. */
+  readonly leftovers: readonly string[];
+  readonly firstIndex: number;
+  readonly lastIndex: number;
+  readonly bytesSinceSnapshot: number;
+}
+
+export interface OfflineLog {
+  readonly identity: Identity;
+  readonly snapshot: Snapshot | null;
+  readonly confState: ConfState;
+  readonly entries: readonly Entry[];
+  readonly hardState: HardState;
+  readonly report: OfflineReport;
+}
+
+/** @throws DataDirError as openStorage would, apart from locks and the mark of a removed member */
+export async function readLogOffline(dir: string, fs: StorageFs = nodeFs): Promise<OfflineLog> {
+  const log = await readLog(fs, memberDir(dir));
+  return {
+    identity: log.identity,
+    snapshot: log.snapshot,
+    confState: log.confState,
+    entries: log.entries,
+    hardState: log.hardState,
+    report: {
+      segments: log.segments,
+      snapshots: log.snapshots,
+      tornTail: log.tornTail,
+      damagedSnapshots: log.damagedSnapshots,
+      leftovers: log.leftovers,
+      firstIndex: log.base.index + 1,
+      lastIndex: log.base.index + log.entries.length,
+      bytesSinceSnapshot: log.bytesSinceSnapshot,
+    },
+  };
+}

@@ -1,0 +1,312 @@
+/**
+ * The durable storage of one member: the log writer, the snapshot store and the log in memory behind the Storage
+ * interface.
+ *
+ * A batch that was appended is shown by the LogReader side at once and acknowledged when it is durable, in order. When
+ * the disk is full a batch waits, unacknowledged, until there is space again; `hasSpace` says so early enough for the
+ * node to stop taking proposals and append messages while what is on its way still fits (options.reserveBytes), so
+ * that votes do not have to wait behind it.
+ */
+import type { ConfState, Entry, HardState, LogGap, Snapshot } from "../raft/index";
+import { encodableEntry } from "./entry_codec";
+import { closedError, invariant } from "./errors";
+import type { DirLock, StorageFile, StorageFs } from "./fs";
+import { LogView } from "./log_view";
+import { LogWriter } from "./log_writer";
+import { resolveWalOptions, type WalOptions } from "./options";
+import { hardStateRecord, markRecord, type PendingRecord } from "./pending";
+import { MAX_PAYLOAD_BYTES } from "./record";
+import type { RecoveredLog } from "./recovery";
+import { SnapshotStore } from "./snapshot_store";
+import type { AppendBatch, Identity, Storage, StorageCallback, StorageError } from "./storage";
+
+interface PendingSave {
+  readonly snapshot: Snapshot;
+  readonly keepEntries: number;
+  readonly done: StorageCallback;
+}
+
+export class WalStorage implements Storage {
+  readonly identity: Identity;
+  private readonly view: LogView;
+  private readonly writer: LogWriter;
+  private readonly snapshots: SnapshotStore;
+  private readonly initial: { readonly hardState: HardState; readonly confState: ConfState };
+  /** As of the last batch, which may not be written yet. */
+  private hardState: HardState;
+  private bytesSinceSnapshot: number;
+  private readonly saves: PendingSave[] = [];
+  private saving = false;
+  private closing: StorageCallback | null = null;
+
+  constructor(
+    fs: StorageFs,
+    dir: string,
+    recovered: RecoveredLog,
+    tailFile: StorageFile,
+    options: WalOptions,
+    private readonly lock: DirLock,
+  ) {
+    this.identity = recovered.identity;
+    this.hardState = recovered.hardState;
+    this.initial = { hardState: recovered.hardState, confState: recovered.confState };
+    this.view = new LogView(recovered.base, recovered.entries, recovered.snapshot);
+    this.bytesSinceSnapshot = recovered.bytesSinceSnapshot;
+    this.snapshots = new SnapshotStore(fs, dir, recovered.identity, recovered.snapshots);
+    const { path, sequence, position, fileBytes, chain, salt, hardState } = recovered.tail;
+    this.writer = new LogWriter({
+      fs,
+      dir,
+      identity: recovered.identity,
+      options: resolveWalOptions(options),
+      segment: { path, sequence, position, filled: fileBytes, chain, salt, file: tailFile },
+      segments: recovered.segmentInfos,
+      lastIndex: this.view.lastIndex(),
+      hardState,
+      onFailure: (error) => {
+        this.failSaves(error);
+      },
+    });
+  }
+
+  initialState(): { readonly hardState: HardState; readonly confState: ConfState } {
+    return this.initial;
+  }
+
+  entries(lo: number, hi: number, maxBytes: number): readonly Entry[] | LogGap {
+    return this.view.entries(lo, hi, maxBytes);
+  }
+
+  term(index: number): number | LogGap {
+    return this.view.term(index);
+  }
+
+  firstIndex(): number {
+    return this.view.firstIndex();
+  }
+
+  lastIndex(): number {
+    return this.view.lastIndex();
+  }
+
+  snapshot(): Snapshot | null {
+    return this.view.snapshot();
+  }
+
+  logBytesSinceSnapshot(): number {
+    return this.bytesSinceSnapshot;
+  }
+
+  hasSpace(): boolean {
+    return this.writer.hasSpace();
+  }
+
+  append(batch: AppendBatch, done: StorageCallback): void {
+    const refused = this.refusal();
+    if (refused !== null) {
+      queueMicrotask(() => {
+        done(refused);
+      });
+      return;
+    }
+    this.check(batch);
+    const { records, mustSync } = this.recordsOf(batch);
+    const { snapshot } = batch;
+    if (snapshot !== null) {
+      this.view.install(snapshot);
+      this.bytesSinceSnapshot = 0;
+      this.writeBefore(snapshot);
+    }
+    this.view.append(batch.entries);
+    if (batch.hardState !== null) this.hardState = batch.hardState;
+    this.bytesSinceSnapshot += this.writer.append(records, mustSync, (error) => {
+      if (error === null && snapshot !== null) this.installed(snapshot);
+      done(error);
+    });
+  }
+
+  saveSnapshot(snapshot: Snapshot, keepEntries: number, done: StorageCallback): void {
+    const refused = this.refusal();
+    if (refused !== null) {
+      queueMicrotask(() => {
+        done(refused);
+      });
+      return;
+    }
+    const { index } = snapshot.meta;
+    invariant(
+      index <= this.view.lastIndex(),
+      `snapshot at ${index} beyond the log, ${this.view.lastIndex()}`,
+    );
+    this.saves.push({ snapshot, keepEntries, done });
+    if (!this.saving) {
+      this.saving = true;
+      queueMicrotask(() => {
+        this.nextSave();
+      });
+    }
+  }
+
+  close(done: StorageCallback): void {
+    if (this.closing !== null) {
+      queueMicrotask(() => {
+        done(closedError());
+      });
+      return;
+    }
+    this.closing = done;
+    if (!this.saving) this.closeWriter(done);
+  }
+
+  /** Why nothing is taken any more, or null. */
+  private refusal(): StorageError | null {
+    return this.writer.error ?? (this.closing === null ? null : closedError());
+  }
+
+  private closeWriter(done: StorageCallback): void {
+    this.writer.close((error) => {
+      this.lock.release(() => {
+        done(error);
+      });
+    });
+  }
+
+  /** What only a defect of the core could break. */
+  private check(batch: AppendBatch): void {
+    const { hardState, snapshot, entries } = batch;
+    const commit = this.hardState.commit;
+    const first = entries[0];
+    if (snapshot !== null) {
+      invariant(
+        snapshot.meta.index > commit,
+        `snapshot at ${snapshot.meta.index}, committed up to ${commit}`,
+      );
+    }
+    let last = snapshot?.meta.index ?? this.view.lastIndex();
+    if (first !== undefined) {
+      invariant(first.index > commit, `entry ${first.index} would replace a committed one (${commit})`);
+      invariant(first.index <= last + 1, `entry ${first.index} leaves a gap after ${last}`);
+      last = first.index + entries.length - 1;
+    }
+    if (hardState !== null) {
+      invariant(hardState.commit <= last, `commit ${hardState.commit} beyond the log, ${last}`);
+      invariant(hardState.commit >= commit, `commit goes back from ${commit} to ${hardState.commit}`);
+      invariant(hardState.term >= this.hardState.term, `term goes back to ${hardState.term}`);
+    }
+  }
+
+  /**
+   * The records of a batch in an order in which each prefix is a consistent log: term and vote first (no entry of a
+   * term that was not entered), the commit index last (no commit beyond the entries).
+   */
+  private recordsOf(batch: AppendBatch): { records: PendingRecord[]; mustSync: boolean } {
+    const records: PendingRecord[] = [];
+    const { hardState: next, snapshot, entries } = batch;
+    let written = this.hardState;
+    const voted = next !== null && (next.term !== written.term || next.vote !== written.vote);
+    if (voted && (snapshot !== null || entries.length > 0)) {
+      written = { term: next.term, vote: next.vote, commit: written.commit };
+      records.push(hardStateRecord(written));
+    }
+    if (snapshot !== null) {
+      records.push(markRecord({ index: snapshot.meta.index, term: snapshot.meta.term, installed: true }));
+    }
+    for (const entry of entries) {
+      const encodable = encodableEntry(entry);
+      invariant(
+        encodable.sizeBytes <= MAX_PAYLOAD_BYTES,
+        `entry ${entry.index} has ${encodable.sizeBytes} bytes`,
+      );
+      records.push({ kind: "entry", encodable });
+    }
+    if (next !== null && !sameState(next, written)) records.push(hardStateRecord(next));
+    return { records, mustSync: batch.mustSync || voted || snapshot !== null || entries.length > 0 };
+  }
+
+  /** The snapshot's file comes before the mark that vouches for it; the mark's batch waits behind it. */
+  private writeBefore(snapshot: Snapshot): void {
+    this.writer.task((finish) => {
+      this.snapshots.write(snapshot, (error) => {
+        if (error === null) finish("ok");
+        else finish(error.reason === "disk-full" ? "retry" : error);
+      });
+    });
+  }
+
+  /** A snapshot from a leader is durable: nothing before it is needed. */
+  private installed(snapshot: Snapshot): void {
+    this.snapshots.accept(snapshot);
+    this.writer.dropSegments(snapshot.meta.index);
+  }
+
+  private nextSave(): void {
+    const save = this.saves[0];
+    if (save === undefined) {
+      this.saving = false;
+      if (this.closing !== null) this.closeWriter(this.closing);
+      return;
+    }
+    const finish = (error: StorageError | null): void => {
+      // A failure of the log has answered all of them already.
+      if (this.saves[0] !== save) {
+        this.nextSave();
+        return;
+      }
+      this.saves.shift();
+      save.done(error);
+      this.nextSave();
+    };
+    if (this.covered(save.snapshot)) {
+      // By a newer one, which may still be on its way to the disk.
+      this.writer.append([], true, finish);
+      return;
+    }
+    this.snapshots.write(save.snapshot, (error) => {
+      if (error === null) {
+        this.markSaved(save, finish);
+        return;
+      }
+      if (error.reason === "io") this.writer.fail(error);
+      finish(error);
+    });
+  }
+
+  private failSaves(error: StorageError): void {
+    for (const save of this.saves.splice(0)) save.done(error);
+  }
+
+  private covered(snapshot: Snapshot): boolean {
+    return snapshot.meta.index <= this.view.snapshotIndex();
+  }
+
+  private markSaved(save: PendingSave, finish: StorageCallback): void {
+    const { snapshot, keepEntries } = save;
+    const { index, term } = snapshot.meta;
+    // A leader's snapshot came meanwhile: the log does not reach back to this one.
+    if (this.covered(snapshot)) {
+      this.snapshots.discard(snapshot);
+      this.writer.append([], true, finish);
+      return;
+    }
+    const mark = markRecord({ index, term, installed: false });
+    const bytesBefore = this.bytesSinceSnapshot;
+    this.bytesSinceSnapshot += this.writer.append([mark], true, (error) => {
+      if (error !== null) {
+        finish(error);
+        return;
+      }
+      this.snapshots.accept(snapshot);
+      if (!this.covered(snapshot)) {
+        this.view.offer(snapshot);
+        this.view.compact(index - keepEntries);
+        this.bytesSinceSnapshot = Math.max(0, this.bytesSinceSnapshot - bytesBefore);
+      }
+      this.writer.dropSegments(Math.min(index - keepEntries, this.snapshots.previousIndex()));
+      finish(null);
+    });
+  }
+}
+
+function sameState(a: HardState, b: HardState): boolean {
+  return a.term === b.term && a.vote === b.vote && a.commit === b.commit;
+}

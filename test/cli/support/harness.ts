@@ -1,0 +1,48 @@
+/** Runs the command inside the test's own process and keeps what it wrote. */
+import { main } from "../../../src/cli/main";
+import type { Io, StopCause } from "../../../src/cli/io";
+import { FakeClock } from "../../client/support/fake_clock";
+
+/** A process of which only the streams, the environment and the signals exist. */
+export class FakeProcess implements Io {
+  out = "";
+  err = "";
+  readonly clock = new FakeClock();
+  readonly stdout = { write: (text: string): void => void (this.out += text) };
+  readonly stderr = { write: (text: string): void => void (this.err += text) };
+  private readonly listeners = new Map<(cause: StopCause) => void, readonly StopCause[]>();
+
+  constructor(readonly env: Readonly<Record<string, string>> = {}) {}
+
+  onStop(causes: readonly StopCause[], listener: (cause: StopCause) => void): () => void {
+    this.listeners.set(listener, causes);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** How many listeners a signal reaches. */
+  listening(cause: StopCause): number {
+    return [...this.listeners.values()].filter((causes) => causes.includes(cause)).length;
+  }
+
+  signal(cause: StopCause): void {
+    for (const [listener, causes] of this.listeners) if (causes.includes(cause)) listener(cause);
+  }
+}
+
+export interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs `muster` with these words. */
+export async function muster(words: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
+  const io = new FakeProcess(env);
+  const code = await main(words, io);
+  return { code, out: io.out, err: io.err };
+}
+
+/** Waits, without a clock, until something holds. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}

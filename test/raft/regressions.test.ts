@@ -1,0 +1,609 @@
+/**
+ * Defects that other implementations had, as far as the core decides them. Numbers as in the table of docs/raft.md.
+ */
+import { MessageType, newMessage } from "../../src/raft/message";
+import type { Message } from "../../src/raft/message";
+import {
+  ConfChangeTransition,
+  ConfChangeType,
+  EMPTY_BYTES,
+  EMPTY_CONF_STATE,
+  EntryType,
+  LOCAL_APPEND_THREAD,
+  NO_NODE,
+  Role,
+} from "../../src/raft/types";
+import type { ConfChange, ConfChangeSingle, ConfState, Entry, NodeId, Snapshot } from "../../src/raft/types";
+import { changeOf, entryAt, exchange, message, TestCore } from "./support/core";
+
+const { Append, AppendResponse, Heartbeat, HeartbeatResponse, PreVote, PreVoteResponse, Vote, VoteResponse } =
+  MessageType;
+const { AddLearner, AddVoter, Remove } = ConfChangeType;
+const ELECTION_TICKS = 10;
+
+const add = (nodeId: NodeId): ConfChangeSingle => ({ type: AddVoter, nodeId });
+const remove = (nodeId: NodeId): ConfChangeSingle => ({ type: Remove, nodeId });
+const demote = (nodeId: NodeId): ConfChangeSingle => ({ type: AddLearner, nodeId });
+
+function changeEntry(term: number, index: number, confChange: ConfChange): Entry {
+  return { term, index, type: EntryType.ConfChangeV2, data: EMPTY_BYTES, confChange };
+}
+
+function snapshotAt(index: number, term: number, confState: Partial<ConfState>): Snapshot {
+  return { meta: { index, term, confState: { ...EMPTY_CONF_STATE, ...confState } }, data: EMPTY_BYTES };
+}
+
+function types(messages: readonly Message[]): MessageType[] {
+  return messages.map((m) => m.type);
+}
+
+/** Members 1 to `size` of one group, 1 leading, everything applied everywhere. */
+function group(size: number, config: ConstructorParameters<typeof TestCore>[0] = {}): TestCore[] {
+  const voters = Array.from({ length: size }, (_, i) => BigInt(i + 1));
+  const cores = voters.map((id, i) => new TestCore({ voters, ...config, id, seed: i + 1 }));
+  cores[0]?.raw.campaign();
+  exchange(cores);
+  cores[0]?.raw.tick();
+  exchange(cores);
+  return cores;
+}
+
+function settle(cores: readonly TestCore[], ticks = 2, lost?: (m: Message) => boolean): void {
+  exchange(cores, lost);
+  for (let i = 0; i < ticks; i++) {
+    for (const core of cores) core.raw.tick();
+    exchange(cores, lost);
+  }
+}
+
+describe("membership, safety", () => {
+  test.each([
+    ["add and remove", [add(4n)], [remove(2n)]],
+    ["add and add", [add(4n)], [add(5n)]],
+    ["remove and remove", [remove(3n)], [remove(2n)]],
+  ])("1: no membership change before an entry of the own term is applied: %s", (_, inherited, proposed) => {
+    const core = new TestCore({ log: [1, 1] });
+    core.disk.write({
+      hardState: null,
+      snapshot: null,
+      entries: [changeEntry(1, 2, changeOf(inherited))],
+      mustSync: true,
+    });
+    core.restart();
+    core.lead();
+    expect(core.raw.proposeConfChange(changeOf(proposed))).toMatchObject({ ok: false, refusal: "pending" });
+    core.drain();
+    // An acknowledgement of the inherited entry alone commits nothing (5.4.2), so nothing is allowed either.
+    core.acknowledge(2n, 2);
+    expect(core.raw.proposeConfChange(changeOf(proposed))).toMatchObject({ ok: false, refusal: "pending" });
+    core.drain();
+    core.acknowledge(2n);
+    core.acknowledge(3n);
+    expect(core.confState.voters).toEqual(inherited[0]?.type === Remove ? [1n, 2n] : [1n, 2n, 3n, 4n]);
+    expect(core.raw.proposeConfChange(changeOf(proposed)).ok).toBe(true);
+  });
+
+  test("2: a voter with a committed membership change that it has not applied does not campaign", () => {
+    const core = new TestCore();
+    const entries = [entryAt(1, 1), changeEntry(1, 2, changeOf([add(4n)]))];
+    core.raw.step(message(Append, 1, { entries, commit: 2 }));
+    core.raw.campaign();
+    for (let i = 0; i < 4 * ELECTION_TICKS; i++) core.raw.tick();
+    core.raw.step(message(MessageType.TimeoutNow, 1));
+    expect([core.raw.role, core.raw.term]).toEqual([Role.Follower, 1]);
+    core.drain();
+    core.raw.campaign();
+    expect(core.raw.role).toBe(Role.Candidate);
+    expect(core.drain().map((m) => m.to)).toEqual([2n, 3n, 4n]);
+  });
+
+  test("3: a new leader takes its whole tail for a possible membership change; at most one is unapplied", () => {
+    const core = new TestCore({ log: [1, 1, 1] });
+    core.lead();
+    expect(core.raw.status().pendingConfIndex).toBe(3);
+    expect(core.raw.proposeConfChange(changeOf([add(4n)]))).toMatchObject({ ok: false, refusal: "pending" });
+    core.drain();
+    core.acknowledge(2n);
+    expect(core.raw.proposeConfChange(changeOf([add(4n)]))).toMatchObject({ ok: true, index: 6 });
+    expect(core.raw.proposeConfChange(changeOf([add(5n)]))).toMatchObject({ ok: false, refusal: "pending" });
+    core.drain();
+    core.acknowledge(2n);
+    expect(core.raw.proposeConfChange(changeOf([add(5n)])).ok).toBe(true);
+  });
+
+  test("4: an installed snapshot replaces the configuration, and older changes still being applied are ignored", () => {
+    const core = new TestCore();
+    const late = changeOf([add(9n)]);
+    core.step(message(Append, 1, { entries: [entryAt(1, 1), changeEntry(1, 2, late)] }));
+    core.raw.step(
+      message(MessageType.Snapshot, 1, { snapshot: snapshotAt(10, 1, { voters: [1n, 4n, 5n] }) }),
+    );
+    expect(core.raw.applyConfChange(late, 2).voters).toEqual([1n, 4n, 5n]);
+    core.drain();
+    expect(core.raw.applyConfChange(late, 2).voters).toEqual([1n, 4n, 5n]);
+    core.raw.campaign();
+    expect(core.drain().map((m) => m.to)).toEqual([4n, 5n]);
+    // Two of the old configuration are no quorum of the new one.
+    core.step(message(VoteResponse, 2, { from: 2n }), message(VoteResponse, 2, { from: 3n }));
+    expect(core.raw.role).toBe(Role.Candidate);
+  });
+
+  test.each([
+    ["incoming", [1n, 2n, 3n], [1n], 2n],
+    ["outgoing", [1n], [1n, 2n, 3n], 3n],
+    ["both", [1n, 2n, 3n], [1n, 2n, 4n], 2n],
+  ])(
+    "5: a joint configuration needs both majorities, also of overlapping sets: %s decides",
+    (_, voters, votersOutgoing, last) => {
+      const core = new TestCore({ confState: { ...EMPTY_CONF_STATE, voters, votersOutgoing } });
+      core.raw.campaign();
+      core.drain();
+      expect(core.raw.role).toBe(Role.Candidate);
+      core.step(message(VoteResponse, 1, { from: last }));
+      expect(core.raw.role).toBe(Role.Leader);
+      expect(core.raw.committed).toBe(0);
+      core.acknowledge(last);
+      expect(core.raw.committed).toBe(1);
+    },
+  );
+
+  test("6: a member that lost its log is refused or ignored, and hurts nobody", () => {
+    const leader = new TestCore();
+    leader.lead();
+    leader.propose("a", "b");
+    leader.acknowledge(2n);
+    expect(leader.raw.committed).toBe(3);
+    // The wiped member says that it holds nothing: what it once acknowledged stays acknowledged.
+    leader.step(message(AppendResponse, 1, { index: 3, reject: true, rejectHint: 0 }));
+    expect(leader.raw.status().progress.get(2n)?.match).toBe(3);
+    const wiped = new TestCore({ id: 2n });
+    wiped.step({ ...message(Append, 1, { from: 1n, index: 3, logTerm: 1 }), to: 2n });
+    expect(wiped.raw.step({ ...message(Heartbeat, 1, { from: 1n, commit: 3 }), to: 2n })).toEqual({
+      ok: false,
+      reason: "commit-beyond-match",
+    });
+    expect(wiped.raw.committed).toBe(0);
+  });
+
+  test("10: a restart from a snapshot that is older than a membership change applies the change again", () => {
+    const core = new TestCore();
+    core.lead();
+    core.acknowledge(2n);
+    const saved = core.compact();
+    core.raw.proposeConfChange(changeOf([add(4n)]));
+    core.drain();
+    core.acknowledge(2n);
+    expect(core.confState.voters).toEqual([1n, 2n, 3n, 4n]);
+    core.confState = saved.meta.confState;
+    core.restart({ applied: saved.meta.index });
+    expect(core.raw.status().confState.voters).toEqual([1n, 2n, 3n]);
+    core.raw.campaign();
+    expect(core.raw.role).toBe(Role.Follower);
+    core.drain();
+    expect(core.raw.status().confState.voters).toEqual([1n, 2n, 3n, 4n]);
+  });
+});
+
+describe("membership, liveness", () => {
+  const stepsDown = { config: { stepDownOnRemoval: true } };
+
+  test.each([
+    ["removed", remove(1n)],
+    ["demoted", demote(1n)],
+  ])("11: a leader that is %s stops to lead and sends no more heartbeats", (_, change) => {
+    const core = new TestCore(stepsDown);
+    core.lead();
+    core.acknowledge(2n);
+    core.raw.proposeConfChange(changeOf([change]));
+    core.drain();
+    expect(core.raw.role).toBe(Role.Leader);
+    core.acknowledge(2n);
+    expect([core.raw.role, core.raw.leader]).toEqual([Role.Follower, NO_NODE]);
+    expect(types(core.tick(5 * ELECTION_TICKS))).toEqual([]);
+  });
+
+  test("11, 12: a leader that a joint change demotes leads until the final configuration is applied", () => {
+    const cores = group(4, { ...stepsDown, voters: [1n, 2n, 3n] });
+    const [leader] = cores;
+    if (leader === undefined) throw new Error("no leader");
+    const explicit = ConfChangeTransition.JointExplicit;
+    leader.raw.proposeConfChange(changeOf([demote(1n), add(4n)], explicit));
+    settle(cores);
+    expect(leader.confState).toMatchObject({
+      voters: [2n, 3n, 4n],
+      votersOutgoing: [1n, 2n, 3n],
+      learnersNext: [1n],
+    });
+    expect(leader.raw.role).toBe(Role.Leader);
+    leader.raw.proposeConfChange(changeOf([]));
+    // Without the new majority the last entry does not commit, and leadership is kept.
+    settle(cores, 2, (m) => m.to === 4n || m.to === 3n);
+    expect([leader.raw.role, leader.confState.votersOutgoing.length]).toEqual([Role.Leader, 3]);
+    settle(cores, 4);
+    expect([leader.raw.role, leader.confState.learners]).toEqual([Role.Follower, [1n]]);
+    settle(cores, 4 * ELECTION_TICKS);
+    expect(cores.filter((core) => core.raw.role === Role.Leader).length).toBe(1);
+  });
+
+  test.each([1n, 2n])(
+    "13: removing member %p of two leaves one that works, also when the other applies late",
+    (removed) => {
+      const cores = group(2, stepsDown);
+      const rest = cores.find((core) => core.id !== removed);
+      cores[0]?.raw.proposeConfChange(changeOf([remove(removed)]));
+      settle(cores);
+      const alone = rest === undefined ? [] : [rest];
+      settle(alone, 4 * ELECTION_TICKS);
+      expect([rest?.raw.role, rest?.confState.voters]).toEqual([Role.Leader, [removed === 1n ? 2n : 1n]]);
+      const before = rest?.raw.committed ?? 0;
+      rest?.propose("alone");
+      expect(rest?.raw.committed).toBe(before + 1);
+    },
+  );
+
+  test("14: a learner that does not know of its promotion votes", () => {
+    const core = new TestCore({ id: 3n, voters: [1n], learners: [3n] });
+    expect(core.step(message(Vote, 2))).toMatchObject([{ type: VoteResponse, to: 2n, reject: false }]);
+  });
+
+  test("15: a joint configuration is left once, and after a leader change by the new leader", () => {
+    const [first, second, third] = group(3);
+    if (first === undefined || second === undefined || third === undefined) throw new Error("no group");
+    const cores = [first, second, third];
+    first.raw.proposeConfChange(changeOf([demote(3n)], ConfChangeTransition.JointImplicit));
+    // Everybody hears of the joint configuration; nobody of the change that leaves it.
+    const leaving = (m: Message): boolean =>
+      m.entries.some((entry) => entry.confChange?.changes.length === 0);
+    exchange(cores, leaving);
+    for (let i = 0; i < 3; i++) {
+      first.raw.tick();
+      exchange(cores, leaving);
+    }
+    expect(cores.map((core) => core.confState.autoLeave)).toEqual([true, true, true]);
+    const proposed = first.terms().length;
+    // While it is pending it is not proposed again.
+    for (let i = 0; i < 3; i++) {
+      first.raw.tick();
+      exchange(cores, leaving);
+    }
+    expect(first.terms().length).toBe(proposed);
+    second.raw.campaign();
+    settle(cores, 3);
+    expect(second.raw.role).toBe(Role.Leader);
+    for (const core of cores) {
+      expect(core.confState).toEqual({ ...EMPTY_CONF_STATE, voters: [1n, 2n], learners: [3n] });
+    }
+  });
+
+  test("16: a refused change tells its proposer, and stands in the log as an empty entry", () => {
+    const core = new TestCore();
+    core.lead();
+    core.acknowledge(2n);
+    const last = core.raw.lastIndex;
+    const result = core.raw.proposeConfChange(changeOf([]));
+    expect(result).toMatchObject({ ok: false, reason: "refused", refusal: "not-joint" });
+    const out = core.drain();
+    expect(out[0]?.entries).toMatchObject([{ index: last + 1, type: EntryType.Normal, confChange: null }]);
+    expect(out[0]?.entries[0]?.data.length).toBe(0);
+  });
+
+  test("16: refused changes do not use up the room for proposals", () => {
+    const core = new TestCore({ config: { maxUncommittedSize: 100 } });
+    core.lead();
+    core.acknowledge(2n);
+    const context = new Uint8Array(40);
+    for (let i = 0; i < 20; i++) {
+      const result = core.raw.proposeConfChange(changeOf([], ConfChangeTransition.Auto, context));
+      expect(result).toMatchObject({ reason: "refused" });
+    }
+    expect(core.raw.propose([new Uint8Array(60)]).ok).toBe(true);
+  });
+
+  test("19: a lagging learner is promoted while the leader changes, and everybody ends with the same configuration", () => {
+    const voters = [1n, 2n, 3n];
+    const cores = [1n, 2n, 3n, 4n].map(
+      (id) => new TestCore({ id, voters, learners: [4n], seed: Number(id) }),
+    );
+    const [first, second] = cores;
+    first?.raw.campaign();
+    const toLearner = (m: Message): boolean => m.to === 4n;
+    settle(cores, 1, toLearner);
+    first?.propose("a", "b", "c");
+    first?.raw.proposeConfChange(changeOf([add(4n)]));
+    // The change reaches member 2 alone before the leader is cut off.
+    exchange(cores, (m) => m.to === 4n || m.to === 3n || m.type === AppendResponse);
+    second?.raw.campaign();
+    settle(cores, 2, (m) => m.to === 1n || m.to === 4n);
+    expect(second?.raw.role).toBe(Role.Leader);
+    settle(cores, 4);
+    for (const core of cores)
+      expect(core.confState).toEqual({ ...EMPTY_CONF_STATE, voters: [1n, 2n, 3n, 4n] });
+    expect(new Set(cores.map((core) => core.raw.committed)).size).toBe(1);
+  });
+
+  test("19: a member that was added after the newest snapshot was taken is brought up by it", () => {
+    const [leader] = group(3, { voters: [1n, 2n] });
+    const cores = [1n, 2n].map((id) => new TestCore({ id, voters: [1n, 2n], seed: Number(id) }));
+    const joiner = new TestCore({ id: 3n, voters: [] });
+    expect(leader).toBeDefined();
+    cores[0]?.raw.campaign();
+    settle(cores);
+    cores[0]?.propose("before");
+    settle(cores);
+    cores[0]?.compact();
+    cores[0]?.raw.proposeConfChange(changeOf([add(3n)]));
+    settle([...cores, joiner], 1);
+    cores[0]?.raw.reportSnapshot(3n, true);
+    settle([...cores, joiner], 3);
+    expect(joiner.confState.voters).toEqual([1n, 2n, 3n]);
+    expect(joiner.raw.committed).toBe(cores[0]?.raw.committed);
+  });
+
+  test.each([
+    ["removed", remove(3n)],
+    ["demoted", demote(3n)],
+  ])("20: a transfer ends when its target is %s", (_, change) => {
+    const core = new TestCore();
+    core.lead();
+    core.acknowledge(2n);
+    core.raw.proposeConfChange(changeOf([change]));
+    core.drain();
+    core.raw.transferLeader(3n);
+    core.drain();
+    expect(core.raw.propose([Buffer.from("x")])).toEqual({ ok: false, reason: "transferring" });
+    core.acknowledge(2n);
+    expect(core.raw.status().leaderTransferee).toBe(NO_NODE);
+    expect(core.raw.propose([Buffer.from("x")]).ok).toBe(true);
+  });
+});
+
+describe("elections", () => {
+  const quiet = { preVote: true, checkQuorum: true };
+
+  test("22: a member that returns from a partition, or after its removal, does not disturb the leader", () => {
+    const cores = group(3, { config: quiet });
+    const [leader, , third] = cores;
+    const term = leader?.raw.term;
+    third?.tick(20 * ELECTION_TICKS);
+    expect(third?.raw.term).toBe(term);
+    settle(cores, 5 * ELECTION_TICKS);
+    expect([leader?.raw.role, leader?.raw.term]).toEqual([Role.Leader, term]);
+    // A stranger with a high term: nobody who hears a leader follows it.
+    const answers = cores[1]?.step({ ...message(Vote, 99, { from: 9n, index: 99, logTerm: 98 }), to: 2n });
+    expect([answers, cores[1]?.raw.term]).toEqual([[], term]);
+  });
+
+  test("23: a pre-candidate of a smaller term is told the term, and so gets on", () => {
+    const voter = new TestCore({ hardState: { term: 5 }, config: { preVote: true } });
+    const [answer] = voter.step(message(PreVote, 3, { index: 9, logTerm: 2 }));
+    expect(answer).toMatchObject({ type: PreVoteResponse, term: 5, reject: true });
+    const candidate = new TestCore({ id: 2n, hardState: { term: 2 }, config: { preVote: true } });
+    candidate.raw.campaign();
+    candidate.drain();
+    candidate.step(message(PreVoteResponse, 5, { from: 1n, reject: true }));
+    expect([candidate.raw.term, candidate.raw.role]).toEqual([5, Role.Follower]);
+  });
+
+  test.each([{ preVote: true }, { checkQuorum: true }])(
+    "23: with %p a leader of a smaller term is told the term, or its follower would be lost to it",
+    (config) => {
+      const core = new TestCore({ hardState: { term: 5 }, config });
+      for (const type of [Append, Heartbeat]) {
+        expect(core.step(message(type, 3))).toMatchObject([{ type: AppendResponse, to: 2n, term: 5 }]);
+      }
+    },
+  );
+
+  test("24: who steps down within a term keeps its vote of that term", () => {
+    const leader = new TestCore({ config: { checkQuorum: true } });
+    leader.lead();
+    leader.tick(3 * ELECTION_TICKS);
+    const candidate = new TestCore();
+    candidate.raw.campaign();
+    candidate.drain();
+    candidate.step(
+      message(VoteResponse, 1, { reject: true }),
+      message(VoteResponse, 1, { from: 3n, reject: true }),
+    );
+    for (const core of [leader, candidate]) {
+      expect(core.raw.role).toBe(Role.Follower);
+      const { term } = core.raw;
+      if (term > 1) continue;
+      const request = message(Vote, term, { from: 3n, index: 9, logTerm: 0 });
+      expect(core.raw.status().hardState.vote).toBe(1n);
+      core.step({ ...request, logTerm: term - 1, index: term === 1 ? 0 : 9 });
+      expect(core.raw.status().hardState).toMatchObject({ term, vote: 1n });
+    }
+  });
+
+  test("25: term and vote reach the disk in one value", () => {
+    const core = new TestCore();
+    core.raw.step(message(Vote, 7));
+    expect(core.raw.ready().hardState).toEqual({ term: 7, vote: 2n, commit: 0 });
+  });
+
+  test("26: with one link down the leader stays, term after term", () => {
+    const cores = group(3, { config: quiet });
+    const [leader] = cores;
+    const term = leader?.raw.term;
+    settle(cores, 20 * ELECTION_TICKS, (m) => m.from + m.to === 4n && m.from !== 2n);
+    expect([leader?.raw.role, leader?.raw.term]).toEqual([Role.Leader, term]);
+    leader?.propose("through the other link");
+    settle(cores, 2, (m) => m.from + m.to === 4n && m.from !== 2n);
+    expect(leader?.raw.committed).toBe(leader?.raw.lastIndex);
+  });
+});
+
+describe("reads", () => {
+  function leading(): TestCore {
+    const core = new TestCore();
+    core.lead();
+    core.acknowledge(2n);
+    core.acknowledge(3n);
+    return core;
+  }
+
+  /** Answers heartbeats as `from`. */
+  function confirm(heartbeats: readonly Message[], from: NodeId): Message[] {
+    return heartbeats
+      .filter((m) => m.type === Heartbeat && m.to === from)
+      .map((m) => message(HeartbeatResponse, m.term, { from, context: m.context }));
+  }
+
+  test("27: a context used twice is not confirmed by answers to the first use", () => {
+    const core = leading();
+    core.raw.readIndex(7n);
+    const first = core.drain();
+    core.step(...confirm(first, 2n));
+    expect(core.reads).toEqual([{ index: 1, context: 7n }]);
+    core.propose("new");
+    core.acknowledge(2n);
+    core.raw.readIndex(7n);
+    const second = core.drain();
+    core.step(...confirm(first, 3n), ...confirm(first, 2n));
+    expect(core.reads.length).toBe(1);
+    core.step(...confirm(second, 3n));
+    expect(core.reads).toEqual([
+      { index: 1, context: 7n },
+      { index: 2, context: 7n },
+    ]);
+  });
+
+  test("27: answers of an earlier leadership do not confirm", () => {
+    const core = leading();
+    core.raw.readIndex(7n);
+    const old = confirm(core.drain(), 2n);
+    core.step(message(Heartbeat, 2, { from: 3n }));
+    core.lead();
+    core.acknowledge(2n);
+    core.raw.readIndex(8n);
+    core.drain();
+    core.step(...old);
+    expect(core.reads).toEqual([]);
+  });
+
+  test("28: no read is answered before the term's first entry is committed", () => {
+    const core = new TestCore({ log: [1, 1] });
+    core.lead();
+    core.raw.readIndex(7n);
+    const beats = core.drain();
+    core.step(...confirm([...beats, ...core.tick(1)], 2n));
+    expect(core.reads).toEqual([]);
+    core.acknowledge(2n);
+    core.step(...confirm(core.tick(1), 2n));
+    expect(core.reads).toEqual([{ index: 3, context: 7n }]);
+  });
+
+  test("28: a single voter that restarted answers with what was acknowledged before, not with the saved commit index", () => {
+    const core = new TestCore({ voters: [1n], log: [1, 1, 1], hardState: { commit: 1 } });
+    core.raw.campaign();
+    core.raw.readIndex(7n);
+    core.drain();
+    if (core.reads.length === 0) {
+      core.raw.readIndex(8n);
+      core.drain();
+    }
+    expect(core.reads.map((read) => read.index)).toEqual([4]);
+  });
+});
+
+describe("storage", () => {
+  test("30: a single voter commits only what is on its own disk", () => {
+    const core = new TestCore({ voters: [1n], config: { asyncStorageWrites: true } });
+    core.raw.campaign();
+    const vote = core.raw.ready().messages.at(-1);
+    expect([vote?.to, core.raw.role]).toEqual([LOCAL_APPEND_THREAD, Role.Candidate]);
+    for (const m of vote?.responses ?? []) core.raw.stepLocal(m);
+    expect(core.raw.role).toBe(Role.Leader);
+    core.raw.propose([Buffer.from("x")]);
+    const work = core.raw.ready().messages.at(-1);
+    for (let i = 0; i < ELECTION_TICKS; i++) core.raw.tick();
+    expect([core.raw.committed, work?.entries.length]).toEqual([0, 2]);
+    core.disk.write({ hardState: null, snapshot: null, entries: work?.entries ?? [], mustSync: true });
+    for (const m of work?.responses ?? []) core.raw.stepLocal(m);
+    expect(core.raw.committed).toBe(2);
+  });
+
+  test.each([
+    [Vote, VoteResponse, {}],
+    [Append, AppendResponse, { entries: [entryAt(1, 1)] }],
+    [PreVote, PreVoteResponse, {}],
+    [Append, AppendResponse, { index: 9, logTerm: 1 }],
+  ])(
+    "31: the answer to message type %p leaves only when what it was built on is synced",
+    (type, answer, fields) => {
+      const core = new TestCore({ config: { asyncStorageWrites: true } });
+      core.raw.step(message(type, 1, fields));
+      const { messages } = core.raw.ready();
+      expect(messages.map((m) => m.to)).toEqual([LOCAL_APPEND_THREAD]);
+      expect(types(messages[0]?.responses ?? [])).toContain(answer);
+    },
+  );
+
+  test("36: what was applied is committed after a restart, also when the record of the commit index was lost", () => {
+    const core = new TestCore({ log: [1, 1, 1], hardState: { commit: 1 } });
+    core.restart({ applied: 3 });
+    expect([core.raw.applied, core.raw.committed]).toEqual([3, 3]);
+    expect(core.raw.hasReady()).toBe(false);
+  });
+
+  test("36: a saved commit index behind the snapshot is raised, one beyond the log stops the start", () => {
+    const core = new TestCore({ log: [1, 1, 1], hardState: { commit: 3 } });
+    core.drain();
+    core.compact();
+    core.disk.hardState = { term: 1, vote: NO_NODE, commit: 0 };
+    core.restart({ applied: 3 });
+    expect(core.raw.committed).toBe(3);
+    core.disk.hardState = { term: 1, vote: NO_NODE, commit: 4 };
+    expect(() => {
+      core.restart({ applied: 3 });
+    }).toThrow("commit index is beyond the saved log");
+  });
+
+  test("37: two snapshots in a short time: the first one's completion does not count for the second", () => {
+    const core = new TestCore({ config: { asyncStorageWrites: true } });
+    const install = (index: number): Message | undefined => {
+      core.raw.step(
+        message(MessageType.Snapshot, 1, { snapshot: snapshotAt(index, 1, { voters: [1n, 2n, 3n] }) }),
+      );
+      return core.raw.ready().messages.at(-1);
+    };
+    const first = install(10);
+    const second = install(20);
+    for (const m of first?.responses ?? []) if (m.to === 1n) core.raw.stepLocal(m);
+    expect([core.raw.committed, core.raw.applied]).toEqual([20, 10]);
+    expect(second?.snapshot?.meta.index).toBe(20);
+    for (const m of second?.responses ?? []) if (m.to === 1n) core.raw.stepLocal(m);
+    expect(core.raw.applied).toBe(20);
+  });
+
+  test("37: the acknowledgement of entries that were replaced meanwhile does not count for the new ones", () => {
+    const core = new TestCore({ config: { asyncStorageWrites: true } });
+    const append = (term: number, from: NodeId): Message | undefined => {
+      core.raw.step(message(Append, term, { from, entries: [entryAt(term, 1)] }));
+      return core.raw.ready().messages.at(-1);
+    };
+    const orders = [append(1, 2n), append(2, 3n), append(3, 2n)];
+    core.raw.step(message(Heartbeat, 3, { commit: 1 }));
+    const storage = (m: Message | undefined): Message[] =>
+      (m?.responses ?? []).filter((response) => response.from === LOCAL_APPEND_THREAD);
+    for (const m of [...storage(orders[0]), ...storage(orders[1])]) core.raw.stepLocal(m);
+    expect(core.raw.ready().committedEntries).toEqual([]);
+    core.disk.write({ hardState: null, snapshot: null, entries: [entryAt(3, 1)], mustSync: true });
+    for (const m of storage(orders[2])) core.raw.stepLocal(m);
+    expect(core.raw.ready().committedEntries).toMatchObject([{ term: 3, index: 1 }]);
+  });
+
+  test("38: nothing acknowledges a snapshot before it is written, though mustSync alone would not ask for the sync", () => {
+    const snapshot = snapshotAt(10, 1, { voters: [1n, 2n, 3n] });
+    const sync = new TestCore({ log: [1], hardState: { term: 1 } });
+    sync.raw.step(message(MessageType.Snapshot, 1, { snapshot }));
+    expect(sync.raw.ready()).toMatchObject({ snapshot, mustSync: false });
+    const core = new TestCore({ log: [1], hardState: { term: 1 }, config: { asyncStorageWrites: true } });
+    core.raw.step(message(MessageType.Snapshot, 1, { snapshot }));
+    const { messages } = core.raw.ready();
+    expect(messages.map((m) => m.to)).toEqual([LOCAL_APPEND_THREAD]);
+    expect(types(messages[0]?.responses ?? [])).toContain(AppendResponse);
+    expect(newMessage(Append, 1n, 2n, 1).snapshot).toBeNull();
+  });
+});

@@ -1,0 +1,192 @@
+/**
+ * Power loss at any moment: scripted runs are recorded, and many of the states that a power loss could have left are
+ * rebuilt and opened. Nothing that was acknowledged may be missing, and no state may refuse to open.
+ *
+ * MUSTER_CRASH_STATES sets how many states are tried in all (3000 when not set).
+ */
+import { createDataDir, readDataDirState } from "../../src/storage/data_dir";
+import { readLogOffline, type OfflineLog } from "../../src/storage/offline";
+import type { Storage } from "../../src/storage/storage";
+import { CrashFs, PowerLoss, seeded, type Below } from "./support/crash_fs";
+import { DIR, Model, scriptedRun, signature, type Run, type Step } from "./support/scripted_run";
+import { allEntries, append, close, entry, fsRun, hardState, IDENTITY, open, SMALL } from "./support/values";
+
+const STATES = Number(process.env["MUSTER_CRASH_STATES"] ?? 3000);
+const RUNS = 8;
+
+/** What must be there at one moment of a run. */
+interface Promised {
+  created: boolean;
+  /** The first and the last step that may be the newest one on disk. */
+  acked: number;
+  issued: number;
+  savedIndex: number;
+}
+
+function follow(promised: Promised, note: string, value: number): void {
+  if (note === "created") promised.created = true;
+  else if (note === "acked") promised.acked = Math.max(promised.acked, value);
+  else if (note === "issued") promised.issued = value;
+  else if (note === "saved") promised.savedIndex = Math.max(promised.savedIndex, value);
+}
+
+/** Whether what was recovered is the log after `step`. A snapshot proves its own index committed. */
+function matches(storage: Storage, step: Step, snapshots: ReadonlyMap<number, string>): boolean {
+  const { hardState: state } = storage.initialState();
+  if (state.term !== step.state.term || state.vote !== step.state.vote) return false;
+  if (storage.lastIndex() !== step.last || storage.firstIndex() <= step.base) return false;
+  const raised = state.commit > step.state.commit && snapshots.has(state.commit);
+  if (state.commit !== step.state.commit && !raised) return false;
+  return allEntries(storage).every((e) => step.log.get(e.index) === signature(e));
+}
+
+function check(storage: Storage, model: Model, promised: Promised): void {
+  const newest = storage.snapshot();
+  expect(newest?.meta.index ?? 0).toBeGreaterThanOrEqual(promised.savedIndex);
+  if (newest !== null) {
+    expect(Buffer.from(newest.data).toString()).toBe(model.snapshots.get(newest.meta.index));
+  }
+  const candidates = model.steps.slice(promised.acked, promised.issued + 1);
+  if (candidates.some((step) => matches(storage, step, model.snapshots))) return;
+  const { hardState: state } = storage.initialState();
+  const shown = `${state.term}/${state.vote}/${state.commit}, entries ${storage.firstIndex()}..${storage.lastIndex()}`;
+  throw new Error(`recovered ${shown} is none of the steps ${promised.acked}..${promised.issued}`);
+}
+
+/** The log takes more after recovery, and that is there after another opening. */
+async function goesOn(fs: CrashFs, storage: Storage): Promise<void> {
+  const { term, vote } = storage.initialState().hardState;
+  const index = storage.lastIndex() + 1;
+  const next = hardState(term + 1, vote, storage.initialState().hardState.commit);
+  await append(storage, { hardState: next, entries: [entry(index, term + 1, Buffer.alloc(700, 0xab))] });
+  await close(storage);
+  const again = await open(fs, DIR);
+  expect(again.report.tornTail).toBeNull();
+  expect(again.storage.lastIndex()).toBe(index);
+  expect(again.storage.initialState().hardState).toEqual(next);
+  await close(again.storage);
+}
+
+interface Tally {
+  states: number;
+  torn: number;
+  again: number;
+}
+
+/** Opens one state; sometimes the power fails again while it is being repaired. */
+async function recover(
+  state: CrashFs,
+  run: Run,
+  promised: Promised,
+  tally: Tally,
+  below: Below,
+): Promise<void> {
+  const before = state.clone();
+  const { storage, report } = await open(state, DIR, { expectedIdentity: IDENTITY });
+  tally.states++;
+  if (report.tornTail !== null) tally.torn++;
+  check(storage, run.model, promised);
+  if (tally.states % 4 === 0) await goesOn(state, storage);
+  if (report.tornTail === null && below(8) !== 0) return;
+  const power = new PowerLoss(before.tree);
+  const upTo = below(state.ops.length + 1);
+  for (const op of state.ops.slice(0, tally.states % 4 === 0 ? 0 : upTo)) power.apply(op);
+  const second = await open(power.crash(below), DIR);
+  tally.again++;
+  check(second.storage, run.model, promised);
+}
+
+async function crashStates(seed: number, count: number, tally: Tally): Promise<void> {
+  const below = seeded(seed);
+  const run = await scriptedRun(below, 60);
+  const lossy: number[] = [];
+  const survey = new PowerLoss();
+  let created = false;
+  for (const [i, op] of run.fs.ops.entries()) {
+    survey.apply(op);
+    created ||= op.kind === "note" && op.note === "created";
+    if (created && survey.pending()) lossy.push(i);
+  }
+  const perMoment = Math.max(1, Math.round(count / lossy.length));
+  const chosen = new Set(lossy.filter(() => below(lossy.length) < count));
+  const power = new PowerLoss();
+  const promised: Promised = { created: false, acked: 0, issued: 0, savedIndex: 0 };
+  for (const [i, op] of run.fs.ops.entries()) {
+    power.apply(op);
+    if (op.kind === "note") follow(promised, op.note, op.value);
+    if (!chosen.has(i)) continue;
+    for (let n = 0; n < perMoment; n++) await recover(power.crash(below), run, promised, tally, below);
+  }
+}
+
+test("no state that a power loss leaves loses what was acknowledged or refuses to open", async () => {
+  const tally: Tally = { states: 0, torn: 0, again: 0 };
+  for (let seed = 1; tally.states < STATES; seed++) {
+    await crashStates(seed, Math.ceil(STATES / RUNS), tally);
+  }
+  console.log(
+    `crash states: ${tally.states}, with a torn tail: ${tally.torn}, crashed again: ${tally.again}`,
+  );
+  expect(tally.torn).toBeGreaterThan(STATES / 50);
+}, 600_000);
+
+test("creating a directory is all or nothing", async () => {
+  const below = seeded(99);
+  const fs = new CrashFs();
+  await createDataDir(
+    fs,
+    "/a/b",
+    IDENTITY,
+    { entries: [entry(1, 1)], hardState: hardState(1, 0n, 1) },
+    SMALL,
+  );
+  const power = new PowerLoss();
+  const seen = new Set<string>();
+  for (const op of [null, ...fs.ops]) {
+    if (op !== null) power.apply(op);
+    for (let n = 0; n < 20; n++) {
+      const state = power.crash(below);
+      const found = await readDataDirState(state, "/a/b");
+      seen.add(typeof found === "string" ? found : "whole");
+      if (typeof found === "string") {
+        await createDataDir(
+          state,
+          "/a/b",
+          IDENTITY,
+          { entries: [entry(1, 1)], hardState: hardState(1, 0n, 1) },
+          SMALL,
+        );
+      } else expect(found.identity).toEqual(IDENTITY);
+      const log: OfflineLog = await readLogOffline("/a/b", state);
+      expect(log.entries.map((e) => e.index)).toEqual([1]);
+      expect(log.hardState).toEqual(hardState(1, 0n, 1));
+    }
+  }
+  expect([...seen].sort()).toEqual(["absent", "empty", "whole"]);
+  expect(await readDataDirState(power.crash(below), "/a/b")).toMatchObject({ identity: IDENTITY });
+});
+
+test("the model of power loss does lose what is not synced", async () => {
+  const fs = new CrashFs();
+  await fsRun((done) => {
+    fs.open("/f", "create", (error, file) => {
+      if (error !== null) throw error;
+      file.write(Buffer.alloc(2048, 1), 0, done);
+    });
+  });
+  const power = new PowerLoss();
+  for (const op of fs.ops) power.apply(op);
+  const below = seeded(3);
+  const sizes = new Set<string>();
+  for (let n = 0; n < 60; n++) {
+    const state = power.crash(below);
+    sizes.add(
+      state
+        .files()
+        .map((path) => String(state.contents(path).filter((b) => b === 1).length))
+        .join(),
+    );
+  }
+  expect([...sizes]).toEqual(expect.arrayContaining(["", "0", "2048"]));
+  expect([...sizes].some((size) => Number(size) > 0 && Number(size) < 2048)).toBe(true);
+});

@@ -1,0 +1,275 @@
+/** Failing disks and full disks: what is acknowledged, what is not, and what is never tried again. */
+import { createDataDir } from "../../src/storage/data_dir";
+import type { StorageError } from "../../src/storage/storage";
+import type { OpenOptions } from "../../src/storage/wal";
+import { CrashFs, type FaultKind } from "./support/crash_fs";
+import { DIR } from "./support/scripted_run";
+import {
+  allEntries,
+  append,
+  batch,
+  close,
+  entries,
+  entry,
+  hardState,
+  IDENTITY,
+  open,
+  save,
+  SMALL,
+  snapshot,
+} from "./support/values";
+
+async function created(): Promise<CrashFs> {
+  const fs = new CrashFs();
+  await createDataDir(fs, DIR, IDENTITY, undefined, SMALL);
+  return fs;
+}
+
+/** Lets everything that was started come to its end: the file system answers in microtasks. */
+async function settle(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Counts what reaches the disk, and fails the n-th operation of one kind. */
+function failing(
+  fs: CrashFs,
+  kind: FaultKind,
+  n: number,
+  code: string,
+): { touched: string[]; failedAt: () => number } {
+  const touched: string[] = [];
+  let seen = 0;
+  let failedAt = -1;
+  fs.fault = (k, path) => {
+    if (k === "write" || k === "sync") touched.push(`${k} ${path}`);
+    if (k !== kind || ++seen !== n) return null;
+    failedAt = touched.length;
+    return code;
+  };
+  return { touched, failedAt: () => failedAt };
+}
+
+const FINAL: readonly [FaultKind, string][] = [
+  ["write", "EIO"],
+  ["sync", "EIO"],
+  // Space is only forgiven where the file grows; a sync that fails has lost data, whatever it says.
+  ["sync", "ENOSPC"],
+];
+
+test.each(FINAL)(
+  "the first failed %s (%s) is final: no write, no sync, no acknowledgement after it",
+  async (kind, code) => {
+    for (let n = 1; n <= 60; n++) {
+      const fs = await created();
+      const { storage } = await open(fs, DIR);
+      const { touched, failedAt } = failing(fs, kind, n, code);
+      let acked = 0;
+      const failures: (StorageError | null)[] = [];
+      for (let i = 1; i <= 60; i++) {
+        storage.append(batch({ entries: [entry(i, 1, "x".repeat(400))] }), (error) => {
+          if (error === null) {
+            expect(failures).toEqual([]);
+            acked = i;
+          } else failures.push(error);
+        });
+        if (i % 3 === 0) await settle();
+      }
+      await settle();
+      if (failedAt() === -1) {
+        expect(acked).toBe(60);
+        continue;
+      }
+      expect(touched.length).toBe(failedAt());
+      expect(failures.length).toBe(60 - acked);
+      expect(new Set(failures).size).toBe(1);
+      expect(failures[0]).toMatchObject({ reason: "io", errno: code });
+      expect(storage.hasSpace()).toBe(false);
+      await expect(append(storage, { mustSync: false })).rejects.toBe(failures[0]);
+      await expect(save(storage, snapshot(1, 1), 0)).rejects.toBe(failures[0]);
+      await expect(close(storage)).rejects.toBe(failures[0]);
+      expect(touched.length).toBe(failedAt());
+      fs.fault = () => null;
+      const again = await open(fs, DIR);
+      expect(again.storage.lastIndex()).toBeGreaterThanOrEqual(acked);
+    }
+  },
+);
+
+/** A clock that only the test moves. */
+function timers(): { options: OpenOptions; fire: () => void; armed: () => number } {
+  let waiting: (() => void)[] = [];
+  return {
+    options: {
+      setTimer: (_delay, run) => {
+        waiting.push(run);
+        return () => {
+          waiting = waiting.filter((w) => w !== run);
+        };
+      },
+    },
+    fire: () => {
+      for (const run of waiting.splice(0)) run();
+    },
+    armed: () => waiting.length,
+  };
+}
+
+test("a full disk is not final: the reserve takes what is on its way, then batches wait, in order", async () => {
+  const fs = await created();
+  const clock = timers();
+  const { storage } = await open(fs, DIR, clock.options);
+  fs.capacityBytes = fs.usedBytes();
+  const acked: number[] = [];
+  let index = 0;
+  const add = (): void => {
+    const i = ++index;
+    storage.append(
+      batch({ hardState: hardState(1, 1n, 0), entries: [entry(i, 1, "x".repeat(300))] }),
+      (error) => {
+        expect(error).toBeNull();
+        acked.push(i);
+      },
+    );
+  };
+  while (storage.hasSpace()) {
+    add();
+    await settle();
+  }
+  // What was asked for after the disk was found full still fits into the reserve...
+  const before = acked.length;
+  add();
+  await settle();
+  expect(acked.length).toBe(before + 1);
+  // ...and votes go on when the reserve for entries is used up.
+  while (acked.length === index) {
+    add();
+    await settle();
+  }
+  const stuck = index;
+  expect(storage.lastIndex()).toBe(stuck);
+  expect(clock.armed()).toBe(1);
+  clock.fire();
+  await settle();
+  expect(acked.length).toBe(stuck - 1);
+  add();
+  fs.capacityBytes = Infinity;
+  clock.fire();
+  await settle();
+  expect(acked).toEqual(Array.from({ length: index }, (_, i) => i + 1));
+  expect(storage.hasSpace()).toBe(true);
+  await close(storage);
+  expect((await open(fs, DIR)).storage.lastIndex()).toBe(index);
+});
+
+test("votes are taken from the reserve while there is no space for entries", async () => {
+  const fs = await created();
+  const clock = timers();
+  const { storage } = await open(fs, DIR, clock.options);
+  fs.capacityBytes = fs.usedBytes();
+  let last = 0;
+  while (storage.hasSpace()) await append(storage, { entries: [entry(++last, 1, "x".repeat(200))] });
+  for (let term = 2; term < 8; term++) {
+    await append(storage, { hardState: hardState(term, 3n, 0) });
+    await append(storage, { hardState: hardState(term, 3n, 0), mustSync: false });
+  }
+  await close(storage);
+  const again = await open(fs, DIR, clock.options);
+  expect(again.storage.initialState().hardState).toEqual(hardState(7, 3n, 0));
+  expect(again.storage.lastIndex()).toBe(last);
+});
+
+test("space that comes back is noticed without anything waiting", async () => {
+  const fs = await created();
+  const clock = timers();
+  const { storage } = await open(fs, DIR, clock.options);
+  fs.capacityBytes = fs.usedBytes();
+  for (let i = 1; storage.hasSpace(); i++) await append(storage, { entries: [entry(i, 1, "x".repeat(200))] });
+  fs.capacityBytes = Infinity;
+  expect(storage.hasSpace()).toBe(false);
+  clock.fire();
+  await settle();
+  expect(storage.hasSpace()).toBe(true);
+  expect(clock.armed()).toBe(0);
+  await close(storage);
+});
+
+test("a snapshot that finds no space is refused, and the log goes on", async () => {
+  const fs = await created();
+  const { storage } = await open(fs, DIR);
+  await append(storage, { hardState: hardState(1, 1n, 0), entries: entries(1, 5, 1) });
+  await append(storage, { hardState: hardState(1, 1n, 5) });
+  fs.capacityBytes = fs.usedBytes();
+  await expect(save(storage, snapshot(5, 1, "x".repeat(9000)), 0)).rejects.toMatchObject({
+    reason: "disk-full",
+  });
+  expect(storage.snapshot()).toBeNull();
+  expect(storage.firstIndex()).toBe(1);
+  fs.capacityBytes = Infinity;
+  await append(storage, { entries: [entry(6, 1)] });
+  await save(storage, snapshot(5, 1), 0);
+  expect(storage.snapshot()?.meta.index).toBe(5);
+  expect(allEntries(storage).map((e) => e.index)).toEqual([6]);
+  await close(storage);
+  expect(fs.files().filter((path) => path.endsWith(".tmp"))).toEqual([]);
+});
+
+test("a leader's snapshot waits for space and is acknowledged when it is durable", async () => {
+  const fs = await created();
+  const clock = timers();
+  const { storage } = await open(fs, DIR, clock.options);
+  fs.capacityBytes = fs.usedBytes();
+  const order: string[] = [];
+  const install = append(storage, { snapshot: snapshot(50, 2, "y".repeat(5000)) }).then(() =>
+    order.push("snapshot"),
+  );
+  const next = append(storage, { entries: [entry(51, 2)] }).then(() => order.push("entry"));
+  await settle();
+  expect(order).toEqual([]);
+  expect(storage.hasSpace()).toBe(false);
+  fs.capacityBytes = Infinity;
+  clock.fire();
+  await Promise.all([install, next]);
+  expect(order).toEqual(["snapshot", "entry"]);
+  await close(storage);
+  const again = await open(fs, DIR);
+  expect([again.storage.snapshot()?.meta.index, again.storage.lastIndex()]).toEqual([50, 51]);
+});
+
+test("closing gives up what waits for space, and keeps what was acknowledged", async () => {
+  const fs = await created();
+  const clock = timers();
+  const { storage } = await open(fs, DIR, clock.options);
+  fs.capacityBytes = fs.usedBytes();
+  const big = append(storage, { entries: [entry(1, 1, "x".repeat(20_000))] });
+  const refused = expect(big).rejects.toMatchObject({ reason: "closed" });
+  await settle();
+  await close(storage);
+  await refused;
+  expect(clock.armed()).toBe(0);
+  expect((await open(fs, DIR)).storage.lastIndex()).toBe(0);
+});
+
+test("what waits goes out in one write and one sync", async () => {
+  const fs = await created();
+  const { storage } = await open(fs, DIR);
+  await append(storage, { entries: [entry(1, 1)] });
+  await settle();
+  const { touched } = failing(fs, "write", -1, "");
+  const writes = Array.from({ length: 10 }, (_, i) => append(storage, { entries: [entry(i + 2, 1)] }));
+  await Promise.all(writes);
+  // The first batch alone, then the other 9 together.
+  expect(touched.map((t) => t.split(" ")[0])).toEqual(["write", "sync", "write", "sync"]);
+  await close(storage);
+});
+
+test("a commit index alone is written without a sync of its own", async () => {
+  const fs = await created();
+  const { storage } = await open(fs, DIR);
+  await append(storage, { hardState: hardState(1, 1n, 0), entries: entries(1, 3, 1) });
+  const { touched } = failing(fs, "write", -1, "");
+  await append(storage, { hardState: hardState(1, 1n, 2), mustSync: false });
+  expect(touched.map((t) => t.split(" ")[0])).toEqual(["write"]);
+  await append(storage, { hardState: hardState(2, 0n, 2), mustSync: false });
+  expect(touched.map((t) => t.split(" ")[0])).toEqual(["write", "write", "sync"]);
+  await close(storage);
+});
