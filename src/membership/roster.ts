@@ -23,7 +23,7 @@ import { fromOutcome, RequestMemory, toOutcome } from "./requests";
 import type { Decision } from "./requests";
 import { decide, record } from "./rules";
 import type { Effect } from "./rules";
-import { decodeSnapshot, encodeSnapshot } from "./snapshot";
+import { decodeSnapshot, encodeSnapshot, RosterSnapshotError } from "./snapshot";
 import { Tombstones } from "./tombstones";
 import type { RosterView } from "./view";
 
@@ -109,6 +109,11 @@ export class Roster implements RosterView {
    */
   static restore(bytes: Uint8Array, options: RestoreOptions): Roster {
     const state = decodeSnapshot(bytes);
+    if (state.revision > options.appliedIndex) {
+      throw new RosterSnapshotError(
+        `roster snapshot: revision ${state.revision} is beyond its index ${options.appliedIndex}`,
+      );
+    }
     const roster = new Roster({ ...options, clusterId: state.clusterId });
     roster.currentIndex = options.appliedIndex;
     roster.currentRevision = state.revision;

@@ -9,7 +9,7 @@ import { assert } from "./assert";
 import { ReadOnlyOption } from "./config";
 import type { LogPosition } from "./log";
 import { MessageType, newMessage } from "./message";
-import type { Message } from "./message";
+import type { Message, MessageDraft } from "./message";
 import { VoteResult } from "./quorum";
 import { appendOwn, broadcastAppend } from "./replication";
 import { MAX_WIRE_NUMBER } from "./state";
@@ -77,6 +77,7 @@ function requestVotes(r: RaftState, kind: Campaign): void {
     m.index = last.index;
     m.logTerm = last.term;
     m.forced = kind === Campaign.Transfer;
+    tellCommit(r, m);
     r.send(m);
   }
 }
@@ -125,6 +126,7 @@ function becomeLeader(r: RaftState): void {
   r.pendingConfIndex = r.log.lastIndex();
   r.trace?.info?.(`${r.id} became leader at term ${r.term}`);
   const index = r.log.lastIndex() + 1;
+  r.firstOwnIndex = index;
   appendOwn(r, [{ term: r.term, index, type: EntryType.Normal, data: EMPTY_BYTES, confChange: null }]);
   broadcastAppend(r);
 }
@@ -144,7 +146,9 @@ export function handleVoteRequest(r: RaftState, m: Message): void {
   if (!canVote || !r.log.isUpToDate(m.logTerm, m.index)) {
     const rejection = newMessage(type, m.from, r.id, r.term);
     rejection.reject = true;
+    tellCommit(r, rejection);
     r.send(rejection);
+    learnCommit(r, m);
     return;
   }
   // With the term of the request: a pre-vote is granted for a term that this member is not in.
@@ -154,8 +158,33 @@ export function handleVoteRequest(r: RaftState, m: Message): void {
   r.vote = m.from;
 }
 
+/** Adds where the log of this member is committed up to: a fact for whoever holds the same entry. */
+function tellCommit(r: RaftState, m: MessageDraft): void {
+  const term = r.log.term(r.log.committed);
+  assert(typeof term === "number", "the term of the commit index is unknown");
+  m.commit = r.log.committed;
+  m.context = BigInt(term);
+}
+
+/**
+ * Takes over the commit index of a candidate that gets no vote here, or of a voter that gives none.
+ *
+ * Without it a group could be stuck for ever: a member that does not know that a membership change is committed goes by
+ * the old configuration, and needs (or does not know that it has to seek) the votes of members with other logs. The
+ * entry's term is compared first, so that nothing but the same entry is committed.
+ */
+function learnCommit(r: RaftState, m: Message): void {
+  if (r.role === Role.Leader || m.commit <= r.log.committed) return;
+  const term = r.log.term(m.commit);
+  if (typeof term !== "number" || BigInt(term) !== m.context) return;
+  r.log.commitTo(m.commit);
+  // This member's campaign went by a configuration that has been replaced.
+  if (r.role !== Role.Follower && hasUnappliedConfChange(r)) r.becomeFollower(r.term, NO_NODE);
+}
+
 /** Candidate: counts a vote. */
 export function handleVoteResponse(r: RaftState, m: Message): void {
+  if (m.reject) learnCommit(r, m);
   const pre = m.type === MessageType.PreVoteResponse;
   if (r.role !== (pre ? Role.PreCandidate : Role.Candidate)) return;
   // A grant is for the term it was asked for; one for an earlier pre-vote says nothing about this one.

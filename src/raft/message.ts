@@ -65,6 +65,7 @@ export interface Message {
   /** Append: the entry before `entries`; AppendResponse: last matched (or rejected) index; Vote: last index. */
   readonly index: number;
   readonly entries: readonly Entry[];
+  /** Append, Heartbeat: the leader's commit index; Vote, PreVote and their rejections: the sender's. */
   readonly commit: number;
   /** StorageAppend: the vote of the hard state to write. */
   readonly vote: NodeId;
@@ -73,7 +74,7 @@ export interface Message {
   readonly rejectHint: number;
   /**
    * ReadIndex and its response: the read's unique context. Heartbeat and its response: the number of the leader's
-   * confirmation round. Else 0n. Unsigned 64-bit.
+   * confirmation round. Vote, PreVote and their rejections: term of the entry at `commit`. Else 0n. Unsigned 64-bit.
    */
   readonly context: bigint;
   /** Vote and PreVote: the election was started by a leader transfer, so a leader lease does not refuse it. */

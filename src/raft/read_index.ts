@@ -39,7 +39,7 @@ export function handleReadIndexResponse(r: RaftState, m: Message): StepRefusal |
 
 function takeRead(r: RaftState, from: NodeId, context: bigint): StepRefusal | null {
   if (r.reads.full) return "too-many-reads";
-  if (!r.committedInTerm()) r.reads.addEarly(from, context);
+  if (!r.committedOwn()) r.reads.addEarly(from, context);
   else answerOrWait(r, from, context);
   return null;
 }

@@ -49,6 +49,8 @@ export class RaftState {
   leaderTransferee: NodeId = NO_NODE;
   /** A membership change may be pending up to this index; above `log.applied`, no other is proposed. */
   pendingConfIndex = 0;
+  /** Index of the entry that this leader began its term with. Of no meaning on others. */
+  firstOwnIndex = 0;
   /** Payload bytes proposed by this leader and not applied. May be too low after an election, never too high. */
   uncommittedBytes = 0;
   /**
@@ -149,9 +151,9 @@ export class RaftState {
     return progress !== undefined && !progress.isLearner && !this.log.hasPendingSnapshot();
   }
 
-  /** Whether an entry of this term is committed: only then the commit index of this leader is the group's. */
-  committedInTerm(): boolean {
-    return this.log.matchTerm(this.log.committed, this.term);
+  /** Whether this leader has committed an entry of its own: only then its commit index is the group's. */
+  committedOwn(): boolean {
+    return this.log.committed >= this.firstOwnIndex;
   }
 
   /** Adopts a configuration that storage or a checked snapshot holds. @throws InvariantError when it is broken */

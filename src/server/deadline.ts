@@ -4,7 +4,7 @@
  * A member answers a little before the deadline it received, so that the caller gets an answer with details in place
  * of the client library's bare DEADLINE_EXCEEDED: 5 % before, at least 20 ms, at most 250 ms. SPEC section 2.
  */
-import type { Clock } from "../transport/clock";
+import type { Clock, Timer } from "../transport/clock";
 
 const MARGIN_RATIO = 0.05;
 const MARGIN_MS_MIN = 20;
@@ -33,6 +33,11 @@ export class Deadline {
   /** Milliseconds left; 0 when it has passed. */
   remainingMs(): number {
     return Math.max(0, this.at - this.clock.now());
+  }
+
+  /** Calls `fn` when it passes. */
+  onPassed(fn: () => void): Timer {
+    return this.clock.setTimeout(fn, this.remainingMs());
   }
 
   get passed(): boolean {

@@ -32,7 +32,7 @@ export class LinearizableReads {
   constructor(
     private readonly node: Node,
     private readonly clock: Clock,
-    private readonly forwarder: Forwarder,
+    private readonly forwarder: Pick<Forwarder, "call">,
     private readonly writes: Writes,
     private readonly waitingMax: number,
     private readonly connectMs: number,

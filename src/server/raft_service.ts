@@ -12,7 +12,7 @@ import type {
   PublishRequest,
   PublishResponse,
 } from "../generated/muster/raft/v1/raft_service";
-import { formatId, normaliseUrl } from "../membership/index";
+import { formatId, normaliseUrl, refuseInvalid } from "../membership/index";
 import type { Message, NodeId } from "../raft/index";
 import { acceptExchange } from "../transport/exchange_acceptor";
 import type { ExchangeHandle } from "../transport/exchange_acceptor";
@@ -21,7 +21,7 @@ import { SnapshotRefused, receiveSnapshot } from "../transport/snapshot_stream";
 import { statusOfRefusal, statusWithReason } from "../transport/status_details";
 import type { Refusal as WireRefusal } from "../transport/status_details";
 import type { Clock } from "../transport/clock";
-import { GRPC_STATUS, refused } from "./errors";
+import { GRPC_STATUS, RefusedError, refused } from "./errors";
 import { unary } from "./interceptors/unary";
 import type { UnaryOptions } from "./interceptors/unary";
 import type { Logger } from "./logger";
@@ -200,8 +200,7 @@ export class RaftServiceHost {
       const result = normaliseUrl(url);
       if (!result.ok) violations.push({ field: `admin_urls[${String(i)}]`, description: result.problem });
     }
-    const first = violations[0];
-    if (first !== undefined) return refused("INVALID_REQUEST", `${first.field} ${first.description}`);
+    if (violations.length > 0) return new RefusedError(refuseInvalid(violations));
     if (request.clusterId === node.clusterId) return null;
     return refused("CLUSTER_ID_MISMATCH", otherCluster(request.clusterId, node.clusterId), {
       cluster_id: formatId(node.clusterId),

@@ -59,7 +59,7 @@ export class Writes {
   constructor(
     private readonly node: Node,
     private readonly proposals: Proposals,
-    private readonly forwarder: Forwarder,
+    private readonly forwarder: Pick<Forwarder, "call">,
     private readonly connectMs: number,
   ) {}
 
@@ -148,13 +148,18 @@ export class Writes {
     }
   }
 
-  /** Waits for the leadership to change, or for a tick: nothing else makes another attempt worth while. */
+  /**
+   * Waits for the leadership to change, or for a tick: nothing else makes another attempt worth while. A tick may be
+   * longer than what is left before the caller must have its answer, so the deadline ends the wait too.
+   */
   leadershipOrTick(context: CallContext): Promise<void> {
     return new Promise((resolve) => {
       const stop = this.node.listen({ onLeadership: done, onTick: done });
+      const timer = context.deadline.onPassed(done);
       context.onCancel(done);
       function done(): void {
         stop();
+        timer.cancel();
         resolve();
       }
     });

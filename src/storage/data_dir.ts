@@ -60,6 +60,13 @@ function syncDir(fs: StorageFs, path: string): Promise<void> {
   );
 }
 
+/** @throws DataDirError "absent" unless the directory holds a member's data */
+export async function requireMember(fs: StorageFs, dir: string): Promise<void> {
+  if ((await stat(fs, memberDir(dir))) === null) {
+    throw new DataDirError("absent", dir, null, `${dir} does not hold a member's data.`);
+  }
+}
+
 /** Holds the directory against other processes. @throws DataDirError "in-use" */
 export async function lockDir(fs: StorageFs, dir: string): Promise<DirLock> {
   try {

@@ -88,6 +88,10 @@ export class LogWriter {
     this.chain = start.segment.chain;
     this.lastIndex = start.lastIndex;
     this.hardState = start.hardState;
+    // Opened with little room left: fill ahead, or learn that the disk is full, before the first batch comes.
+    queueMicrotask(() => {
+      this.pump();
+    });
   }
 
   /** Set once the log has failed for good or was closed. */

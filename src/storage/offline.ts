@@ -3,7 +3,7 @@
  * changes nothing and cuts nothing. Of a member that is running it shows a state of the log some moments ago.
  */
 import type { ConfState, Entry, HardState, Snapshot } from "../raft/index";
-import { memberDir } from "./data_dir";
+import { memberDir, requireMember } from "./data_dir";
 import { nodeFs, type StorageFs } from "./fs";
 import { readLog, type DamagedSnapshot, type SegmentSummary, type TornTail } from "./recovery";
 import type { SnapshotFile } from "./snapshot_store";
@@ -33,6 +33,7 @@ export interface OfflineLog {
 
 /** @throws DataDirError as openStorage would, apart from locks and the mark of a removed member */
 export async function readLogOffline(dir: string, fs: StorageFs = nodeFs): Promise<OfflineLog> {
+  await requireMember(fs, dir);
   const log = await readLog(fs, memberDir(dir));
   return {
     identity: log.identity,

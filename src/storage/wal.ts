@@ -4,9 +4,9 @@
  * Whatever is wrong with a directory is a DataDirError that tells an operator what and where; nothing is repaired but
  * a torn tail, whose bytes are kept beside.
  */
-import { lockDir, memberDir, refuseRemoved, releaseLock, writeDurably } from "./data_dir";
-import { DataDirError, isNoSpace, ioError } from "./errors";
-import { call, run, type DirLock, type FsError, type StorageFile, type StorageFs } from "./fs";
+import { lockDir, memberDir, refuseRemoved, releaseLock, requireMember, writeDurably } from "./data_dir";
+import { DataDirError, isNoSpace } from "./errors";
+import { call, run, type StorageFile, type StorageFs } from "./fs";
 import type { WalOptions } from "./options";
 import { readLog, reading, type DamagedSnapshot, type RecoveredLog, type TornTail } from "./recovery";
 import { joinPath, writeZeros } from "./segment";
@@ -139,7 +139,9 @@ export async function openStorage(
   options: OpenOptions = {},
 ): Promise<{ storage: Storage; report: OpenReport }> {
   const member = memberDir(dir);
-  const lock = await openable(fs, dir);
+  await requireMember(fs, dir);
+  await refuseRemoved(fs, dir);
+  const lock = await lockDir(fs, dir);
   try {
     const log = await readLog(fs, member);
     checkIdentity(dir, log.identity, options.expectedIdentity ?? {});
@@ -161,21 +163,4 @@ export async function openStorage(
     await releaseLock(lock);
     throw error;
   }
-}
-
-/** Refuses a directory that is absent, empty, marked or in use; gives its lock. */
-async function openable(fs: StorageFs, dir: string): Promise<DirLock> {
-  const absent = (): DataDirError =>
-    new DataDirError("absent", dir, null, `${dir} does not hold a member's data.`);
-  try {
-    const found = await call<unknown>((done) => {
-      fs.stat(memberDir(dir), done);
-    });
-    if (found === null) throw absent();
-  } catch (error) {
-    if (error instanceof DataDirError) throw error;
-    throw ioError(dir, error as FsError);
-  }
-  await refuseRemoved(fs, dir);
-  return lockDir(fs, dir);
 }

@@ -184,6 +184,8 @@ export class WalStorage implements Storage {
     }
     let last = snapshot?.meta.index ?? this.view.lastIndex();
     if (first !== undefined) {
+      if (snapshot !== null)
+        invariant(first.index === last + 1, `entry ${first.index} after a snapshot at ${last}`);
       invariant(first.index > commit, `entry ${first.index} would replace a committed one (${commit})`);
       invariant(first.index <= last + 1, `entry ${first.index} leaves a gap after ${last}`);
       last = first.index + entries.length - 1;

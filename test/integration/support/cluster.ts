@@ -69,7 +69,8 @@ export interface WireError {
 export function readError(error: ServiceError): WireError {
   const packed = error.metadata.get(STATUS_DETAILS_KEY)[0];
   const details = packed === undefined ? [] : Status.decode(packed as Buffer).details;
-  const find = (name: string): Buffer | undefined => details.find((any) => any.typeUrl.endsWith(`/${name}`))?.value;
+  const find = (name: string): Buffer | undefined =>
+    details.find((any) => any.typeUrl.endsWith(`/${name}`))?.value;
   const info = find("google.rpc.ErrorInfo");
   const bad = find("google.rpc.BadRequest");
   const retry = find("google.rpc.RetryInfo");
@@ -99,7 +100,11 @@ export interface CallOptions {
 }
 
 /** Settles with the response; rejects with a ServiceError. */
-export function callUnary<Req, Res>(method: Unary<Req, Res>, request: Req, options: CallOptions = {}): Promise<Res> {
+export function callUnary<Req, Res>(
+  method: Unary<Req, Res>,
+  request: Req,
+  options: CallOptions = {},
+): Promise<Res> {
   const metadata = new Metadata();
   for (const [key, value] of Object.entries(options.metadata ?? {})) metadata.set(key, value);
   return new Promise((resolve, reject) => {
@@ -202,9 +207,13 @@ export class TestMember {
 
   /** A client of the admin listener. */
   get client(): MembershipServiceClient {
-    this.clientNow ??= new MembershipServiceClient(new URL(this.config.adminUrl).host, credentials.createInsecure(), {
-      "grpc.use_local_subchannel_pool": 1,
-    });
+    this.clientNow ??= new MembershipServiceClient(
+      new URL(this.config.adminUrl).host,
+      credentials.createInsecure(),
+      {
+        "grpc.use_local_subchannel_pool": 1,
+      },
+    );
     return this.clientNow;
   }
 
@@ -212,14 +221,22 @@ export class TestMember {
     callUnary(this.client.getMembers.bind(this.client), { consistency }, options);
   getCluster = (consistency: 0 | 1 | 2 = 0, options?: CallOptions) =>
     callUnary(this.client.getCluster.bind(this.client), { consistency }, options);
-  addMember = (request: Partial<Parameters<MembershipServiceClient["addMember"]>[0]>, options?: CallOptions) =>
-    callUnary(this.client.addMember.bind(this.client), { ...NO_ADD, ...request }, options);
-  updateMember = (request: Partial<Parameters<MembershipServiceClient["updateMember"]>[0]>, options?: CallOptions) =>
-    callUnary(this.client.updateMember.bind(this.client), { ...NO_UPDATE, ...request }, options);
-  deleteMember = (request: Partial<Parameters<MembershipServiceClient["deleteMember"]>[0]>, options?: CallOptions) =>
-    callUnary(this.client.deleteMember.bind(this.client), { ...NO_DELETE, ...request }, options);
-  updateAdminUrl = (request: Partial<Parameters<MembershipServiceClient["updateAdminUrl"]>[0]>, options?: CallOptions) =>
-    callUnary(this.client.updateAdminUrl.bind(this.client), { ...NO_ADMIN, ...request }, options);
+  addMember = (
+    request: Partial<Parameters<MembershipServiceClient["addMember"]>[0]>,
+    options?: CallOptions,
+  ) => callUnary(this.client.addMember.bind(this.client), { ...NO_ADD, ...request }, options);
+  updateMember = (
+    request: Partial<Parameters<MembershipServiceClient["updateMember"]>[0]>,
+    options?: CallOptions,
+  ) => callUnary(this.client.updateMember.bind(this.client), { ...NO_UPDATE, ...request }, options);
+  deleteMember = (
+    request: Partial<Parameters<MembershipServiceClient["deleteMember"]>[0]>,
+    options?: CallOptions,
+  ) => callUnary(this.client.deleteMember.bind(this.client), { ...NO_DELETE, ...request }, options);
+  updateAdminUrl = (
+    request: Partial<Parameters<MembershipServiceClient["updateAdminUrl"]>[0]>,
+    options?: CallOptions,
+  ) => callUnary(this.client.updateAdminUrl.bind(this.client), { ...NO_ADMIN, ...request }, options);
 }
 
 const NO_WRITE = { requestId: "", expectedRevision: 0n, validateOnly: false };
@@ -250,7 +267,8 @@ export class TestCluster {
     const url = (i: number): string => `http://127.0.0.1:${String(ports[i])}`;
     const names = Array.from({ length: size }, (_, i) => `n${String(i + 1)}`);
     const initialCluster = names.map((name, i) => ({ name, peerUrl: url(2 * i + 1) }));
-    for (const [i, name] of names.entries()) cluster.add(name, url(2 * i), url(2 * i + 1), initialCluster, "new");
+    for (const [i, name] of names.entries())
+      cluster.add(name, url(2 * i), url(2 * i + 1), initialCluster, "new");
     return cluster;
   }
 
@@ -286,7 +304,13 @@ export class TestCluster {
     const [admin, peer] = await freePorts(2);
     const peerUrl = `http://127.0.0.1:${String(peer)}`;
     const known = this.running.map((member) => ({ name: member.name, peerUrl: member.config.peerUrl }));
-    return this.add(name, `http://127.0.0.1:${String(admin)}`, peerUrl, [...known, { name, peerUrl }], "existing");
+    return this.add(
+      name,
+      `http://127.0.0.1:${String(admin)}`,
+      peerUrl,
+      [...known, { name, peerUrl }],
+      "existing",
+    );
   }
 
   member(name: string): TestMember {
@@ -304,7 +328,9 @@ export class TestCluster {
     let found: TestMember | undefined;
     await until("a leader that all running members know", () => {
       found = this.running.find((member) => member.running.node.isLeader);
-      return found !== undefined && this.running.every((m) => m.running.node.leader === found?.running.node.id);
+      return (
+        found !== undefined && this.running.every((m) => m.running.node.leader === found?.running.node.id)
+      );
     });
     if (found === undefined) throw new Error("no leader");
     return found;
@@ -336,7 +362,9 @@ export class TestCluster {
     await until("two election timeouts of contact", () =>
       this.running.every((member) => {
         const { id } = member.running.node;
-        return id === node.id || (node.contacts.inContactTicks(id, node.ticks) ?? 0) >= 2 * node.electionTicks;
+        return (
+          id === node.id || (node.contacts.inContactTicks(id, node.ticks) ?? 0) >= 2 * node.electionTicks
+        );
       }),
     );
     return leader;

@@ -120,7 +120,10 @@ export async function publish(to: TestMember, fields: Partial<PublishRequest>): 
 }
 
 /** Sends one snapshot as a stranger's; settles with the refusal, or null when it was taken. */
-export async function sendSnapshot(to: TestMember, requests: InstallSnapshotRequest[]): Promise<WireError | null> {
+export async function sendSnapshot(
+  to: TestMember,
+  requests: InstallSnapshotRequest[],
+): Promise<WireError | null> {
   const client = new RaftServiceClient(hostOf(to.config.peerUrl), credentials.createInsecure(), OPTIONS);
   try {
     return await new Promise((resolve) => {
@@ -142,10 +145,18 @@ export async function rawCall(url: string, path: string, bytes: Buffer): Promise
   try {
     return await failure(
       new Promise((resolve, reject) => {
-        client.makeUnaryRequest(path, asIs, asIs, bytes, new Metadata(), { deadline: Date.now() + 10_000 }, (error, value) => {
-          if (error === null) resolve(value);
-          else reject(error);
-        });
+        client.makeUnaryRequest(
+          path,
+          asIs,
+          asIs,
+          bytes,
+          new Metadata(),
+          { deadline: Date.now() + 10_000 },
+          (error, value) => {
+            if (error === null) resolve(value);
+            else reject(error);
+          },
+        );
       }),
     );
   } finally {
@@ -159,7 +170,12 @@ export async function rawExchange(to: TestMember, chunks: Buffer[]): Promise<Wir
   const asIs = (value: Buffer): Buffer => value;
   try {
     return await new Promise((resolve) => {
-      const stream = client.makeBidiStreamRequest("/muster.raft.v1.RaftService/Exchange", asIs, asIs, new Metadata());
+      const stream = client.makeBidiStreamRequest(
+        "/muster.raft.v1.RaftService/Exchange",
+        asIs,
+        asIs,
+        new Metadata(),
+      );
       stream.on("data", () => undefined);
       stream.on("error", (error: ServiceError) => {
         resolve(readError(error));

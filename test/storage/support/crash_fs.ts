@@ -115,6 +115,11 @@ export class CrashFs implements StorageFs {
     return sum;
   }
 
+  /** The process that held locks was killed; what it wrote is still in the operating system's memory. */
+  killed(): void {
+    this.locks.clear();
+  }
+
   /** A file system with a copy of everything there is now. */
   clone(): CrashFs {
     const tree: Tree = new Map();

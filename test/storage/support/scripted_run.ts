@@ -141,7 +141,8 @@ function step(fs: CrashFs, storage: Storage, model: Model, below: Below): Promis
     entry(from + i, term, payload(below, from + i)),
   );
   const commit = Math.min(from - 1 + below(2), state.commit + 3);
-  const next = hardState(term, overwrite ? 0n : state.vote, Math.max(state.commit, commit));
+  const vote = overwrite ? BigInt(below(5)) : state.vote;
+  const next = hardState(term, vote, Math.max(state.commit, commit));
   return appended(fs, storage, model, { hardState: next, entries: list });
 }
 

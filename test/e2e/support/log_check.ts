@@ -1,0 +1,207 @@
+/**
+ * Holds what writers were told against what is on the disks of the members, read offline after they stopped.
+ *
+ * Each log is replayed through the roster, from its first entry or from its snapshot. Checked: the logs agree wherever
+ * they overlap, and so do the rosters; every request_id changed the roster at most once; every acknowledged one
+ * exactly once, in every log, at its revision; a refused one never; one that was promised not to be appended is in no log.
+ */
+import { createHash } from "node:crypto";
+import { commandOf, Roster, toMember } from "../../../src/membership/index";
+import { RosterSnapshot } from "../../../src/generated/muster/storage/v1/snapshot";
+import type { Member } from "../../../src/client";
+import type { Entry, Snapshot } from "../../../src/raft/index";
+import { readLogOffline } from "../../../src/storage/offline";
+import type { OfflineLog } from "../../../src/storage/offline";
+import type { WriteRecord } from "./load";
+
+/** The roster's full hash covers up to 10,000 remembered outcomes and is costly: it is taken at every so many entries. */
+const HASH_EVERY = 1000;
+
+export interface LogOf {
+  readonly name: string;
+  readonly dataDir: string;
+}
+
+/** One member's log, replayed. */
+interface Replay {
+  readonly name: string;
+  readonly log: OfflineLog;
+  /** By index: term, content and, where the entry was replayed, decision and members. */
+  readonly entryDigests: Map<number, string>;
+  readonly stateDigests: Map<number, string>;
+  /** By index: hash of the whole state. */
+  readonly hashes: Map<number, string>;
+  /** By request_id: the indexes at which it changed the roster. */
+  readonly changes: Map<string, Set<number>>;
+  /** Every request_id that stands in an entry or is remembered. */
+  readonly seen: Set<string>;
+  readonly roster: Roster;
+  readonly snapshotIndex: number;
+}
+
+export interface LogSummary {
+  /** Violations, one line each. Empty: all is well. */
+  readonly problems: readonly string[];
+  /** Of the shortest log. */
+  readonly lastIndex: number;
+  /** Newest snapshot of each member, 0 without one. */
+  readonly snapshots: readonly number[];
+  /** Members as they are after the last committed entry. */
+  readonly members: readonly Member[];
+}
+
+/**
+ * @param appliedIndex what all members had applied before they stopped: all up to there is committed
+ */
+export async function checkLogs(
+  logs: readonly LogOf[],
+  records: readonly WriteRecord[],
+  appliedIndex: number,
+): Promise<LogSummary> {
+  const read = await Promise.all(
+    logs.map(async ({ name, dataDir }) => ({ name, log: await readLogOffline(dataDir) })),
+  );
+  const committed = Math.max(appliedIndex, ...read.map(({ log }) => log.hardState.commit));
+  const replays = read.map(({ name, log }) => replay(name, log, committed));
+  const problems = [
+    ...read.flatMap(({ name, log }) => wholeness(name, log, appliedIndex)),
+    ...disagreements(replays),
+    ...replays.flatMap((one) => brokenPromises(one, records)),
+  ];
+  const [first] = replays;
+  return {
+    problems: shortened(problems),
+    lastIndex: Math.min(...read.map(({ log }) => log.report.lastIndex)),
+    snapshots: replays.map(({ snapshotIndex }) => snapshotIndex),
+    members: first === undefined ? [] : first.roster.members().map(toMember),
+  };
+}
+
+function wholeness(name: string, log: OfflineLog, appliedIndex: number): string[] {
+  const { tornTail, damagedSnapshots, lastIndex } = log.report;
+  const problems: string[] = [];
+  if (tornTail !== null) problems.push(`${name}: torn tail ${JSON.stringify(tornTail)}`);
+  if (damagedSnapshots.length > 0) problems.push(`${name}: damaged snapshots`);
+  if (lastIndex < appliedIndex) problems.push(`${name}: ends at ${lastIndex}, but ${appliedIndex} was applied`);
+  return problems;
+}
+
+function replay(name: string, log: OfflineLog, committed: number): Replay {
+  const { snapshot, identity } = log;
+  const roster =
+    snapshot === null
+      ? new Roster({ clusterId: identity.clusterId })
+      : Roster.restore(snapshot.data, { appliedIndex: snapshot.meta.index });
+  const changes = new Map<string, Set<number>>();
+  const seen = new Set<string>();
+  const result: Replay = {
+    name,
+    log,
+    entryDigests: new Map(),
+    stateDigests: new Map(),
+    hashes: new Map(),
+    changes,
+    seen,
+    roster,
+    snapshotIndex: snapshot?.meta.index ?? 0,
+  };
+  if (snapshot !== null) recallOutcomes(snapshot, result);
+  const membersDigest = memoized((members: ReturnType<Roster["members"]>) => digest(JSON.stringify(members.map(toMember), plain)));
+  for (const entry of log.entries) {
+    const requestId = commandOf(entry)?.requestId ?? "";
+    if (requestId !== "") seen.add(requestId);
+    if (entry.index > committed) continue;
+    result.entryDigests.set(entry.index, digestEntry(entry));
+    if (entry.index <= roster.appliedIndex) continue;
+    const applied = roster.apply(entry);
+    if (applied.kind === "command" && requestId !== "") {
+      const { decision } = applied;
+      if (decision.accepted && decision.changed && !decision.repeated) note(changes, requestId, entry.index);
+    }
+    const outcome = applied.kind === "command" ? digest(JSON.stringify(applied.decision, plain)) : "empty";
+    result.stateDigests.set(entry.index, `${outcome} ${roster.revision} ${membersDigest(roster.members())}`);
+    if (entry.index % HASH_EVERY === 0 || entry.index === committed) result.hashes.set(entry.index, roster.hash());
+  }
+  return result;
+}
+
+/** What the entries before a snapshot did is remembered in it, for the last 10,000 writes. */
+function recallOutcomes({ meta, data }: Snapshot, { changes, seen, hashes }: Replay): void {
+  hashes.set(meta.index, Roster.restore(data, { appliedIndex: meta.index }).hash());
+  for (const { requestId, reason, revision } of RosterSnapshot.decode(data).outcomes) {
+    seen.add(requestId);
+    if (reason === "") note(changes, requestId, revision);
+  }
+}
+
+function disagreements(replays: readonly Replay[]): string[] {
+  const problems: string[] = [];
+  const [first, ...others] = replays;
+  if (first === undefined) return ["no logs"];
+  for (const other of others) {
+    for (const what of ["entryDigests", "stateDigests", "hashes"] as const) {
+      for (const [index, value] of other[what]) {
+        const known = first[what].get(index);
+        if (known !== undefined && known !== value) {
+          problems.push(`${what} of ${first.name} and ${other.name} differ at index ${index}: ${known} and ${value}`);
+        }
+      }
+    }
+  }
+  return problems;
+}
+
+function brokenPromises({ name, changes, seen }: Replay, records: readonly WriteRecord[]): string[] {
+  const problems: string[] = [];
+  for (const [requestId, indexes] of changes) {
+    if (indexes.size > 1) problems.push(`${name}: ${requestId} changed the roster at ${[...indexes].join(" and ")}`);
+  }
+  for (const { requestId, what, attempts, outcome } of records) {
+    const at = [...(changes.get(requestId) ?? [])].join();
+    const of = `${name}: ${requestId} (${what}, ${attempts} attempts)`;
+    if (outcome.kind === "acknowledged" && at !== String(outcome.revision)) {
+      problems.push(`${of} was acknowledged at ${outcome.revision}, and changed the roster at ${at || "no index"}`);
+    } else if (outcome.kind === "refused" && at !== "") {
+      problems.push(`${of} was refused (${outcome.reason}), and changed the roster at ${at}`);
+    } else if (outcome.kind === "not-appended" && seen.has(requestId)) {
+      problems.push(`${of} was promised not to be appended (${outcome.reasons.join()}), and is in the log`);
+    }
+  }
+  return problems;
+}
+
+/** One defect breaks a promise many times: the first ones say enough. */
+function shortened(problems: readonly string[]): string[] {
+  const SHOWN = 20;
+  const more = problems.length - SHOWN;
+  return more > 0 ? [...problems.slice(0, SHOWN), `and ${more} more`] : [...problems];
+}
+
+function digestEntry(entry: Entry): string {
+  return `${entry.term} ${digest(JSON.stringify(entry, plain))}`;
+}
+
+function digest(text: string): string {
+  return createHash("sha1").update(text).digest("base64");
+}
+
+/** Ids are bigints, and JSON has none. */
+function plain(_key: string, value: unknown): unknown {
+  if (typeof value === "bigint") return `0x${value.toString(16)}`;
+  return value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value;
+}
+
+function note(map: Map<string, Set<number>>, key: string, index: number): void {
+  const known = map.get(key);
+  if (known === undefined) map.set(key, new Set([index]));
+  else known.add(index);
+}
+
+/** Remembers the last answer: the roster hands out the same array until it changes. */
+function memoized<K, V>(compute: (key: K) => V): (key: K) => V {
+  let last: { key: K; value: V } | null = null;
+  return (key) => {
+    if (last === null || last.key !== key) last = { key, value: compute(key) };
+    return last.value;
+  };
+}

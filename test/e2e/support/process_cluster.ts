@@ -1,0 +1,431 @@
+/**
+ * A cluster of real processes: each member is `node dist/cli/main.js server ...` with its own data directory and ports
+ * on loopback, started, stopped, killed and restarted as an operator would.
+ *
+ * Invariants: whatever is started is ended again, by its own pid; a member also ends by itself when the test's process
+ * is gone, because the channel between them closes. Tests wait for conditions, never for time. The intervals are the
+ * product's defaults: what runs here is what people run.
+ */
+import { execFileSync, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { Consistency, MusterClient } from "../../../src/client";
+import type { GetClusterResponse, GetMembersResponse } from "../../../src/client";
+
+export const ROOT = resolve(__dirname, "../../..");
+/** The command as it is shipped. */
+export const MAIN = join(ROOT, "dist/cli/main.js");
+
+/** How long anything may take before a test gives up on it: generous, for machines that do much else. */
+const PATIENCE_MS = 40_000;
+/** How much of what a process printed is shown when a test fails. */
+const SHOWN_LINES = 60;
+
+/** Compiles src to dist where that is not up to date: run before the first test of each file. */
+export function ensureBuilt(): void {
+  const code = 'require("./scripts/ensure").ensureBuilt()';
+  execFileSync(process.execPath, ["-e", code], { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] });
+}
+
+/** Settles when `condition` holds; fails with `what`, and what `describe` says then, when it does not come to hold. */
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  describe: () => string = () => "",
+  timeoutMs = PATIENCE_MS,
+): Promise<void> {
+  const end = performance.now() + timeoutMs;
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error(`not within ${timeoutMs} ms: ${what}. ${describe()}`);
+    await new Promise((done) => setTimeout(done, 20));
+  }
+}
+
+// --- Ports --------------------------------------------------------------------------------------------------------
+
+/**
+ * Below the ranges that systems take the ports of outgoing connections from: a member that is down for a moment must
+ * find its port free again, and nobody can hold it for it.
+ */
+const PORT_MIN = 12_000;
+const PORT_MAX = 30_000;
+const taken = new Set<number>();
+
+/**
+ * `count` ports `base + offset` that are free now; never the same twice in one process.
+ * @param offsets of the ports wanted, from 0
+ */
+export async function freePortBlock(offsets: readonly number[]): Promise<number> {
+  for (;;) {
+    const base = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN));
+    const ports = offsets.map((offset) => base + offset);
+    if (ports.some((port) => taken.has(port))) continue;
+    const free = await Promise.all(ports.map(isFree));
+    if (!free.every(Boolean)) continue;
+    for (const port of ports) taken.add(port);
+    return base;
+  }
+}
+
+/** Whether a listener can bind to the port on loopback. */
+export function isFree(port: number): Promise<boolean> {
+  return new Promise((done) => {
+    const probe = createServer();
+    probe.once("error", () => done(false));
+    probe.listen({ port, host: "127.0.0.1", exclusive: true }, () => probe.close(() => done(true)));
+  });
+}
+
+// --- Processes ----------------------------------------------------------------------------------------------------
+
+/** How a process ended. */
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export interface SpawnOptions {
+  readonly cwd?: string;
+  /** Added to the environment, which is otherwise the test's without MUSTER_* variables. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Whether the process gets a channel to this one, and so learns when this one is gone. */
+  readonly channel?: boolean;
+}
+
+const alive = new Set<Child>();
+
+/** One process and everything it printed. */
+export class Child {
+  stdout = "";
+  stderr = "";
+  /** Null while it runs. */
+  exit: Exit | null = null;
+  /** Settles when the process has ended and all its output has arrived. Never rejects. */
+  readonly exited: Promise<Exit>;
+  private readonly process: ChildProcess;
+
+  constructor(
+    readonly file: string,
+    args: readonly string[],
+    options: SpawnOptions = {},
+  ) {
+    this.process = spawn(file, args, {
+      cwd: options.cwd ?? ROOT,
+      env: { ...withoutMusterVariables(process.env), ...options.env },
+      stdio: options.channel === true ? ["ignore", "pipe", "pipe", "ipc"] : ["ignore", "pipe", "pipe"],
+    });
+    alive.add(this);
+    this.process.stdout?.setEncoding("utf8").on("data", (text: string) => (this.stdout += text));
+    this.process.stderr?.setEncoding("utf8").on("data", (text: string) => (this.stderr += text));
+    this.exited = new Promise((done) => {
+      const end = (exit: Exit): void => {
+        this.exit = exit;
+        alive.delete(this);
+        done(exit);
+      };
+      this.process.once("close", (code, signal) => end({ code, signal }));
+      this.process.once("error", (error) => {
+        this.stderr += `${error.message}\n`;
+        end({ code: null, signal: null });
+      });
+    });
+  }
+
+  get pid(): number {
+    if (this.process.pid === undefined) throw new Error(`${this.file} could not be started: ${this.stderr}`);
+    return this.process.pid;
+  }
+
+  /** Sends a signal to this process alone. */
+  signal(signal: NodeJS.Signals): void {
+    if (this.exit === null) this.process.kill(signal);
+  }
+
+  /** Waits for the end; a process that does not end is killed, and the wait fails. */
+  async end(timeoutMs = PATIENCE_MS): Promise<Exit> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<"late">((done) => (timer = setTimeout(() => done("late"), timeoutMs)));
+    const exit = await Promise.race([this.exited, late]);
+    clearTimeout(timer);
+    if (exit !== "late") return exit;
+    this.signal("SIGKILL");
+    throw new Error(`${this.file} did not end within ${timeoutMs} ms:\n${tail(this.stdout + this.stderr)}`);
+  }
+}
+
+/** A variable meant for one member would reach all. */
+function withoutMusterVariables(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith("MUSTER_")));
+}
+
+export function tail(text: string): string {
+  return text.trimEnd().split("\n").slice(-SHOWN_LINES).join("\n");
+}
+
+/** Ends what a failed test left running. For afterAll of every file. */
+export async function killLeftovers(): Promise<void> {
+  const left = [...alive];
+  for (const child of left) child.signal("SIGKILL");
+  await Promise.all(left.map((child) => child.exited));
+}
+
+/** What one run of the command did. */
+export interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs `muster` with these words to its end. */
+export async function muster(words: readonly string[], options: SpawnOptions = {}): Promise<Outcome> {
+  const child = new Child(process.execPath, [MAIN, ...words], options);
+  const { code } = await child.end();
+  return { code, stdout: child.stdout, stderr: child.stderr };
+}
+
+// --- Members ------------------------------------------------------------------------------------------------------
+
+/** What a member is started with. */
+export interface MemberSpec {
+  readonly name: string;
+  readonly adminPort: number;
+  readonly peerUrl: string;
+  readonly dataDir: string;
+  readonly initialCluster: string;
+  readonly initialClusterState: "new" | "existing";
+}
+
+/** One member, running or not. */
+export class MemberProcess {
+  readonly client: MusterClient;
+  private child: Child | null = null;
+  private earlier = "";
+
+  constructor(public spec: MemberSpec) {
+    this.client = new MusterClient({ endpoints: [this.endpoint], timeoutMs: 3000, waitForConnection: false });
+  }
+
+  get name(): string {
+    return this.spec.name;
+  }
+
+  /** `host:port` of the admin listener. */
+  get endpoint(): string {
+    return `127.0.0.1:${this.spec.adminPort}`;
+  }
+
+  get adminUrl(): string {
+    return `http://${this.endpoint}`;
+  }
+
+  get running(): boolean {
+    return this.child !== null && this.child.exit === null;
+  }
+
+  /** The process that runs now, or ran last. */
+  get process(): Child {
+    if (this.child === null) throw new Error(`${this.name} was never started`);
+    return this.child;
+  }
+
+  /** Everything it ever printed. */
+  get output(): string {
+    return this.earlier + (this.child === null ? "" : this.child.stdout + this.child.stderr);
+  }
+
+  /** The words after `muster` that start it. */
+  get words(): string[] {
+    const { name, peerUrl, dataDir, initialCluster, initialClusterState } = this.spec;
+    const words = ["server", "--name", name, "--admin-url", this.adminUrl, "--peer-url", peerUrl];
+    words.push("--data-dir", dataDir, "--initial-cluster", initialCluster);
+    return [...words, "--initial-cluster-state", initialClusterState];
+  }
+
+  /** Starts its process; returns before it is ready. */
+  start(): Child {
+    if (this.running) throw new Error(`${this.name} runs already`);
+    this.earlier = this.output;
+    this.child = new Child(process.execPath, [MAIN, ...this.words], { channel: true });
+    return this.child;
+  }
+
+  /** Stops it as a service manager does. */
+  stop(): Promise<Exit> {
+    this.process.signal("SIGTERM");
+    return this.process.end();
+  }
+
+  /** Ends it without a word. */
+  async kill(): Promise<void> {
+    this.process.signal("SIGKILL");
+    await this.process.end();
+  }
+
+  /** What it knows by itself; null when it does not answer. */
+  async cluster(consistency: Consistency = Consistency.SERIALIZABLE): Promise<GetClusterResponse | null> {
+    try {
+      return await this.client.getCluster({ consistency });
+    } catch {
+      return null;
+    }
+  }
+
+  members(consistency: Consistency = Consistency.SERIALIZABLE): Promise<GetMembersResponse> {
+    return this.client.getMembers({ consistency });
+  }
+}
+
+// --- Clusters -----------------------------------------------------------------------------------------------------
+
+export class ProcessCluster {
+  readonly members: MemberProcess[] = [];
+
+  private constructor(readonly folder: string) {}
+
+  /** `size` members n1, n2, ... of a new cluster, not started. */
+  static async prepare(size: number): Promise<ProcessCluster> {
+    const cluster = new ProcessCluster(mkdtempSync(join(tmpdir(), "muster-e2e-")));
+    const base = await freePortBlock(Array.from({ length: 2 * size }, (_, i) => i));
+    const names = Array.from({ length: size }, (_, i) => `n${i + 1}`);
+    const peerUrl = (i: number): string => `http://127.0.0.1:${base + 2 * i + 1}`;
+    const initialCluster = names.map((name, i) => `${name}=${peerUrl(i)}`).join(",");
+    for (const [i, name] of names.entries()) {
+      cluster.add({ name, adminPort: base + 2 * i, peerUrl: peerUrl(i), initialCluster, initialClusterState: "new" });
+    }
+    return cluster;
+  }
+
+  /** As prepare, started and ready. */
+  static async start(size: number): Promise<ProcessCluster> {
+    const cluster = await ProcessCluster.prepare(size);
+    try {
+      for (const member of cluster.members) member.start();
+      await cluster.ready();
+      return cluster;
+    } catch (error) {
+      cluster.printOutput();
+      await cluster.destroy();
+      throw error;
+    }
+  }
+
+  private add(spec: Omit<MemberSpec, "dataDir">): MemberProcess {
+    const member = new MemberProcess({ ...spec, dataDir: join(this.folder, spec.name) });
+    this.members.push(member);
+    return member;
+  }
+
+  /** A member that can join the running ones, with ports of its own; not started. */
+  async joiner(name: string): Promise<MemberProcess> {
+    const base = await freePortBlock([0, 1]);
+    const peerUrl = `http://127.0.0.1:${base + 1}`;
+    const known = this.running.map((member) => `${member.name}=${member.spec.peerUrl}`);
+    const initialCluster = [...known, `${name}=${peerUrl}`].join(",");
+    return this.add({ name, adminPort: base, peerUrl, initialCluster, initialClusterState: "existing" });
+  }
+
+  get running(): MemberProcess[] {
+    return this.members.filter((member) => member.running);
+  }
+
+  /** For --endpoints. */
+  get endpoints(): string {
+    return this.members.map((member) => member.endpoint).join(",");
+  }
+
+  member(name: string): MemberProcess {
+    const found = this.members.find((member) => member.name === name);
+    if (found === undefined) throw new Error(`no member ${name}`);
+    return found;
+  }
+
+  /** Waits until every running member is started, in contact with one leader, and has applied what the others have. */
+  async ready(): Promise<void> {
+    let seen = "";
+    const isReady = async (): Promise<boolean> => {
+      const gone = this.members.find((member) => member.output !== "" && !member.running);
+      const all = await Promise.all(this.running.map((member) => member.cluster()));
+      const [leaders, applied] = [all.map((c) => c?.header?.leaderId), all.map((c) => String(c?.appliedIndex))];
+      seen = `leaders ${leaders.join()}, applied ${applied.join()}${gone === undefined ? "" : `, ${gone.name} ended`}`;
+      if (new Set(leaders).size !== 1 || !leaders[0] || new Set(applied).size !== 1) return false;
+      const leading = await this.running[0]?.cluster(Consistency.LINEARIZABLE);
+      return this.running.every(({ name }) =>
+        leading?.members.some(({ member, reachable }) => member?.name === name && member.started && reachable),
+      );
+    };
+    await until("all members are ready", isReady, () => seen);
+  }
+
+  /** The member that leads, as all running members see it. */
+  async leader(): Promise<MemberProcess> {
+    let found: MemberProcess | undefined;
+    await until("a leader that all running members know", async () => {
+      const all = await Promise.all(this.running.map((member) => member.cluster()));
+      const names = all.map((c) => c?.members.find((status) => status.isLeader)?.member?.name);
+      found = this.running.find(({ name }) => names.every((other) => other === name));
+      return found !== undefined;
+    });
+    if (found === undefined) throw new Error("no leader");
+    return found;
+  }
+
+  /** A running member that does not lead. */
+  async follower(): Promise<MemberProcess> {
+    const leader = await this.leader();
+    const follower = this.running.find((member) => member !== leader);
+    if (follower === undefined) throw new Error("no follower");
+    return follower;
+  }
+
+  /** Waits until all running members have applied the same index, with the load over. */
+  async settled(): Promise<void> {
+    let seen = "";
+    await until(
+      "all members have applied the same",
+      async () => {
+        const all = await Promise.all(this.running.map((member) => member.cluster()));
+        seen = all.map((c) => `${c?.appliedIndex}/${c?.commitIndex}`).join(", ");
+        const wanted = all[0]?.commitIndex;
+        return all.every((c) => c !== null && c.appliedIndex === wanted && c.commitIndex === wanted);
+      },
+      () => `applied/committed: ${seen}`,
+    );
+  }
+
+  /** The directory of `name`, for files of a test's own. */
+  path(name: string): string {
+    mkdirSync(this.folder, { recursive: true });
+    return join(this.folder, name);
+  }
+
+  /** Shows what every member printed last: for a test that failed. */
+  printOutput(): void {
+    for (const member of this.members) {
+      process.stderr.write(`--- ${member.name} (${this.folder}) ---\n${tail(member.output)}\n`);
+    }
+  }
+
+  /** Ends every process, and removes every file unless `keepFiles`. */
+  async destroy(keepFiles = false): Promise<void> {
+    for (const member of this.running) member.process.signal("SIGKILL");
+    await Promise.all(this.members.map((m) => (m.output === "" && !m.running ? undefined : m.process.exited)));
+    for (const member of this.members) member.client.close();
+    if (!keepFiles) rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Runs a test with a cluster of its own; shows the members' output when it fails, and always ends them. */
+export async function withCluster(size: number, test: (cluster: ProcessCluster) => Promise<void>): Promise<void> {
+  const cluster = await ProcessCluster.start(size);
+  try {
+    await test(cluster);
+  } catch (error) {
+    cluster.printOutput();
+    throw error;
+  } finally {
+    await cluster.destroy();
+  }
+}

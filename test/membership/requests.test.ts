@@ -1,0 +1,144 @@
+import type { RosterCommand } from "../../src/membership/index";
+import {
+  accepted,
+  add,
+  adminUrls,
+  apply,
+  entryFor,
+  move,
+  refused,
+  remove,
+  request,
+  restored,
+  rosterOf,
+} from "./support/log";
+import type { Roster } from "../../src/membership/index";
+
+/** How the roster is reached between first and second use: a repeat must not see the difference. */
+const paths: [string, (roster: Roster) => Roster][] = [
+  ["in the same roster", (roster) => roster],
+  ["after a snapshot", (roster) => restored(roster)],
+  ["after two snapshots", (roster) => restored(restored(roster))],
+];
+
+describe.each(paths)("a repeat %s", (_, pass) => {
+  test.each<[string, RosterCommand, RosterCommand]>([
+    ["an add", add(4, {}, request("r")), add(5, { name: "n4" }, request("r"))],
+    ["a removal", remove({ name: "n3" }, "", request("r")), remove({ name: "n3" }, "", request("r"))],
+    [
+      "an update",
+      move({ name: "n3" }, "http://b:1", request("r")),
+      move({ name: "n3" }, "http://b:1", request("r")),
+    ],
+    [
+      "admin URLs",
+      adminUrls({ id: 1n }, ["http://a:1"], request("r")),
+      adminUrls({ id: 1n }, ["http://a:1"], request("r")),
+    ],
+  ])("%s that was accepted gives the first member and revision", (_name, command, repeat) => {
+    const before = rosterOf(3);
+    const first = accepted(apply(before, command).decision);
+    accepted(apply(before, adminUrls({ id: 2n }, ["http://later:1"])).decision);
+    const roster = pass(before);
+    const hash = roster.hash();
+
+    const result = apply(roster, repeat);
+    expect(result.decision).toEqual({ ...first, repeated: true, changed: false });
+    expect(result.confChange).toBeNull();
+    expect(roster.evaluate(repeat)).toEqual(result.decision);
+    expect(roster.outcome("r")).toEqual(result.decision);
+    expect(roster.hash()).toBe(hash);
+    expect(roster.revision).toBe(5);
+  });
+
+  test("a repeat that the leader proposes as a membership change gives the core nothing to do", () => {
+    const before = rosterOf(3);
+    accepted(apply(before, add(4, {}, request("r"))).decision);
+    const roster = pass(before);
+    const entry = entryFor(roster, add(5, { name: "n4" }, request("r")));
+    expect(entry.confChange?.changes).toHaveLength(1);
+    expect(roster.apply(entry)).toMatchObject({
+      decision: { accepted: true, repeated: true, member: { id: 4n } },
+      confChange: null,
+    });
+    expect(roster.member(5n)).toBeNull();
+  });
+
+  test.each<[string, RosterCommand]>([
+    ["MEMBER_NAME_EXISTS", add(4, { name: "n1" }, request("r"))],
+    ["MEMBER_NOT_FOUND", remove({ name: "x" }, "", request("r"))],
+    ["MEMBER_MISMATCH", remove({ id: 1n, name: "n2" }, "", request("r"))],
+    ["MEMBER_MISMATCH", remove({ id: 1n }, "http://10.0.0.2:7461", request("r"))],
+    ["PEER_URL_EXISTS", move({ id: 1n }, "http://10.0.0.2:7461", request("r"))],
+    ["REVISION_MISMATCH", add(4, {}, request("r", "content", { expectedRevision: 1 }))],
+    ["INVALID_REQUEST", add(0, {}, request("r"))],
+  ])("a refusal is given again in full: %s", (reason, command) => {
+    const before = rosterOf(3);
+    const first = apply(before, command).decision;
+    if (first.accepted) throw new Error("accepted");
+    expect(first.refusal.reason).toBe(reason);
+    // What would now be accepted: the name is free, the revision is another one.
+    accepted(apply(before, remove({ id: 1n })).decision);
+    const roster = pass(before);
+    expect(apply(roster, command).decision).toEqual({ ...first, repeated: true });
+  });
+
+  test("the same id for something else is refused, before everything else, and not remembered", () => {
+    const before = rosterOf(3);
+    accepted(apply(before, add(4, {}, request("r"))).decision);
+    const roster = pass(before);
+    const hash = roster.hash();
+    const other = remove({ name: "x" }, "", request("r", "other", { expectedRevision: 1 }));
+    expect(refused(apply(roster, other).decision, "REQUEST_ID_REUSED").metadata).toEqual({ request_id: "r" });
+    expect(roster.hash()).toBe(hash);
+    expect(accepted(apply(roster, add(4, {}, request("r"))).decision).member?.id).toBe(4n);
+  });
+
+  test("a repeat of what changed nothing gives the revision of the first answer", () => {
+    const before = rosterOf(3);
+    const same = move({ id: 1n }, "http://10.0.0.1:7461", request("r"));
+    expect(accepted(apply(before, same).decision)).toMatchObject({ changed: false, revision: 3 });
+    accepted(apply(before, move({ id: 1n }, "http://b:1")).decision);
+    const roster = pass(before);
+    expect(accepted(apply(roster, same).decision)).toMatchObject({
+      changed: false,
+      repeated: true,
+      revision: 3,
+    });
+    expect(roster.member(1n)?.peerUrls).toEqual(["http://b:1"]);
+  });
+});
+
+test("commands without a request id are decided each time", () => {
+  const roster = rosterOf(3);
+  refused(apply(roster, add(4, { name: "n1" })).decision, "MEMBER_NAME_EXISTS");
+  accepted(apply(roster, remove({ name: "n1" })).decision);
+  accepted(apply(roster, add(4, { name: "n1" })).decision);
+  expect(roster.outcome("")).toBeNull();
+});
+
+describe("the memory is bounded", () => {
+  const write = (roster: Roster, n: number) =>
+    apply(roster, adminUrls({ id: 1n }, [`http://a:${n}`], request(`r${n}`))).decision;
+
+  test.each(paths)("and forgets in the order of first use, %s", (_, pass) => {
+    const limit = { outcomesLimit: 3 };
+    let roster = rosterOf(1, limit);
+    for (const n of [1, 2, 3]) accepted(write(roster, n));
+    // A repeat does not make an outcome younger.
+    expect(write(roster, 1).repeated).toBe(true);
+    roster = pass(roster) === roster ? roster : restored(roster, limit);
+    accepted(write(roster, 4));
+    expect([1, 2, 3, 4].map((n) => roster.outcome(`r${n}`) !== null)).toEqual([false, true, true, true]);
+    expect(write(roster, 1).repeated).toBe(false);
+    expect([1, 2, 3, 4].map((n) => roster.outcome(`r${n}`) !== null)).toEqual([true, false, true, true]);
+  });
+
+  test("to ten thousand writes", () => {
+    const roster = rosterOf(1);
+    for (let n = 1; n <= 10_001; n++) write(roster, n);
+    expect(roster.outcome("r1")).toBeNull();
+    expect(roster.outcome("r2")).not.toBeNull();
+    expect(roster.outcome("r10001")).not.toBeNull();
+  });
+});

@@ -1,0 +1,199 @@
+import {
+  ADMIN_URLS_MAX,
+  checkAddMember,
+  checkDeleteMember,
+  checkUpdateAdminUrl,
+  checkUpdateMember,
+  MAX_VIOLATIONS,
+  quote,
+  refuseInvalid,
+  validateName,
+  validateRequestId,
+} from "../../src/membership/index";
+import type { Checked } from "../../src/membership/index";
+
+const WRITE = { requestId: "", expectedRevision: 0n, validateOnly: false };
+const ADD = { name: "n1", peerUrl: "http://a:1", adminUrl: "", ...WRITE };
+
+/** The fields that a check found at fault. */
+function faults(checked: Checked<unknown>): string[] {
+  if (checked.ok) return [];
+  expect(checked.refusal.reason).toBe("INVALID_REQUEST");
+  expect(checked.refusal.message).toMatch(/^[\x20-\x7e]+$/);
+  return (checked.refusal.violations ?? []).map(({ field }) => field);
+}
+
+describe("names", () => {
+  test.each(["a", "n1", "A.b_c-9", "-", "x".repeat(128)])("%s is one", (name) => {
+    expect(validateName(name)).toBeNull();
+  });
+  test.each([
+    ["", "must not be empty"],
+    ["x".repeat(129), "at most 128 characters, not 129"],
+    ["a b", "letters, digits"],
+    ["a/b", "letters, digits"],
+    ["é", 'only: "\\u00e9"'],
+    ["a\n", 'only: "a\\u000a"'],
+    ["\ud800", 'only: "\\ud800"'],
+  ])("%j is none", (name, problem) => {
+    expect(validateName(name)).toContain(problem);
+  });
+});
+
+describe("request ids", () => {
+  test.each(["", "a", "with space ~!", "x".repeat(64)])("%j is one", (id) => {
+    expect(validateRequestId(id)).toBeNull();
+  });
+  test.each(["x".repeat(65), "a\n", "\u007f", "é", "\ud800"])("%j is none", (id) => {
+    expect(validateRequestId(id)).not.toBeNull();
+  });
+});
+
+describe("AddMember", () => {
+  test("is normalised", () => {
+    const request = {
+      name: "n4",
+      peerUrl: "HTTP://Host:07461",
+      adminUrl: "http://[0::1]:7460",
+      requestId: "r",
+      expectedRevision: 9n,
+      validateOnly: true,
+    };
+    expect(checkAddMember(request)).toEqual({
+      ok: true,
+      value: {
+        name: "n4",
+        peerUrl: "http://host:7461",
+        adminUrls: ["http://[::1]:7460"],
+        requestId: "r",
+        expectedRevision: 9,
+        validateOnly: true,
+      },
+    });
+  });
+
+  test("without admin URL has none", () => {
+    expect(checkAddMember(ADD)).toMatchObject({ ok: true, value: { adminUrls: [] } });
+  });
+
+  test("names every field at fault at once", () => {
+    const request = {
+      name: "",
+      peerUrl: "ftp://a",
+      adminUrl: "x",
+      requestId: "é",
+      expectedRevision: 1n << 53n,
+      validateOnly: false,
+    };
+    const checked = checkAddMember(request);
+    expect(faults(checked)).toEqual(["name", "peer_url", "admin_url", "request_id", "expected_revision"]);
+    expect(checked).toMatchObject({
+      refusal: {
+        message: "name must not be empty (and 4 more problems)",
+        metadata: { field: "name", problem: "must not be empty", more: "4" },
+      },
+    });
+  });
+
+  test.each([
+    [0n, []],
+    [(1n << 53n) - 1n, []],
+    [1n << 53n, ["expected_revision"]],
+    [(1n << 64n) - 1n, ["expected_revision"]],
+    [-1n, ["expected_revision"]],
+  ])("expected_revision %s", (expectedRevision, expected) => {
+    expect(faults(checkAddMember({ ...ADD, expectedRevision }))).toEqual(expected);
+  });
+});
+
+describe("the member of a request", () => {
+  const request = { id: "", name: "", newPeerUrl: "http://a:1", ...WRITE };
+
+  test.each([
+    [{ name: "n1" }, { id: 0n, name: "n1" }],
+    [{ id: "AB" }, { id: 0xabn, name: "" }],
+    [
+      { id: "ffffffffffffffff", name: "n1" },
+      { id: 0xffff_ffff_ffff_ffffn, name: "n1" },
+    ],
+  ])("%j", (given, member) => {
+    expect(checkUpdateMember({ ...request, ...given })).toMatchObject({ ok: true, value: { member } });
+  });
+
+  test.each([
+    [{}, ["name"]],
+    [{ id: "0" }, ["id"]],
+    [{ id: "0ab" }, ["id"]],
+    [{ id: "xyz" }, ["id"]],
+    [{ name: "a b" }, ["name"]],
+    [{ name: "a b", id: "g" }, ["name", "id"]],
+  ])("%j is refused", (given, expected) => {
+    expect(faults(checkUpdateMember({ ...request, ...given }))).toEqual(expected);
+    const { newPeerUrl: _, ...rest } = request;
+    expect(faults(checkDeleteMember({ ...rest, peerUrl: "", ...given }))).toEqual(expected);
+    expect(faults(checkUpdateAdminUrl({ ...rest, adminUrls: ["http://a:1"], ...given }))).toEqual(expected);
+  });
+});
+
+test("UpdateMember needs a new peer URL, in normal form", () => {
+  const request = { id: "", name: "n1", newPeerUrl: "http://A:1", ...WRITE };
+  expect(checkUpdateMember(request)).toMatchObject({ ok: true, value: { newPeerUrl: "http://a:1" } });
+  expect(faults(checkUpdateMember({ ...request, newPeerUrl: "" }))).toEqual(["new_peer_url"]);
+});
+
+test("DeleteMember's peer URL is a guard that may be left out", () => {
+  const request = { id: "", name: "n1", peerUrl: "", ...WRITE };
+  expect(checkDeleteMember(request)).toMatchObject({ ok: true, value: { peerUrl: "" } });
+  expect(checkDeleteMember({ ...request, peerUrl: "http://A:1" })).toMatchObject({
+    value: { peerUrl: "http://a:1" },
+  });
+  expect(faults(checkDeleteMember({ ...request, peerUrl: "a:1" }))).toEqual(["peer_url"]);
+});
+
+describe("UpdateAdminURL", () => {
+  const check = (urls: string[]) => checkUpdateAdminUrl({ id: "1", name: "", adminUrls: urls, ...WRITE });
+  const many = (count: number): string[] => Array.from({ length: count }, (_, i) => `http://a:${i + 1}`);
+
+  test("keeps the order of the URLs", () => {
+    expect(check(["http://B:2", "http://a:1"])).toMatchObject({
+      ok: true,
+      value: { adminUrls: ["http://b:2", "http://a:1"] },
+    });
+  });
+
+  test.each([
+    [[], ["admin_urls"]],
+    [[""], ["admin_urls[0]"]],
+    [
+      ["http://a:1", "nope", "http://a:x"],
+      ["admin_urls[1]", "admin_urls[2]"],
+    ],
+    [["http://a:1", "HTTP://A:01"], ["admin_urls[1]"]],
+    [many(ADMIN_URLS_MAX), []],
+    [many(ADMIN_URLS_MAX + 1), ["admin_urls"]],
+  ])("%j", (urls, expected) => {
+    expect(faults(check(urls))).toEqual(expected);
+  });
+
+  test("a refusal lists a limited number of violations", () => {
+    const checked = check(Array.from({ length: ADMIN_URLS_MAX }, (_, i) => `bad ${i}`));
+    expect(faults(checked)).toHaveLength(MAX_VIOLATIONS);
+    expect(checked).toMatchObject({ refusal: { metadata: { more: String(ADMIN_URLS_MAX - 1) } } });
+  });
+});
+
+test("one more problem is counted in the singular", () => {
+  const violation = { field: "name", description: "must not be empty" };
+  expect(refuseInvalid([violation, violation]).message).toBe("name must not be empty (and 1 more problem)");
+  expect(refuseInvalid([violation]).message).toBe("name must not be empty");
+});
+
+test.each([
+  ["plain", '"plain"'],
+  ['a"b\\c', '"a\\"b\\\\c"'],
+  ["é\u001b[2J\ud83d", '"\\u00e9\\u001b[2J\\ud83d"'],
+  ["x".repeat(65), `"${"x".repeat(64)}..."`],
+  ["x".repeat(64), `"${"x".repeat(64)}"`],
+])("quote(%j)", (text, expected) => {
+  expect(quote(text)).toBe(expected);
+});
