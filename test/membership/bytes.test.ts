@@ -1,3 +1,4 @@
+/** Canonical bytes and the state hash. */
 import * as fc from "fast-check";
 import { fnv1a64, joinParts } from "../../src/membership/bytes";
 

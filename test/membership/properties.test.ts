@@ -96,7 +96,7 @@ test("a roster that is restored anywhere on the way stays equal, answer by answe
       for (const [i, next] of steps.entries()) {
         if (cuts.includes(i)) resumed = restored(resumed, LIMITS);
         expect(step(resumed, next)).toEqual(step(straight, next));
-        expect(resumed.snapshot()).toEqual(straight.snapshot());
+        expect(Buffer.compare(resumed.snapshot(), straight.snapshot())).toBe(0);
       }
       expect(resumed.hash()).toBe(straight.hash());
       for (let revision = 0; revision <= straight.revision; revision++) {

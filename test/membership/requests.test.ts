@@ -1,3 +1,4 @@
+/** A repeated request gets the first outcome, wherever it is repeated. */
 import type { RosterCommand } from "../../src/membership/index";
 import {
   accepted,

@@ -1,3 +1,4 @@
+/** Applying entries: order, revision, configuration, members, events. */
 import {
   confChange,
   encodeCommand,

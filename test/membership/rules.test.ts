@@ -1,3 +1,4 @@
+/** Every rule of the roster: what is refused and why, and what an accepted command does. */
 import {
   promoteMemberCommand,
   replaceMemberCommand,

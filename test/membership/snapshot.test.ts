@@ -1,3 +1,4 @@
+/** Snapshots: the same roster again, the same bytes, and nothing else is taken for one. */
 import { RosterSnapshot } from "../../src/generated/muster/storage/v1/snapshot";
 import {
   promoteMemberCommand,

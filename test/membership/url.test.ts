@@ -1,3 +1,4 @@
+/** The one normal form of a URL, and everything that has none. */
 import * as fc from "fast-check";
 import { normaliseUrl, URL_LENGTH_MAX } from "../../src/membership/index";
 

@@ -1,3 +1,4 @@
+/** Requests: normalised, or refused with every field at fault. */
 import {
   ADMIN_URLS_MAX,
   checkAddMember,

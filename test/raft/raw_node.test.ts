@@ -307,7 +307,7 @@ describe("what peers may send", () => {
       "a storage answer",
       message(MessageType.StorageAppendResponse, 2n, 5, { index: 3, logTerm: 3 }),
     ],
-    ["local-message", "no type at all", { ...message(MessageType.Append, 2n, 5), type: NaN as MessageType }],
+    ["local-message", "no type at all", { ...message(MessageType.Append, 2n, 5), type: NaN }],
     ["misaddressed", "for another member", { ...message(MessageType.Append, 2n, 5), to: 3n }],
     ["misaddressed", "from this member", message(MessageType.AppendResponse, 1n, 5)],
     ["misaddressed", "from a thread", message(MessageType.AppendResponse, LOCAL_APPLY_THREAD, 5)],

@@ -241,6 +241,45 @@ describe("membership, liveness", () => {
     },
   );
 
+  test.each([{ preVote: false }, { preVote: true }])(
+    "13: a removed leader whose log is longer tells the rest that its removal is committed (%p)",
+    (config) => {
+      const cores = group(2, { config: { stepDownOnRemoval: true, ...config } });
+      const [leader, rest] = cores;
+      const removal = (leader?.raw.lastIndex ?? 0) + 1;
+      leader?.raw.proposeConfChange(changeOf([remove(1n)]));
+      leader?.raw.propose([Buffer.from("late")]);
+      // Member 2 acknowledges the removal, and hears neither of its commit nor of the entry after it.
+      exchange(
+        cores,
+        (m) => m.to === 2n && (m.commit >= removal || m.entries.some(({ index }) => index > removal)),
+      );
+      expect([leader?.confState.voters, rest?.confState.voters]).toEqual([[2n], [1n, 2n]]);
+      settle(cores, 6 * ELECTION_TICKS);
+      expect([rest?.raw.role, rest?.confState.voters]).toEqual([Role.Leader, [2n]]);
+    },
+  );
+
+  test("13, 19: a promoted learner whose log is longest learns of its promotion from the candidate that it refuses", () => {
+    const promotion = changeEntry(1, 2, changeOf([add(2n)]));
+    const voters = { voters: [1n], learners: [2n] };
+    const short = new TestCore({ ...voters, log: [1] });
+    short.disk.write({
+      hardState: { term: 1, vote: 1n, commit: 2 },
+      snapshot: null,
+      entries: [promotion],
+      mustSync: true,
+    });
+    short.restart();
+    const long = new TestCore({ ...voters, id: 2n, log: [1, 1, 1] });
+    long.disk.write({ hardState: null, snapshot: null, entries: [promotion, entryAt(1, 3)], mustSync: true });
+    long.restart();
+    settle([short, long], 6 * ELECTION_TICKS);
+    expect(long.confState.voters).toEqual([1n, 2n]);
+    expect([short, long].filter((core) => core.raw.role === Role.Leader)).toHaveLength(1);
+    expect(short.terms()).toEqual(long.terms());
+  });
+
   test("14: a learner that does not know of its promotion votes", () => {
     const core = new TestCore({ id: 3n, voters: [1n], learners: [3n] });
     expect(core.step(message(Vote, 2))).toMatchObject([{ type: VoteResponse, to: 2n, reject: false }]);
@@ -348,6 +387,20 @@ describe("membership, liveness", () => {
     core.acknowledge(2n);
     expect(core.raw.status().leaderTransferee).toBe(NO_NODE);
     expect(core.raw.propose([Buffer.from("x")]).ok).toBe(true);
+  });
+});
+
+describe("a commit index told with a vote", () => {
+  test("is taken only for the same entry", () => {
+    const core = new TestCore({ log: [1, 1, 2], hardState: { term: 3 } });
+    const ask = (commit: number, context: bigint): number => {
+      core.step(message(Vote, 3, { index: 1, logTerm: 1, commit, context }));
+      return core.raw.committed;
+    };
+    expect(ask(3, 1n)).toBe(0);
+    expect(ask(4, 2n)).toBe(0);
+    expect(ask(3, 2n + 2n ** 63n)).toBe(0);
+    expect(ask(3, 2n)).toBe(3);
   });
 });
 
@@ -579,6 +632,24 @@ describe("storage", () => {
     core.disk.write({ hardState: null, snapshot: null, entries: [entryAt(3, 1)], mustSync: true });
     for (const m of storage(orders[2])) core.raw.stepLocal(m);
     expect(core.raw.ready().committedEntries).toMatchObject([{ term: 3, index: 1 }]);
+  });
+
+  test("37: nor does the acknowledgement of an order of the same term that was made before they were replaced", () => {
+    const core = new TestCore({ config: { asyncStorageWrites: true } });
+    core.raw.step(message(Append, 1, { entries: [entryAt(1, 1)] }));
+    core.raw.ready();
+    // The vote's order names the whole unstable tail, and is of the term in which the tail is then replaced.
+    core.raw.step(message(Vote, 3, { from: 3n, index: 1, logTerm: 1 }));
+    const vote = core.raw.ready().messages.at(-1);
+    core.raw.step(message(Append, 3, { from: 3n, entries: [entryAt(3, 1)], commit: 1 }));
+    core.raw.ready();
+    expect(vote?.responses).toMatchObject([
+      { type: VoteResponse },
+      { from: LOCAL_APPEND_THREAD, index: 1, logTerm: 1, term: 3 },
+    ]);
+    for (const m of vote?.responses ?? []) if (m.from === LOCAL_APPEND_THREAD) core.raw.stepLocal(m);
+    expect(core.raw.committed).toBe(1);
+    expect(core.raw.ready().committedEntries).toEqual([]);
   });
 
   test("38: nothing acknowledges a snapshot before it is written, though mustSync alone would not ask for the sync", () => {

@@ -10,7 +10,7 @@
  */
 import { assert } from "../assert";
 import { ProgressState } from "../status";
-import { Inflights } from "./inflights";
+import { type Inflights } from "./inflights";
 
 export class Progress {
   /** Highest index known to be in the follower's log. */

@@ -14,7 +14,13 @@ import { SeededRandom } from "../../../src/raft/index";
 
 /** What became of a write in the eyes of its writer. */
 export type WriteOutcome =
-  | { readonly kind: "acknowledged"; readonly revision: number; readonly attemptStartedMs: number }
+  | {
+      readonly kind: "acknowledged";
+      readonly revision: number;
+      /** When its last attempt began and was answered, on the clock of performance.now(). */
+      readonly startedMs: number;
+      readonly endedMs: number;
+    }
   /** The cluster said no, for good. */
   | { readonly kind: "refused"; readonly reason: string }
   /** Given up, and every attempt ended with the promise that nothing was appended. */
@@ -105,11 +111,12 @@ export class Load {
     return this.records.filter(({ outcome }) => outcome.kind === kind).length;
   }
 
-  /** When the first acknowledged attempt began that was made after `afterMs` was answered; null while there is none. */
-  firstAcknowledgedAfter(afterMs: number): WriteRecord | null {
-    const isLater = ({ outcome }: WriteRecord): boolean =>
-      outcome.kind === "acknowledged" && outcome.attemptStartedMs > afterMs;
-    return this.records.find(isLater) ?? null;
+  /** When a write that began after `afterMs` was first acknowledged; null while none was. */
+  firstAcknowledgedAfter(afterMs: number): number | null {
+    const times = this.records.flatMap(({ outcome }) =>
+      outcome.kind === "acknowledged" && outcome.startedMs > afterMs ? [outcome.endedMs] : [],
+    );
+    return times.length === 0 ? null : Math.min(...times);
   }
 
   // --- Writers ----------------------------------------------------------------------------------------------------
@@ -150,7 +157,7 @@ export class Load {
         const remove = { id: "", name, peerUrl: "", requestId: id("remove"), ...common };
         await step("remove", (client, ...rest) => client.deleteMember(remove, ...rest));
       }
-      for (let i = this.random.below(30); i > 0 && !this.stopping; i--) await this.think();
+      for (let i = 20 + this.random.below(60); i > 0 && !this.stopping; i--) await this.think();
     }
   }
 
@@ -177,10 +184,10 @@ export class Load {
       return outcome;
     };
     do {
-      const attemptStartedMs = performance.now();
+      const startedMs = performance.now();
       attempts += 1;
       const attempt = await this.attempt(write);
-      if (attempt.kind === "acknowledged") return ended({ ...attempt, attemptStartedMs });
+      if (attempt.kind === "acknowledged") return ended({ ...attempt, startedMs, endedMs: performance.now() });
       if (attempt.kind === "refused") return ended(attempt);
       mayBeAppended ||= attempt.mayBeAppended;
       reasons.push(attempt.reason);

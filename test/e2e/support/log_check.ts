@@ -62,7 +62,10 @@ export async function checkLogs(
     logs.map(async ({ name, dataDir }) => ({ name, log: await readLogOffline(dataDir) })),
   );
   const committed = Math.max(appliedIndex, ...read.map(({ log }) => log.hardState.commit));
-  const replays = read.map(({ name, log }) => replay(name, log, committed));
+  const snapshotIndexes = new Set(read.flatMap(({ log }) => log.report.snapshots.map(({ index }) => index)));
+  const isHashed = (index: number): boolean =>
+    index % HASH_EVERY === 0 || index === committed || snapshotIndexes.has(index);
+  const replays = read.map(({ name, log }) => replay(name, log, committed, isHashed));
   const problems = [
     ...read.flatMap(({ name, log }) => wholeness(name, log, appliedIndex)),
     ...disagreements(replays),
@@ -86,7 +89,12 @@ function wholeness(name: string, log: OfflineLog, appliedIndex: number): string[
   return problems;
 }
 
-function replay(name: string, log: OfflineLog, committed: number): Replay {
+function replay(
+  name: string,
+  log: OfflineLog,
+  committed: number,
+  isHashed: (index: number) => boolean,
+): Replay {
   const { snapshot, identity } = log;
   const roster =
     snapshot === null
@@ -120,7 +128,7 @@ function replay(name: string, log: OfflineLog, committed: number): Replay {
     }
     const outcome = applied.kind === "command" ? digest(JSON.stringify(applied.decision, plain)) : "empty";
     result.stateDigests.set(entry.index, `${outcome} ${roster.revision} ${membersDigest(roster.members())}`);
-    if (entry.index % HASH_EVERY === 0 || entry.index === committed) result.hashes.set(entry.index, roster.hash());
+    if (isHashed(entry.index)) result.hashes.set(entry.index, roster.hash());
   }
   return result;
 }
@@ -136,14 +144,14 @@ function recallOutcomes({ meta, data }: Snapshot, { changes, seen, hashes }: Rep
 
 function disagreements(replays: readonly Replay[]): string[] {
   const problems: string[] = [];
-  const [first, ...others] = replays;
-  if (first === undefined) return ["no logs"];
-  for (const other of others) {
-    for (const what of ["entryDigests", "stateDigests", "hashes"] as const) {
-      for (const [index, value] of other[what]) {
-        const known = first[what].get(index);
-        if (known !== undefined && known !== value) {
-          problems.push(`${what} of ${first.name} and ${other.name} differ at index ${index}: ${known} and ${value}`);
+  for (const what of ["entryDigests", "stateDigests", "hashes"] as const) {
+    const known = new Map<number, { name: string; value: string }>();
+    for (const { name, [what]: digests } of replays) {
+      for (const [index, value] of digests) {
+        const other = known.get(index);
+        if (other === undefined) known.set(index, { name, value });
+        else if (other.value !== value) {
+          problems.push(`${what} at index ${index} differ: ${other.name} ${other.value}, ${name} ${value}`);
         }
       }
     }

@@ -355,6 +355,21 @@ export class TestCluster {
     });
   }
 
+  /** All running members have applied the same, and hold the same roster, byte by byte. */
+  async agreed(): Promise<void> {
+    await until("all running members hold the same roster", () => {
+      const rosters = this.running.map((member) => member.running.node.roster);
+      return rosters.every((roster) => roster.appliedIndex === rosters[0]?.appliedIndex);
+    });
+    const hashes = new Set(this.running.map((member) => member.running.node.roster.hash()));
+    expect(hashes.size).toBe(1);
+  }
+
+  /** Leaves one member to its fate: it is gone for good, and no longer part of this cluster's checks. */
+  forget(member: TestMember): void {
+    this.members.splice(this.members.indexOf(member), 1);
+  }
+
   /** Time enough in contact for the strict reconfiguration check, counted in the leader's ticks. */
   async stable(): Promise<TestMember> {
     const leader = await this.leader();

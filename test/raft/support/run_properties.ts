@@ -39,7 +39,6 @@ function main(): number {
   const totals = { elections: 0, committed: 0, applied: 0, reads: 0 };
   const refused = new Map<string, number>();
   let failed = 0;
-  let wedged = 0;
   const start = process.hrtime.bigint();
   for (let i = 0; i < schedules; i++) {
     try {
@@ -50,7 +49,6 @@ function main(): number {
         ...(values.trace === true ? { trace: (text: string) => process.stdout.write(`${text}\n`) } : {}),
       });
       for (const key of ["elections", "committed", "applied", "reads"] as const) totals[key] += result[key];
-      if (result.wedged) wedged++;
       for (const [reason, times] of result.refused) refused.set(reason, (refused.get(reason) ?? 0) + times);
     } catch (error) {
       failed++;
@@ -63,7 +61,7 @@ function main(): number {
   const { elections, committed, applied, reads } = totals;
   process.stdout.write(
     `${schedules} schedules of ${events} events in ${seconds.toFixed(1)} s: ${elections} elections, ` +
-      `${committed} entries committed, ${applied} applied, ${reads} reads confirmed, ${wedged} groups wedged\n`,
+      `${committed} entries committed, ${applied} applied, ${reads} reads confirmed\n`,
   );
   for (const [reason, times] of refused) process.stdout.write(`refused ${reason}: ${times}\n`);
   process.stdout.write(`${schedules - failed} passed, ${failed} failed\n`);

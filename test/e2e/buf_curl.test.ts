@@ -1,0 +1,123 @@
+/**
+ * A stock gRPC tool that knows nothing of this service: `buf curl` finds the contract by reflection at a follower, makes
+ * every call, and shows an error with its details.
+ */
+import { join } from "node:path";
+import {
+  Child,
+  ensureBuilt,
+  killLeftovers,
+  ProcessCluster,
+  ROOT,
+} from "./support/process_cluster";
+import type { MemberProcess } from "./support/process_cluster";
+
+const BUF = join(ROOT, "node_modules/.bin/buf");
+const SERVICE = "muster.v1.MembershipService";
+
+interface JsonMember {
+  readonly id: string;
+  readonly name: string;
+  readonly peerUrls?: readonly string[];
+  readonly adminUrls?: readonly string[];
+}
+interface JsonAnswer {
+  readonly header: { readonly clusterId: string; readonly memberId: string; readonly revision: string };
+  readonly member?: JsonMember;
+  readonly members?: readonly (JsonMember & { readonly member?: JsonMember; readonly isLeader?: boolean })[];
+  readonly quorumSize?: number;
+}
+
+let cluster: ProcessCluster;
+let follower: MemberProcess;
+let leader: MemberProcess;
+
+beforeAll(async () => {
+  ensureBuilt();
+  cluster = await ProcessCluster.start(3);
+  leader = await cluster.leader();
+  follower = await cluster.follower();
+}, 180_000);
+afterAll(async () => {
+  await cluster?.destroy();
+  await killLeftovers();
+});
+
+async function curl(method: string, body: object) {
+  const words = ["curl", "--protocol", "grpc", "--http2-prior-knowledge", "-d", JSON.stringify(body)];
+  const child = new Child(BUF, [...words, `${follower.adminUrl}/${SERVICE}/${method}`]);
+  const { code } = await child.end();
+  return { code, stdout: child.stdout, stderr: child.stderr };
+}
+
+async function answer(method: string, body: object): Promise<JsonAnswer> {
+  const { code, stdout, stderr } = await curl(method, body);
+  expect({ method, code, stderr }).toEqual({ method, code: 0, stderr: "" });
+  return JSON.parse(stdout) as JsonAnswer;
+}
+
+function names(response: JsonAnswer): string[] {
+  return (response.members ?? []).map(({ name }) => name).sort();
+}
+
+describe("buf curl through reflection, at a follower", () => {
+  test("lists the service", async () => {
+    const words = ["curl", "--protocol", "grpc", "--http2-prior-knowledge", "--list-services", follower.adminUrl];
+    const child = new Child(BUF, words);
+    expect(await child.end()).toEqual({ code: 0, signal: null });
+    expect(child.stdout.split("\n")).toEqual(expect.arrayContaining([SERVICE, "grpc.health.v1.Health"]));
+  }, 60_000);
+
+  test("GetMembers and GetCluster", async () => {
+    const members = await answer("GetMembers", {});
+    expect(names(members)).toEqual(["n1", "n2", "n3"]);
+    const own = members.members?.find(({ name }) => name === follower.name);
+    expect(members.header.memberId).toBe(own?.id);
+    expect(own).toMatchObject({ peerUrls: [follower.spec.peerUrl], adminUrls: [follower.adminUrl] });
+
+    const status = await answer("GetCluster", { consistency: "CONSISTENCY_LINEARIZABLE" });
+    expect(status.quorumSize).toBe(2);
+    expect(status.members?.filter(({ isLeader }) => isLeader).map(({ member }) => member?.name)).toEqual([leader.name]);
+    const local = await answer("GetCluster", { consistency: "CONSISTENCY_SERIALIZABLE" });
+    expect(local.header.memberId).toBe(own?.id);
+  }, 60_000);
+
+  test("AddMember, UpdateMember, UpdateAdminURL and DeleteMember", async () => {
+    const added = await answer("AddMember", { name: "n4", peerUrl: "http://127.0.0.1:9", requestId: "add" });
+    expect(names(added)).toEqual(["n1", "n2", "n3", "n4"]);
+    const id = added.member?.id;
+    expect(id).toMatch(/^[1-9a-f][0-9a-f]{0,15}$/);
+    const moved = await answer("UpdateMember", { id, newPeerUrl: "http://127.0.0.1:19" });
+    expect(moved.member).toMatchObject({ id, name: "n4", peerUrls: ["http://127.0.0.1:19"] });
+    const published = await answer("UpdateAdminURL", { name: "n4", adminUrls: ["http://127.0.0.1:29"] });
+    expect(published.member).toMatchObject({ id, adminUrls: ["http://127.0.0.1:29"] });
+    expect(BigInt(published.header.revision)).toBeGreaterThan(BigInt(moved.header.revision));
+    // The same request again: its first outcome, and no second member.
+    const repeated = await answer("AddMember", { name: "n4", peerUrl: "http://127.0.0.1:9", requestId: "add" });
+    expect(repeated.member?.id).toBe(id);
+    expect(repeated.header.revision).toBe(added.header.revision);
+    const removed = await answer("DeleteMember", { name: "n4", peerUrl: "http://127.0.0.1:19" });
+    expect(removed.member).toMatchObject({ id, name: "n4" });
+    expect(names(removed)).toEqual(["n1", "n2", "n3"]);
+  }, 60_000);
+
+  test("an error shows its reason, its facts and the fields", async () => {
+    const taken = await curl("AddMember", { name: "n1", peerUrl: "http://127.0.0.1:9" });
+    expect(taken.code).not.toBe(0);
+    const error = JSON.parse(taken.stderr) as { code: string; details: { type: string; debug?: object }[] };
+    expect(error.code).toBe("already_exists");
+    expect(error.details).toEqual([
+      expect.objectContaining({
+        type: "google.rpc.ErrorInfo",
+        debug: expect.objectContaining({ reason: "MEMBER_NAME_EXISTS", domain: "muster.v1" }),
+      }),
+    ]);
+    const invalid = await curl("AddMember", { name: "n 4", peerUrl: "ftp://x" });
+    const { code, details } = JSON.parse(invalid.stderr) as typeof error;
+    expect(code).toBe("invalid_argument");
+    const fields = details.find(({ type }) => type === "google.rpc.BadRequest")?.debug;
+    expect(fields).toEqual({
+      fieldViolations: [expect.objectContaining({ field: "name" }), expect.objectContaining({ field: "peer_url" })],
+    });
+  }, 60_000);
+});

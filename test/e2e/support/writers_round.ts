@@ -1,0 +1,128 @@
+/**
+ * One round of the writers' test: a fresh cluster of three processes under the load of 32 writers, its leader killed
+ * without warning at a random moment and restarted, then every log read offline and held against what the writers were
+ * told. All chance comes from the seed; what the machine does with time does not.
+ */
+import { SeededRandom } from "../../../src/raft/index";
+import { Load } from "./load";
+import { checkLogs } from "./log_check";
+import type { LogSummary } from "./log_check";
+import { ProcessCluster, until } from "./process_cluster";
+import type { MemberProcess } from "./process_cluster";
+
+export const WRITERS = 32;
+
+export interface RoundResult {
+  readonly seed: number;
+  readonly acknowledged: number;
+  readonly refused: number;
+  /** Given up with the promise that nothing was appended. */
+  readonly notAppended: number;
+  readonly unknown: number;
+  /** How many voters there were when the leader died: with more than three the cluster needs it back. */
+  readonly votersAtKill: number;
+  /** From the kill to the acknowledgement of a write that began after it, in milliseconds. */
+  readonly recoveryMs: number;
+  /** From the kill to the restart, in milliseconds. */
+  readonly downMs: number;
+  readonly lastIndex: number;
+  readonly snapshots: readonly number[];
+  readonly problems: readonly string[];
+  readonly totalMs: number;
+}
+
+export const HEADER =
+  "round        seed    acked  refused  not-app  unknown  voters@kill  recovery  down   last index  snapshots          total";
+
+export function row(round: number, r: RoundResult): string {
+  const cell = (value: number | string, width: number): string => String(value).padStart(width);
+  const cells = [cell(round, 5), cell(r.seed, 12), cell(r.acknowledged, 9), cell(r.refused, 9)];
+  cells.push(cell(r.notAppended, 9), cell(r.unknown, 9), cell(r.votersAtKill, 13), cell(`${r.recoveryMs} ms`, 10));
+  cells.push(cell(`${r.downMs} ms`, 9), cell(r.lastIndex, 10), `  ${r.snapshots.join("/").padEnd(17)}`);
+  return [...cells, cell(`${(r.totalMs / 1000).toFixed(1)} s`, 8)].join("");
+}
+
+/** A stretch of load, not a wait for anything. */
+function loadFor(ms: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, ms));
+}
+
+export async function runRound(seed: number): Promise<RoundResult> {
+  const cluster = await ProcessCluster.start(3);
+  let failed = true;
+  try {
+    const result = await underLoad(cluster, seed);
+    failed = result.problems.length > 0;
+    return result;
+  } finally {
+    if (failed) cluster.printOutput();
+    await cluster.destroy(failed);
+    if (failed) process.stderr.write(`seed ${seed}: the data directories are kept in ${cluster.folder}\n`);
+  }
+}
+
+async function underLoad(cluster: ProcessCluster, seed: number): Promise<RoundResult> {
+  const startMs = performance.now();
+  const random = new SeededRandom(seed);
+  const load = new Load({
+    endpoints: cluster.members.map((member) => member.endpoint),
+    targets: cluster.members.map((member) => member.name),
+    seed,
+    writers: WRITERS,
+  });
+  load.start();
+  await loadFor(5000 + random.below(2000));
+  const killed = await killLeader(cluster, load, 1500 + random.below(1500));
+  await loadFor(1000 + random.below(1000));
+  await load.stop();
+  await cluster.settled();
+  const live = await Promise.all(cluster.members.map((member) => member.members()));
+  const applied = await Promise.all(cluster.members.map((member) => member.cluster()));
+  const exits = await Promise.all(cluster.members.map((member) => member.stop()));
+  const logs = cluster.members.map(({ name, spec }) => ({ name, dataDir: spec.dataDir }));
+  const summary = await checkLogs(logs, load.records, Math.max(...applied.map((c) => Number(c?.appliedIndex))));
+  const problems = [...summary.problems, ...load.unexpected];
+  for (const [i, { code, signal }] of exits.entries()) {
+    if (code !== 0) problems.push(`${cluster.members[i]?.name} ended with ${code ?? signal}`);
+  }
+  for (const [i, answer] of live.entries()) {
+    if (!sameMembers(answer.members, summary)) problems.push(`${cluster.members[i]?.name} showed other members than its log`);
+  }
+  return {
+    seed,
+    acknowledged: load.count("acknowledged"),
+    refused: load.count("refused"),
+    notAppended: load.count("not-appended"),
+    unknown: load.count("unknown"),
+    ...killed,
+    lastIndex: summary.lastIndex,
+    snapshots: summary.snapshots,
+    problems,
+    totalMs: Math.round(performance.now() - startMs),
+  };
+}
+
+/** Kills the leader, restarts it after `downMs`, and waits until writes are acknowledged again and it is back. */
+async function killLeader(
+  cluster: ProcessCluster,
+  load: Load,
+  wantedDownMs: number,
+): Promise<Pick<RoundResult, "votersAtKill" | "recoveryMs" | "downMs">> {
+  const leader: MemberProcess = await cluster.leader();
+  const before = await leader.members();
+  const killedMs = performance.now();
+  await leader.kill();
+  await loadFor(wantedDownMs);
+  const downMs = Math.round(performance.now() - killedMs);
+  leader.start();
+  await until("writes are acknowledged again", () => load.firstAcknowledgedAfter(killedMs) !== null);
+  await until("the killed member is back", async () => (await leader.cluster())?.header?.leaderId !== undefined);
+  const recoveryMs = Math.round((load.firstAcknowledgedAfter(killedMs) ?? NaN) - killedMs);
+  return { votersAtKill: before.members.length, recoveryMs, downMs };
+}
+
+function sameMembers(members: readonly unknown[], summary: LogSummary): boolean {
+  const text = (value: unknown): string =>
+    JSON.stringify(value, (_key, v: unknown) => (typeof v === "bigint" ? v.toString() : v));
+  return text(members) === text(summary.members);
+}
