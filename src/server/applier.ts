@@ -33,8 +33,8 @@ export interface ApplierOptions {
   readonly snapshots: SnapshotPolicy;
   readonly restoreRoster: (snapshot: Snapshot) => Roster;
   readonly log: Logger;
-  /** Tells the core of a membership change that was accepted. */
-  readonly applyConfChange: (change: ConfChange) => void;
+  /** Tells the core of a membership change that was accepted, and at which index. */
+  readonly applyConfChange: (change: ConfChange, index: number) => void;
   readonly confState: () => ConfState;
   /** A member was added, changed or removed, or another roster was installed. */
   readonly onRosterChange: () => void;
@@ -71,7 +71,7 @@ export class Applier {
     const result = this.rosterNow.apply(entry);
     this.lastTerm = entry.term;
     const change = confChangeOf(entry, result);
-    if (change !== null) applyConfChange(change);
+    if (change !== null) applyConfChange(change, entry.index);
     if (result.kind === "empty") {
       waiters.applied(entry.index, null, null);
       return;

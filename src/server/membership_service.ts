@@ -257,11 +257,15 @@ export class MembershipServiceHost {
   }
 
   /** Chosen before the proposal, so that every member applies the same: in no use, and never used before. */
-  private chooseId(node: Node, name: string, peerUrl: string): bigint {
-    for (;;) {
-      const id = laterMemberId(sha256, name, peerUrl, this.options.unary.wallNow(), randomBytes16());
-      if (node.roster.member(id) === null && node.roster.tombstone(id) === null) return id;
-    }
+  private chooseId({ roster }: Node, name: string, peerUrl: string): bigint {
+    return laterMemberId(
+      sha256,
+      name,
+      peerUrl,
+      this.options.unary.wallNow(),
+      randomBytes16(),
+      (id) => roster.member(id) !== null || roster.tombstone(id) !== null,
+    );
   }
 }
 

@@ -141,8 +141,8 @@ export class Node {
       snapshots: options.snapshots,
       restoreRoster: options.restoreRoster,
       log: options.log,
-      applyConfChange: (change) => {
-        this.raw.applyConfChange(change);
+      applyConfChange: (change, index) => {
+        this.raw.applyConfChange(change, index);
       },
       confState: () => this.raw.status().confState,
       onRosterChange: () => {

@@ -136,7 +136,7 @@ export function decodeEntry(bytes: Uint8Array): Entry {
         ? null
         : {
             transition: change.transition as number,
-            changes: change.changes.map((c) => ({ type: c.type as number, nodeId: c.nodeId })),
+            changes: change.changes.map((c) => ({ type: c.type, nodeId: c.nodeId })),
             context: change.context,
           },
   };

@@ -3,13 +3,7 @@
  * every call, and shows an error with its details.
  */
 import { join } from "node:path";
-import {
-  Child,
-  ensureBuilt,
-  killLeftovers,
-  ProcessCluster,
-  ROOT,
-} from "./support/process_cluster";
+import { Child, ensureBuilt, killLeftovers, ProcessCluster, ROOT } from "./support/process_cluster";
 import type { MemberProcess } from "./support/process_cluster";
 
 const BUF = join(ROOT, "node_modules/.bin/buf");
@@ -62,7 +56,14 @@ function names(response: JsonAnswer): string[] {
 
 describe("buf curl through reflection, at a follower", () => {
   test("lists the service", async () => {
-    const words = ["curl", "--protocol", "grpc", "--http2-prior-knowledge", "--list-services", follower.adminUrl];
+    const words = [
+      "curl",
+      "--protocol",
+      "grpc",
+      "--http2-prior-knowledge",
+      "--list-services",
+      follower.adminUrl,
+    ];
     const child = new Child(BUF, words);
     expect(await child.end()).toEqual({ code: 0, signal: null });
     expect(child.stdout.split("\n")).toEqual(expect.arrayContaining([SERVICE, "grpc.health.v1.Health"]));
@@ -77,7 +78,9 @@ describe("buf curl through reflection, at a follower", () => {
 
     const status = await answer("GetCluster", { consistency: "CONSISTENCY_LINEARIZABLE" });
     expect(status.quorumSize).toBe(2);
-    expect(status.members?.filter(({ isLeader }) => isLeader).map(({ member }) => member?.name)).toEqual([leader.name]);
+    expect(status.members?.filter(({ isLeader }) => isLeader).map(({ member }) => member?.name)).toEqual([
+      leader.name,
+    ]);
     const local = await answer("GetCluster", { consistency: "CONSISTENCY_SERIALIZABLE" });
     expect(local.header.memberId).toBe(own?.id);
   }, 60_000);
@@ -93,7 +96,11 @@ describe("buf curl through reflection, at a follower", () => {
     expect(published.member).toMatchObject({ id, adminUrls: ["http://127.0.0.1:29"] });
     expect(BigInt(published.header.revision)).toBeGreaterThan(BigInt(moved.header.revision));
     // The same request again: its first outcome, and no second member.
-    const repeated = await answer("AddMember", { name: "n4", peerUrl: "http://127.0.0.1:9", requestId: "add" });
+    const repeated = await answer("AddMember", {
+      name: "n4",
+      peerUrl: "http://127.0.0.1:9",
+      requestId: "add",
+    });
     expect(repeated.member?.id).toBe(id);
     expect(repeated.header.revision).toBe(added.header.revision);
     const removed = await answer("DeleteMember", { name: "n4", peerUrl: "http://127.0.0.1:19" });
@@ -117,7 +124,10 @@ describe("buf curl through reflection, at a follower", () => {
     expect(code).toBe("invalid_argument");
     const fields = details.find(({ type }) => type === "google.rpc.BadRequest")?.debug;
     expect(fields).toEqual({
-      fieldViolations: [expect.objectContaining({ field: "name" }), expect.objectContaining({ field: "peer_url" })],
+      fieldViolations: [
+        expect.objectContaining({ field: "name" }),
+        expect.objectContaining({ field: "peer_url" }),
+      ],
     });
   }, 60_000);
 });

@@ -7,7 +7,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execFileSync } from "node:child_process";
 import { MusterClient } from "../../src/client";
-import { Child, ensureBuilt, freePortBlock, isFree, killLeftovers, ROOT, tail, until } from "./support/process_cluster";
+import {
+  Child,
+  ensureBuilt,
+  freePortBlock,
+  isFree,
+  killLeftovers,
+  ROOT,
+  tail,
+  until,
+} from "./support/process_cluster";
 
 const NODES = 3;
 /** Ports of `muster dev` and of the member that its printed calls add. */
@@ -72,84 +81,107 @@ async function shell(line: string) {
   return { line, code, stdout: child.stdout, stderr: child.stderr };
 }
 
-test("shows three members and the leader, its printed calls work when pasted, and Ctrl-C stops all", async () => {
-  const dev = await startDev();
-  const { child, base } = dev;
-  for (const [i, name] of ["n1", "n2", "n3"].entries()) {
-    const [admin, peer] = [base + 10 * i, base + 10 * i + 1];
-    const state = "(leader|ok)";
-    const urls = `http://127.0.0.1:${peer} +http://127.0.0.1:${admin}`;
-    expect(child.stdout).toMatch(new RegExp(`^[0-9a-f]+ +${name} +voter +${state} .* ${urls}$`, "m"));
-  }
-  expect(child.stdout).toMatch(/^leader: n[123] \([0-9a-f]+\) at http:\/\/127\.0\.0\.1:\d+$/m);
-
-  const calls = printedCalls(dev);
-  const [musterCalls, curlCalls] = ["node dist/cli/main.js ", "npx buf curl "].map((start) =>
-    calls.filter((call) => call.startsWith(start)),
-  );
-  // Every line is one of these, or for a tool that need not be there: nothing printed goes untried unnoticed.
-  const others = calls.filter((call) => !musterCalls?.includes(call) && !curlCalls?.includes(call));
-  expect(others).toEqual([expect.stringMatching(/^grpcurl -plaintext 127\.0\.0\.1:\d+ muster\.v1\.MembershipService\/GetMembers$/)]);
-  expect(musterCalls?.map((call) => call.split(" ").slice(2, 4).join(" "))).toEqual([
-    "member list",
-    "cluster --output",
-    "member add",
-    "member remove",
-  ]);
-  const outputs: string[] = [];
-  for (const call of [...(musterCalls ?? []), ...(curlCalls ?? [])]) {
-    const { code, stdout, stderr } = await shell(call);
-    expect({ call, code, stderr: code === 0 ? "" : stderr }).toEqual({ call, code: 0, stderr: "" });
-    outputs.push(stdout);
-  }
-  const [list, cluster, add, remove, members, dryRun] = outputs;
-  expect(list).toMatch(/ n1 [^]* n2 [^]* n3 /);
-  expect(JSON.parse(cluster ?? "")).toMatchObject({ quorumSize: 2 });
-  expect(add).toMatch(/^added member n4 /);
-  expect(remove).toMatch(/^removed member n4 /);
-  expect((JSON.parse(members ?? "") as { members: unknown[] }).members).toHaveLength(3);
-  expect(JSON.parse(dryRun ?? "")).toMatchObject({ member: { name: "n4" } });
-
-  child.signal("SIGINT");
-  expect(await child.end()).toEqual({ code: 0, signal: null });
-  await allPortsFree(dev);
-  const folder = /^data and logs: (\S+) \(removed at exit\)$/m.exec(child.stderr)?.[1] ?? "";
-  expect(() => readdirSync(folder)).toThrow("ENOENT");
-}, TIMEOUT_MS);
-
-test("a member that dies is reported, and stays dead; the others go on", async () => {
-  const dataDir = mkdtempSync(join(tmpdir(), "muster-e2e-dev-"));
-  try {
-    const dev = await startDev("--data-dir", dataDir);
+test(
+  "shows three members and the leader, its printed calls work when pasted, and Ctrl-C stops all",
+  async () => {
+    const dev = await startDev();
     const { child, base } = dev;
-    process.kill(memberPid(dev, "n2"), "SIGKILL");
-    await until("its death is reported", () => child.stderr.includes("muster: n2 ended: SIGKILL"));
-    const client = new MusterClient({ endpoints: [`127.0.0.1:${base}`, `127.0.0.1:${base + 20}`], timeoutMs: 20_000 });
-    try {
-      // Long enough for whoever wanted to restart it: a new leader, if it led, and a write by the remaining two.
-      await client.updateAdminUrl({ name: "n2", adminUrls: ["http://10.0.0.2:7460"] });
-    } finally {
-      client.close();
+    for (const [i, name] of ["n1", "n2", "n3"].entries()) {
+      const [admin, peer] = [base + 10 * i, base + 10 * i + 1];
+      const state = "(leader|ok)";
+      const urls = `http://127.0.0.1:${peer} +http://127.0.0.1:${admin}`;
+      expect(child.stdout).toMatch(new RegExp(`^[0-9a-f]+ +${name} +voter +${state} .* ${urls}$`, "m"));
     }
-    expect(() => memberPid(dev, "n2")).toThrow("n2 does not run");
-    expect(await Promise.all([base + 10, base + 11].map(isFree))).toEqual([true, true]);
+    expect(child.stdout).toMatch(/^leader: n[123] \([0-9a-f]+\) at http:\/\/127\.0\.0\.1:\d+$/m);
+
+    const calls = printedCalls(dev);
+    const [musterCalls, curlCalls] = ["node dist/cli/main.js ", "npx buf curl "].map((start) =>
+      calls.filter((call) => call.startsWith(start)),
+    );
+    // Every line is one of these, or for a tool that need not be there: nothing printed goes untried unnoticed.
+    const others = calls.filter((call) => !musterCalls?.includes(call) && !curlCalls?.includes(call));
+    expect(others).toEqual([
+      expect.stringMatching(
+        /^grpcurl -plaintext 127\.0\.0\.1:\d+ muster\.v1\.MembershipService\/GetMembers$/,
+      ),
+    ]);
+    expect(musterCalls?.map((call) => call.split(" ").slice(2, 4).join(" "))).toEqual([
+      "member list",
+      "cluster --output",
+      "member add",
+      "member remove",
+    ]);
+    const outputs: string[] = [];
+    for (const call of [...(musterCalls ?? []), ...(curlCalls ?? [])]) {
+      const { code, stdout, stderr } = await shell(call);
+      expect({ call, code, stderr: code === 0 ? "" : stderr }).toEqual({ call, code: 0, stderr: "" });
+      outputs.push(stdout);
+    }
+    const [list, cluster, add, remove, members, dryRun] = outputs;
+    expect(list).toMatch(/ n1 [^]* n2 [^]* n3 /);
+    expect(JSON.parse(cluster ?? "")).toMatchObject({ quorumSize: 2 });
+    expect(add).toMatch(/^added member n4 /);
+    expect(remove).toMatch(/^removed member n4 /);
+    expect((JSON.parse(members ?? "") as { members: unknown[] }).members).toHaveLength(3);
+    expect(JSON.parse(dryRun ?? "")).toMatchObject({ member: { name: "n4" } });
 
     child.signal("SIGINT");
     expect(await child.end()).toEqual({ code: 0, signal: null });
     await allPortsFree(dev);
-    // A directory that was asked for stays.
-    expect(readdirSync(dataDir)).toEqual(expect.arrayContaining(["n1", "n2", "n3", "n1.log", "n2.log", "n3.log"]));
-  } finally {
-    rmSync(dataDir, { recursive: true, force: true });
-  }
-}, TIMEOUT_MS);
+    const folder = /^data and logs: (\S+) \(removed at exit\)$/m.exec(child.stderr)?.[1] ?? "";
+    expect(() => readdirSync(folder)).toThrow("ENOENT");
+  },
+  TIMEOUT_MS,
+);
 
-test("a port in use is one clear line, exit code 1, and nothing is started", async () => {
-  const dev = await startDev();
-  const second = new Child(process.execPath, ["dist/cli/main.js", "dev", "--base-port", String(dev.base)], { cwd: ROOT });
-  expect(await second.end()).toEqual({ code: 1, signal: null });
-  expect(second.stdout).toBe("");
-  expect(second.stderr).toBe(
-    `muster: port ${dev.base} (n1, admin) is in use: stop what listens there, or give another --base-port\n`,
-  );
-}, TIMEOUT_MS);
+test(
+  "a member that dies is reported, and stays dead; the others go on",
+  async () => {
+    const dataDir = mkdtempSync(join(tmpdir(), "muster-e2e-dev-"));
+    try {
+      const dev = await startDev("--data-dir", dataDir);
+      const { child, base } = dev;
+      process.kill(memberPid(dev, "n2"), "SIGKILL");
+      await until("its death is reported", () => child.stderr.includes("muster: n2 ended: SIGKILL"));
+      const client = new MusterClient({
+        endpoints: [`127.0.0.1:${base}`, `127.0.0.1:${base + 20}`],
+        timeoutMs: 20_000,
+      });
+      try {
+        // Long enough for whoever wanted to restart it: a new leader, if it led, and a write by the remaining two.
+        await client.updateAdminUrl({ name: "n2", adminUrls: ["http://10.0.0.2:7460"] });
+      } finally {
+        client.close();
+      }
+      expect(() => memberPid(dev, "n2")).toThrow("n2 does not run");
+      expect(await Promise.all([base + 10, base + 11].map(isFree))).toEqual([true, true]);
+
+      child.signal("SIGINT");
+      expect(await child.end()).toEqual({ code: 0, signal: null });
+      await allPortsFree(dev);
+      // A directory that was asked for stays.
+      expect(readdirSync(dataDir)).toEqual(
+        expect.arrayContaining(["n1", "n2", "n3", "n1.log", "n2.log", "n3.log"]),
+      );
+    } finally {
+      rmSync(dataDir, { recursive: true, force: true });
+    }
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "a port in use is one clear line, exit code 1, and nothing is started",
+  async () => {
+    const dev = await startDev();
+    const second = new Child(process.execPath, ["dist/cli/main.js", "dev", "--base-port", String(dev.base)], {
+      cwd: ROOT,
+    });
+    expect(await second.end()).toEqual({ code: 1, signal: null });
+    expect(second.stdout).toBe("");
+    expect(second.stderr).toBe(
+      `muster: port ${dev.base} (n1, admin) is in use: stop what listens there, or give another --base-port\n`,
+    );
+  },
+  TIMEOUT_MS,
+);

@@ -6,7 +6,14 @@ import { rmSync } from "node:fs";
 import { Consistency } from "../../src/client";
 import { readDataDirState } from "../../src/storage/data_dir";
 import { nodeFs } from "../../src/storage/fs";
-import { ensureBuilt, freePortBlock, killLeftovers, muster, until, withCluster } from "./support/process_cluster";
+import {
+  ensureBuilt,
+  freePortBlock,
+  killLeftovers,
+  muster,
+  until,
+  withCluster,
+} from "./support/process_cluster";
 import type { MemberProcess, Outcome, ProcessCluster } from "./support/process_cluster";
 
 /** A member as `--output json` prints it. */
@@ -40,10 +47,16 @@ function named(answer: JsonAnswer, name: string): JsonMember | undefined {
 }
 
 /** Every running member, asked for what it knows by itself, comes to show what is wanted. */
-async function allShow(cluster: ProcessCluster, what: string, shows: (names: string[]) => boolean): Promise<void> {
+async function allShow(
+  cluster: ProcessCluster,
+  what: string,
+  shows: (names: string[]) => boolean,
+): Promise<void> {
   await until(what, async () => {
     const answers = await Promise.all(cluster.running.map((member) => member.cluster()));
-    return answers.every((answer) => answer !== null && shows(answer.members.map((s) => s.member?.name ?? "")));
+    return answers.every(
+      (answer) => answer !== null && shows(answer.members.map((s) => s.member?.name ?? "")),
+    );
   });
 }
 
@@ -58,161 +71,216 @@ async function startRefused(member: MemberProcess): Promise<Outcome> {
   return { code, stdout, stderr };
 }
 
-test("list and cluster at a follower show the same as at the leader", () =>
-  withCluster(3, async (cluster) => {
-    const [leader, follower] = [await cluster.leader(), await cluster.follower()];
-    const atFollower = await ask(follower, "member", "list");
-    const atLeader = await ask(leader, "member", "list");
-    expect(atFollower.members).toEqual(atLeader.members);
-    expect(atFollower.members.map(({ name }) => name).sort()).toEqual(["n1", "n2", "n3"]);
-    for (const member of cluster.members) {
-      const listed = named(atFollower, member.name);
-      expect(listed).toMatchObject({ peerUrls: [member.spec.peerUrl], adminUrls: [member.adminUrl], started: true });
-    }
-    expect(atFollower.header.memberId).toBe(named(atFollower, follower.name)?.id);
-    expect(atFollower.header.leaderId).toBe(named(atFollower, leader.name)?.id);
+test(
+  "list and cluster at a follower show the same as at the leader",
+  () =>
+    withCluster(3, async (cluster) => {
+      const [leader, follower] = [await cluster.leader(), await cluster.follower()];
+      const atFollower = await ask(follower, "member", "list");
+      const atLeader = await ask(leader, "member", "list");
+      expect(atFollower.members).toEqual(atLeader.members);
+      expect(atFollower.members.map(({ name }) => name).sort()).toEqual(["n1", "n2", "n3"]);
+      for (const member of cluster.members) {
+        const listed = named(atFollower, member.name);
+        expect(listed).toMatchObject({
+          peerUrls: [member.spec.peerUrl],
+          adminUrls: [member.adminUrl],
+          started: true,
+        });
+      }
+      expect(atFollower.header.memberId).toBe(named(atFollower, follower.name)?.id);
+      expect(atFollower.header.leaderId).toBe(named(atFollower, leader.name)?.id);
 
-    const status = await ask(follower, "cluster");
-    expect(status).toMatchObject({ quorumSize: 2, failuresTolerated: 1 });
-    const table = await muster(["member", "list", "--endpoints", follower.endpoint]);
-    expect(table.code).toBe(0);
-    expect(lines(table.stdout)[0]).toMatch(/^ID +NAME +ROLE +STARTED +LEADER +PEER URL +ADMIN URL$/);
-    expect(table.stdout).toMatch(new RegExp(` ${leader.name} +voter +yes +yes `));
-  }), 120_000);
+      const status = await ask(follower, "cluster");
+      expect(status).toMatchObject({ quorumSize: 2, failuresTolerated: 1 });
+      const table = await muster(["member", "list", "--endpoints", follower.endpoint]);
+      expect(table.code).toBe(0);
+      expect(lines(table.stdout)[0]).toMatch(/^ID +NAME +ROLE +STARTED +LEADER +PEER URL +ADMIN URL$/);
+      expect(table.stdout).toMatch(new RegExp(` ${leader.name} +voter +yes +yes `));
+    }),
+  120_000,
+);
 
-test("a refusal is exit code 1, wrong usage 2, nobody there 3", () =>
-  withCluster(3, async (cluster) => {
-    const follower = await cluster.follower();
-    const at = ["--endpoints", follower.endpoint];
-    const unknown = await muster(["member", "remove", "n9", ...at]);
-    expect(unknown).toMatchObject({ code: 1, stdout: "" });
-    expect(lines(unknown.stderr)[0]).toMatch(/^muster: MEMBER_NOT_FOUND: /);
-    const taken = await muster(["member", "add", "n4", "--peer-url", follower.spec.peerUrl, ...at]);
-    expect(taken.code).toBe(1);
-    expect(lines(taken.stderr)[0]).toMatch(/^muster: PEER_URL_EXISTS: /);
-    expect(await muster(["member", "remove", ...at])).toMatchObject({ code: 2, stdout: "" });
-    const nobody = await muster(["member", "list", "--endpoints", `127.0.0.1:${await freePortBlock([0])}`]);
-    expect(nobody).toMatchObject({ code: 3, stdout: "" });
-  }), 120_000);
+test(
+  "a refusal is exit code 1, wrong usage 2, nobody there 3",
+  () =>
+    withCluster(3, async (cluster) => {
+      const follower = await cluster.follower();
+      const at = ["--endpoints", follower.endpoint];
+      const unknown = await muster(["member", "remove", "n9", ...at]);
+      expect(unknown).toMatchObject({ code: 1, stdout: "" });
+      expect(lines(unknown.stderr)[0]).toMatch(/^muster: MEMBER_NOT_FOUND: /);
+      const taken = await muster(["member", "add", "n4", "--peer-url", follower.spec.peerUrl, ...at]);
+      expect(taken.code).toBe(1);
+      expect(lines(taken.stderr)[0]).toMatch(/^muster: PEER_URL_EXISTS: /);
+      expect(await muster(["member", "remove", ...at])).toMatchObject({ code: 2, stdout: "" });
+      const nobody = await muster(["member", "list", "--endpoints", `127.0.0.1:${await freePortBlock([0])}`]);
+      expect(nobody).toMatchObject({ code: 3, stdout: "" });
+    }),
+  120_000,
+);
 
-test("without a quorum, list still answers with a note, and a write is exit code 3", () =>
-  withCluster(3, async (cluster) => {
-    const follower = await cluster.follower();
-    const others = cluster.members.filter((member) => member !== follower);
-    await Promise.all(others.map((member) => member.kill()));
-    const at = ["--endpoints", follower.endpoint, "--timeout", "3s"];
-    const list = await muster(["member", "list", "--output", "json", ...at]);
-    expect(list.code).toBe(0);
-    expect(list.stderr).toMatch(/^muster: note: no quorum confirmed this answer /);
-    expect((JSON.parse(list.stdout) as JsonAnswer).members).toHaveLength(3);
-    const write = await muster(["member", "update", "n1", "--admin-url", "http://10.0.0.1:7460", ...at]);
-    expect(write).toMatchObject({ code: 3, stdout: "" });
-  }), 120_000);
+test(
+  "without a quorum, list still answers with a note, and a write is exit code 3",
+  () =>
+    withCluster(3, async (cluster) => {
+      const follower = await cluster.follower();
+      const others = cluster.members.filter((member) => member !== follower);
+      await Promise.all(others.map((member) => member.kill()));
+      const at = ["--endpoints", follower.endpoint, "--timeout", "3s"];
+      const list = await muster(["member", "list", "--output", "json", ...at]);
+      expect(list.code).toBe(0);
+      expect(list.stderr).toMatch(/^muster: note: no quorum confirmed this answer /);
+      expect((JSON.parse(list.stdout) as JsonAnswer).members).toHaveLength(3);
+      const write = await muster(["member", "update", "n1", "--admin-url", "http://10.0.0.1:7460", ...at]);
+      expect(write).toMatchObject({ code: 3, stdout: "" });
+    }),
+  120_000,
+);
 
-test("a member moves: its peer URL is changed at a follower, and it starts on the new one", () =>
-  withCluster(3, async (cluster) => {
-    const [leader, moved] = [await cluster.leader(), await cluster.follower()];
-    const asked = cluster.members.find((member) => member !== leader && member !== moved);
-    if (asked === undefined) throw new Error("three members have two followers");
-    const peerUrl = `http://127.0.0.1:${await freePortBlock([0])}`;
-    const updated = await ask(asked, "member", "update", moved.name, "--peer-url", peerUrl);
-    expect(updated.member).toMatchObject({ name: moved.name, peerUrls: [peerUrl] });
+test(
+  "a member moves: its peer URL is changed at a follower, and it starts on the new one",
+  () =>
+    withCluster(3, async (cluster) => {
+      const [leader, moved] = [await cluster.leader(), await cluster.follower()];
+      const asked = cluster.members.find((member) => member !== leader && member !== moved);
+      if (asked === undefined) throw new Error("three members have two followers");
+      const peerUrl = `http://127.0.0.1:${await freePortBlock([0])}`;
+      const updated = await ask(asked, "member", "update", moved.name, "--peer-url", peerUrl);
+      expect(updated.member).toMatchObject({ name: moved.name, peerUrls: [peerUrl] });
 
-    expect(await moved.stop()).toEqual({ code: 0, signal: null });
-    moved.spec = { ...moved.spec, peerUrl };
-    moved.start();
-    await cluster.ready();
-    expect(named(await ask(moved, "member", "list"), moved.name)?.peerUrls).toEqual([peerUrl]);
-    // It takes part again: with the other follower gone, its voice is needed for this write.
-    await asked.kill();
-    await ask(moved, "member", "update", "n1", "--admin-url", "http://10.0.0.1:7460");
-  }), 120_000);
+      expect(await moved.stop()).toEqual({ code: 0, signal: null });
+      moved.spec = { ...moved.spec, peerUrl };
+      moved.start();
+      await cluster.ready();
+      expect(named(await ask(moved, "member", "list"), moved.name)?.peerUrls).toEqual([peerUrl]);
+      // It takes part again: with the other follower gone, its voice is needed for this write.
+      await asked.kill();
+      await ask(moved, "member", "update", "n1", "--admin-url", "http://10.0.0.1:7460");
+    }),
+  120_000,
+);
 
-test("a removed member ends by itself with exit code 1, and its directory does not start again", () =>
-  withCluster(3, async (cluster) => {
-    const [leader, removed] = [await cluster.leader(), await cluster.follower()];
-    const answer = await ask(leader, "member", "remove", removed.name);
-    expect(answer.member?.name).toBe(removed.name);
-    expect(answer.members).toHaveLength(2);
-    expect(await removed.process.end()).toEqual({ code: 1, signal: null });
-    const last = lines(removed.process.stderr).find((line) => line.includes("removed from the cluster"));
-    expect(last).toContain("its data directory does not start again");
+test(
+  "a removed member ends by itself with exit code 1, and its directory does not start again",
+  () =>
+    withCluster(3, async (cluster) => {
+      const [leader, removed] = [await cluster.leader(), await cluster.follower()];
+      const answer = await ask(leader, "member", "remove", removed.name);
+      expect(answer.member?.name).toBe(removed.name);
+      expect(answer.members).toHaveLength(2);
+      expect(await removed.process.end()).toEqual({ code: 1, signal: null });
+      const last = lines(removed.process.stderr).find((line) => line.includes("removed from the cluster"));
+      expect(last).toContain("its data directory does not start again");
 
-    const again = await startRefused(removed);
-    expect(again).toMatchObject({ code: 1, stdout: "" });
-    expect(lines(again.stderr)).toHaveLength(1);
-    expect(again.stderr).toMatch(/^muster: .* belongs to a member that was removed from its cluster at revision \d+/);
-    const repeated = await muster(["member", "remove", removed.name, "--endpoints", leader.endpoint]);
-    expect(repeated.code).toBe(1);
-    expect(lines(repeated.stderr)[0]).toMatch(/^muster: MEMBER_REMOVED: /);
-  }), 120_000);
+      const again = await startRefused(removed);
+      expect(again).toMatchObject({ code: 1, stdout: "" });
+      expect(lines(again.stderr)).toHaveLength(1);
+      expect(again.stderr).toMatch(
+        /^muster: .* belongs to a member that was removed from its cluster at revision \d+/,
+      );
+      const repeated = await muster(["member", "remove", removed.name, "--endpoints", leader.endpoint]);
+      expect(repeated.code).toBe(1);
+      expect(lines(repeated.stderr)[0]).toMatch(/^muster: MEMBER_REMOVED: /);
+    }),
+  120_000,
+);
 
-test("a member that was down when it was removed is told at its next start", () =>
-  withCluster(3, async (cluster) => {
-    const [leader, removed] = [await cluster.leader(), await cluster.follower()];
-    await removed.kill();
-    await ask(leader, "member", "remove", removed.name);
-    removed.start();
-    expect(await removed.process.end()).toEqual({ code: 1, signal: null });
-    const state = await readDataDirState(nodeFs, removed.spec.dataDir);
-    expect(state).toMatchObject({ removed: { text: expect.any(String) } });
-    const again = await startRefused(removed);
-    expect(again.code).toBe(1);
-    expect(lines(again.stderr)).toHaveLength(1);
-  }), 120_000);
+test(
+  "a member that was down when it was removed is told at its next start",
+  () =>
+    withCluster(3, async (cluster) => {
+      const [leader, removed] = [await cluster.leader(), await cluster.follower()];
+      await removed.kill();
+      await ask(leader, "member", "remove", removed.name);
+      removed.start();
+      expect(await removed.process.end()).toEqual({ code: 1, signal: null });
+      const state = await readDataDirState(nodeFs, removed.spec.dataDir);
+      expect(state).toMatchObject({ removed: { text: expect.any(String) } });
+      const again = await startRefused(removed);
+      expect(again.code).toBe(1);
+      expect(lines(again.stderr)).toHaveLength(1);
+    }),
+  120_000,
+);
 
-test("the leader is removed at a follower: another leads, and it ends", () =>
-  withCluster(3, async (cluster) => {
-    const [leader, follower] = [await cluster.leader(), await cluster.follower()];
-    const answer = await ask(follower, "member", "remove", leader.name);
-    expect(answer.members.map(({ name }) => name)).not.toContain(leader.name);
-    expect(await leader.process.end()).toEqual({ code: 1, signal: null });
-    await allShow(cluster, "both know two members", (names) => names.length === 2 && !names.includes(leader.name));
-    const list = await ask(follower, "member", "list");
-    expect(list.members.map(({ id }) => id)).toContain(list.header.leaderId);
-    expect((await cluster.leader()).name).not.toBe(leader.name);
-  }), 120_000);
+test(
+  "the leader is removed at a follower: another leads, and it ends",
+  () =>
+    withCluster(3, async (cluster) => {
+      const [leader, follower] = [await cluster.leader(), await cluster.follower()];
+      const answer = await ask(follower, "member", "remove", leader.name);
+      expect(answer.members.map(({ name }) => name)).not.toContain(leader.name);
+      expect(await leader.process.end()).toEqual({ code: 1, signal: null });
+      await allShow(
+        cluster,
+        "both know two members",
+        (names) => names.length === 2 && !names.includes(leader.name),
+      );
+      const list = await ask(follower, "member", "list");
+      expect(list.members.map(({ id }) => id)).toContain(list.header.leaderId);
+      expect((await cluster.leader()).name).not.toBe(leader.name);
+    }),
+  120_000,
+);
 
-test("a fourth member is added, starts, and is seen by all", () =>
-  withCluster(3, async (cluster) => {
-    const follower = await cluster.follower();
-    const joiner = await cluster.joiner("n4");
-    // It may be started before it is added: it listens and asks.
-    joiner.start();
-    await until("it waits to join", () => joiner.output.includes("waiting to join"));
-    const added = await ask(follower, "member", "add", "n4", "--peer-url", joiner.spec.peerUrl);
-    expect(added.member).toMatchObject({ name: "n4", peerUrls: [joiner.spec.peerUrl] });
-    expect(added.member?.started ?? false).toBe(false);
-    await cluster.ready();
-    await allShow(cluster, "all four show n4", (names) => names.length === 4 && names.includes("n4"));
-    const list = await ask(joiner, "member", "list");
-    expect(named(list, "n4")).toMatchObject({ id: added.member?.id, started: true, adminUrls: [joiner.adminUrl] });
-    expect(await ask(joiner, "cluster")).toMatchObject({ quorumSize: 3, failuresTolerated: 1 });
-    // initial-cluster is ignored from now on, and it comes back as itself.
-    await joiner.kill();
-    joiner.start();
-    await cluster.ready();
-    expect(named(await ask(joiner, "member", "list"), "n4")?.id).toBe(added.member?.id);
-  }), 120_000);
+test(
+  "a fourth member is added, starts, and is seen by all",
+  () =>
+    withCluster(3, async (cluster) => {
+      const follower = await cluster.follower();
+      const joiner = await cluster.joiner("n4");
+      // It may be started before it is added: it listens and asks.
+      joiner.start();
+      await until("it waits to join", () => joiner.output.includes("waiting to join"));
+      const added = await ask(follower, "member", "add", "n4", "--peer-url", joiner.spec.peerUrl);
+      expect(added.member).toMatchObject({ name: "n4", peerUrls: [joiner.spec.peerUrl] });
+      expect(added.member?.started ?? false).toBe(false);
+      await cluster.ready();
+      await allShow(cluster, "all four show n4", (names) => names.length === 4 && names.includes("n4"));
+      const list = await ask(joiner, "member", "list");
+      expect(named(list, "n4")).toMatchObject({
+        id: added.member?.id,
+        started: true,
+        adminUrls: [joiner.adminUrl],
+      });
+      expect(await ask(joiner, "cluster")).toMatchObject({ quorumSize: 3, failuresTolerated: 1 });
+      // initial-cluster is ignored from now on, and it comes back as itself.
+      await joiner.kill();
+      joiner.start();
+      await cluster.ready();
+      expect(named(await ask(joiner, "member", "list"), "n4")?.id).toBe(added.member?.id);
+    }),
+  120_000,
+);
 
-test("a wiped member is refused, new and existing, until it is removed and added again", () =>
-  withCluster(3, async (cluster) => {
-    const [leader, wiped] = [await cluster.leader(), await cluster.follower()];
-    const before = named(await ask(leader, "member", "list"), wiped.name)?.id;
-    await wiped.kill();
-    rmSync(wiped.spec.dataDir, { recursive: true });
-    for (const initialClusterState of ["new", "existing"] as const) {
-      wiped.spec = { ...wiped.spec, initialClusterState };
-      const refused = await startRefused(wiped);
-      expect(refused).toMatchObject({ code: 1, stdout: "" });
-      expect(lines(refused.stderr)).toHaveLength(1);
-      expect(refused.stderr).toMatch(new RegExp(`^muster: .*${wiped.name} .*has started before, but this data directory`));
-    }
-    await ask(leader, "member", "remove", wiped.name);
-    const added = await ask(leader, "member", "add", wiped.name, "--peer-url", wiped.spec.peerUrl);
-    expect(added.member?.id).not.toBe(before);
-    wiped.start();
-    await cluster.ready();
-    const list = await wiped.members(Consistency.LINEARIZABLE);
-    expect(list.members.find(({ name }) => name === wiped.name)).toMatchObject({ id: added.member?.id, started: true });
-  }), 120_000);
+test(
+  "a wiped member is refused, new and existing, until it is removed and added again",
+  () =>
+    withCluster(3, async (cluster) => {
+      const [leader, wiped] = [await cluster.leader(), await cluster.follower()];
+      const before = named(await ask(leader, "member", "list"), wiped.name)?.id;
+      await wiped.kill();
+      rmSync(wiped.spec.dataDir, { recursive: true });
+      for (const initialClusterState of ["new", "existing"] as const) {
+        wiped.spec = { ...wiped.spec, initialClusterState };
+        const refused = await startRefused(wiped);
+        expect(refused).toMatchObject({ code: 1, stdout: "" });
+        expect(lines(refused.stderr)).toHaveLength(1);
+        expect(refused.stderr).toMatch(
+          new RegExp(`^muster: .*${wiped.name} .*has started before, but this data directory`),
+        );
+      }
+      await ask(leader, "member", "remove", wiped.name);
+      const added = await ask(leader, "member", "add", wiped.name, "--peer-url", wiped.spec.peerUrl);
+      expect(added.member?.id).not.toBe(before);
+      wiped.start();
+      await cluster.ready();
+      const list = await wiped.members(Consistency.LINEARIZABLE);
+      expect(list.members.find(({ name }) => name === wiped.name)).toMatchObject({
+        id: added.member?.id,
+        started: true,
+      });
+    }),
+  120_000,
+);

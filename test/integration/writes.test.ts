@@ -1,7 +1,8 @@
 /** Writes over the wire: what they answer, what a repeat gets, what leaves the revision, and in which order they go. */
 import { Metadata, status } from "@grpc/grpc-js";
+import type { ServiceError } from "@grpc/grpc-js";
 import { RosterSnapshot } from "../../src/generated/muster/storage/v1/snapshot";
-import { TestCluster, refusal, until } from "./support/cluster";
+import { TestCluster, readError, refusal, until } from "./support/cluster";
 import type { TestMember } from "./support/cluster";
 import { SyncGates } from "./support/sync_gate";
 
@@ -279,8 +280,7 @@ describe("many at once", () => {
     const refusedReasons = new Set<string>();
     for (const result of results) {
       if (result.status === "fulfilled") continue;
-      const { readError } = await import("./support/cluster");
-      refusedReasons.add(readError(result.reason as Parameters<typeof readError>[0]).reason);
+      refusedReasons.add(readError(result.reason as ServiceError).reason);
     }
     const allowed = [
       "MEMBER_NAME_EXISTS",

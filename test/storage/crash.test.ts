@@ -8,7 +8,7 @@ import { createDataDir, readDataDirState } from "../../src/storage/data_dir";
 import { readLogOffline, type OfflineLog } from "../../src/storage/offline";
 import type { Storage } from "../../src/storage/storage";
 import { CrashFs, PowerLoss, seeded, type Below } from "./support/crash_fs";
-import { DIR, Model, scriptedRun, signature, type Run, type Step } from "./support/scripted_run";
+import { DIR, type Model, scriptedRun, signature, type Run, type Step } from "./support/scripted_run";
 import { allEntries, append, close, entry, fsRun, hardState, IDENTITY, open, SMALL } from "./support/values";
 
 const STATES = Number(process.env["MUSTER_CRASH_STATES"] ?? 3000);

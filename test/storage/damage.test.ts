@@ -63,8 +63,8 @@ function stateOf(storage: Storage, from: number): State {
   };
 }
 
-/** What became of a directory with one bit flipped: where it was reported, or why that is wrong. */
-async function outcome(fs: CrashFs, path: string, expected: State): Promise<"refused" | "reported" | string> {
+/** What became of a directory with one bit flipped: "refused" or "reported" with its file named, else what went wrong. */
+async function outcome(fs: CrashFs, path: string, expected: State): Promise<string> {
   try {
     const { storage, report } = await open(fs, DIR);
     const state = stateOf(storage, 41);

@@ -51,6 +51,11 @@ class UnaryContext implements CallContext {
     this.hook = fn;
     if (this.cancelled) fn();
   }
+
+  /** The call is answered: the library tells of its end as of a cancellation, which concerns nobody any more. */
+  finish(): void {
+    this.hook = () => undefined;
+  }
 }
 
 export function unary<Req, Res>(
@@ -62,9 +67,11 @@ export function unary<Req, Res>(
     const context = new UnaryContext(rpc, deadlineOf(call.getDeadline(), options), call.metadata, call);
     void run(call.request, context, handle, options).then(
       (answer) => {
+        context.finish();
         callback(null, answer);
       },
       (error: unknown) => {
+        context.finish();
         fail(error, context, callback, options);
       },
     );

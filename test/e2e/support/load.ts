@@ -49,7 +49,13 @@ export interface LoadOptions {
 }
 
 /** A failure that says: this attempt is in nobody's log. SPEC sections 2 ("Deadlines") and 3. */
-const NOT_APPENDED = new Set(["NO_LEADER", "SERVER_STOPPING", "NOT_PROPOSED", "TOO_MANY_REQUESTS", "DISK_FULL"]);
+const NOT_APPENDED = new Set([
+  "NO_LEADER",
+  "SERVER_STOPPING",
+  "NOT_PROPOSED",
+  "TOO_MANY_REQUESTS",
+  "DISK_FULL",
+]);
 /** How long one write is repeated, in milliseconds: longer than any recovery that is not a failure of its own. */
 const PERSISTENCE_MS = 20_000;
 
@@ -97,7 +103,8 @@ export class Load {
 
   start(): void {
     const { writers = 32, churners = 2 } = this.options;
-    for (let i = 0; i < writers; i++) this.writers.push(i < churners ? this.churn(i) : this.changeAdminUrls(i));
+    for (let i = 0; i < writers; i++)
+      this.writers.push(i < churners ? this.churn(i) : this.changeAdminUrls(i));
   }
 
   /** Lets every writer finish the write that it is at. */
@@ -187,7 +194,8 @@ export class Load {
       const startedMs = performance.now();
       attempts += 1;
       const attempt = await this.attempt(write);
-      if (attempt.kind === "acknowledged") return ended({ ...attempt, startedMs, endedMs: performance.now() });
+      if (attempt.kind === "acknowledged")
+        return ended({ ...attempt, startedMs, endedMs: performance.now() });
       if (attempt.kind === "refused") return ended(attempt);
       mayBeAppended ||= attempt.mayBeAppended;
       reasons.push(attempt.reason);
@@ -209,15 +217,21 @@ export class Load {
   private judge(error: ServiceError, what: string): Attempt {
     const { reason } = decodeDetails(error.metadata);
     if (reason === "OUTCOME_UNKNOWN") return { kind: "again", mayBeAppended: true, reason };
-    if (reason !== undefined && NOT_APPENDED.has(reason)) return { kind: "again", mayBeAppended: false, reason };
+    if (reason !== undefined && NOT_APPENDED.has(reason))
+      return { kind: "again", mayBeAppended: false, reason };
     if (reason !== undefined) {
-      if (reason === "INTERNAL" || reason === "REQUEST_ID_REUSED") this.unexpected.push(`${what}: ${error.message}`);
+      if (reason === "INTERNAL" || reason === "REQUEST_ID_REUSED")
+        this.unexpected.push(`${what}: ${error.message}`);
       return { kind: "refused", reason };
     }
     // No details: the connection, not the service. Without one nothing was sent.
     const sent = !error.details.startsWith("No connection established");
     const transport = [status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.CANCELLED, status.INTERNAL];
     if (!transport.includes(error.code)) this.unexpected.push(`${what}: ${error.message}`);
-    return { kind: "again", mayBeAppended: sent, reason: `${status[error.code]} (${sent ? "sent" : "not sent"})` };
+    return {
+      kind: "again",
+      mayBeAppended: sent,
+      reason: `${status[error.code]} (${sent ? "sent" : "not sent"})`,
+    };
   }
 }

@@ -85,7 +85,8 @@ function wholeness(name: string, log: OfflineLog, appliedIndex: number): string[
   const problems: string[] = [];
   if (tornTail !== null) problems.push(`${name}: torn tail ${JSON.stringify(tornTail)}`);
   if (damagedSnapshots.length > 0) problems.push(`${name}: damaged snapshots`);
-  if (lastIndex < appliedIndex) problems.push(`${name}: ends at ${lastIndex}, but ${appliedIndex} was applied`);
+  if (lastIndex < appliedIndex)
+    problems.push(`${name}: ends at ${lastIndex}, but ${appliedIndex} was applied`);
   return problems;
 }
 
@@ -114,7 +115,9 @@ function replay(
     snapshotIndex: snapshot?.meta.index ?? 0,
   };
   if (snapshot !== null) recallOutcomes(snapshot, result);
-  const membersDigest = memoized((members: ReturnType<Roster["members"]>) => digest(JSON.stringify(members.map(toMember), plain)));
+  const membersDigest = memoized((members: ReturnType<Roster["members"]>) =>
+    digest(JSON.stringify(members.map(toMember), plain)),
+  );
   for (const entry of log.entries) {
     const requestId = commandOf(entry)?.requestId ?? "";
     if (requestId !== "") seen.add(requestId);
@@ -162,13 +165,16 @@ function disagreements(replays: readonly Replay[]): string[] {
 function brokenPromises({ name, changes, seen }: Replay, records: readonly WriteRecord[]): string[] {
   const problems: string[] = [];
   for (const [requestId, indexes] of changes) {
-    if (indexes.size > 1) problems.push(`${name}: ${requestId} changed the roster at ${[...indexes].join(" and ")}`);
+    if (indexes.size > 1)
+      problems.push(`${name}: ${requestId} changed the roster at ${[...indexes].join(" and ")}`);
   }
   for (const { requestId, what, attempts, outcome } of records) {
     const at = [...(changes.get(requestId) ?? [])].join();
     const of = `${name}: ${requestId} (${what}, ${attempts} attempts)`;
     if (outcome.kind === "acknowledged" && at !== String(outcome.revision)) {
-      problems.push(`${of} was acknowledged at ${outcome.revision}, and changed the roster at ${at || "no index"}`);
+      problems.push(
+        `${of} was acknowledged at ${outcome.revision}, and changed the roster at ${at || "no index"}`,
+      );
     } else if (outcome.kind === "refused" && at !== "") {
       problems.push(`${of} was refused (${outcome.reason}), and changed the roster at ${at}`);
     } else if (outcome.kind === "not-appended" && seen.has(requestId)) {

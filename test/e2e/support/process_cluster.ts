@@ -293,7 +293,13 @@ export class ProcessCluster {
     const peerUrl = (i: number): string => `http://127.0.0.1:${base + 2 * i + 1}`;
     const initialCluster = names.map((name, i) => `${name}=${peerUrl(i)}`).join(",");
     for (const [i, name] of names.entries()) {
-      cluster.add({ name, adminPort: base + 2 * i, peerUrl: peerUrl(i), initialCluster, initialClusterState: "new" });
+      cluster.add({
+        name,
+        adminPort: base + 2 * i,
+        peerUrl: peerUrl(i),
+        initialCluster,
+        initialClusterState: "new",
+      });
     }
     return cluster;
   }
@@ -348,12 +354,17 @@ export class ProcessCluster {
     const isReady = async (): Promise<boolean> => {
       const gone = this.members.find((member) => member.output !== "" && !member.running);
       const all = await Promise.all(this.running.map((member) => member.cluster()));
-      const [leaders, applied] = [all.map((c) => c?.header?.leaderId), all.map((c) => String(c?.appliedIndex))];
+      const [leaders, applied] = [
+        all.map((c) => c?.header?.leaderId),
+        all.map((c) => String(c?.appliedIndex)),
+      ];
       seen = `leaders ${leaders.join()}, applied ${applied.join()}${gone === undefined ? "" : `, ${gone.name} ended`}`;
       if (new Set(leaders).size !== 1 || !leaders[0] || new Set(applied).size !== 1) return false;
       const leading = await this.running[0]?.cluster(Consistency.LINEARIZABLE);
       return this.running.every(({ name }) =>
-        leading?.members.some(({ member, reachable }) => member?.name === name && member.started && reachable),
+        leading?.members.some(
+          ({ member, reachable }) => member?.name === name && member.started && reachable,
+        ),
       );
     };
     await until("all members are ready", isReady, () => seen);
@@ -411,14 +422,19 @@ export class ProcessCluster {
   /** Ends every process, and removes every file unless `keepFiles`. */
   async destroy(keepFiles = false): Promise<void> {
     for (const member of this.running) member.process.signal("SIGKILL");
-    await Promise.all(this.members.map((m) => (m.output === "" && !m.running ? undefined : m.process.exited)));
+    await Promise.all(
+      this.members.map((m) => (m.output === "" && !m.running ? undefined : m.process.exited)),
+    );
     for (const member of this.members) member.client.close();
     if (!keepFiles) rmSync(this.folder, { recursive: true, force: true });
   }
 }
 
 /** Runs a test with a cluster of its own; shows the members' output when it fails, and always ends them. */
-export async function withCluster(size: number, test: (cluster: ProcessCluster) => Promise<void>): Promise<void> {
+export async function withCluster(
+  size: number,
+  test: (cluster: ProcessCluster) => Promise<void>,
+): Promise<void> {
   const cluster = await ProcessCluster.start(size);
   try {
     await test(cluster);

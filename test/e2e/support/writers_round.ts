@@ -37,7 +37,12 @@ export const HEADER =
 export function row(round: number, r: RoundResult): string {
   const cell = (value: number | string, width: number): string => String(value).padStart(width);
   const cells = [cell(round, 5), cell(r.seed, 12), cell(r.acknowledged, 9), cell(r.refused, 9)];
-  cells.push(cell(r.notAppended, 9), cell(r.unknown, 9), cell(r.votersAtKill, 13), cell(`${r.recoveryMs} ms`, 10));
+  cells.push(
+    cell(r.notAppended, 9),
+    cell(r.unknown, 9),
+    cell(r.votersAtKill, 13),
+    cell(`${r.recoveryMs} ms`, 10),
+  );
   cells.push(cell(`${r.downMs} ms`, 9), cell(r.lastIndex, 10), `  ${r.snapshots.join("/").padEnd(17)}`);
   return [...cells, cell(`${(r.totalMs / 1000).toFixed(1)} s`, 8)].join("");
 }
@@ -45,6 +50,14 @@ export function row(round: number, r: RoundResult): string {
 /** A stretch of load, not a wait for anything. */
 function loadFor(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms));
+}
+
+/** However slow the machine: this many writes before the kill, and this many after the recovery. */
+const ENOUGH = 100;
+
+function moreAcknowledged(load: Load, count: number): Promise<void> {
+  const wanted = load.count("acknowledged") + count;
+  return until(`${count} more writes are acknowledged`, () => load.count("acknowledged") >= wanted);
 }
 
 export async function runRound(seed: number): Promise<RoundResult> {
@@ -72,21 +85,28 @@ async function underLoad(cluster: ProcessCluster, seed: number): Promise<RoundRe
   });
   load.start();
   await loadFor(5000 + random.below(2000));
+  await moreAcknowledged(load, ENOUGH - load.count("acknowledged"));
   const killed = await killLeader(cluster, load, 1500 + random.below(1500));
   await loadFor(1000 + random.below(1000));
+  await moreAcknowledged(load, ENOUGH);
   await load.stop();
   await cluster.settled();
   const live = await Promise.all(cluster.members.map((member) => member.members()));
   const applied = await Promise.all(cluster.members.map((member) => member.cluster()));
   const exits = await Promise.all(cluster.members.map((member) => member.stop()));
   const logs = cluster.members.map(({ name, spec }) => ({ name, dataDir: spec.dataDir }));
-  const summary = await checkLogs(logs, load.records, Math.max(...applied.map((c) => Number(c?.appliedIndex))));
+  const summary = await checkLogs(
+    logs,
+    load.records,
+    Math.max(...applied.map((c) => Number(c?.appliedIndex))),
+  );
   const problems = [...summary.problems, ...load.unexpected];
   for (const [i, { code, signal }] of exits.entries()) {
     if (code !== 0) problems.push(`${cluster.members[i]?.name} ended with ${code ?? signal}`);
   }
   for (const [i, answer] of live.entries()) {
-    if (!sameMembers(answer.members, summary)) problems.push(`${cluster.members[i]?.name} showed other members than its log`);
+    if (!sameMembers(answer.members, summary))
+      problems.push(`${cluster.members[i]?.name} showed other members than its log`);
   }
   return {
     seed,
@@ -116,7 +136,10 @@ async function killLeader(
   const downMs = Math.round(performance.now() - killedMs);
   leader.start();
   await until("writes are acknowledged again", () => load.firstAcknowledgedAfter(killedMs) !== null);
-  await until("the killed member is back", async () => (await leader.cluster())?.header?.leaderId !== undefined);
+  await until(
+    "the killed member is back",
+    async () => (await leader.cluster())?.header?.leaderId !== undefined,
+  );
   const recoveryMs = Math.round((load.firstAcknowledgedAfter(killedMs) ?? NaN) - killedMs);
   return { votersAtKill: before.members.length, recoveryMs, downMs };
 }

@@ -11,7 +11,7 @@ import type {
   InstallSnapshotRequest,
   PublishRequest,
 } from "../../../src/generated/muster/raft/v1/raft_service";
-import { callUnary, failure, readError, until } from "./cluster";
+import { callUnary, readError, until } from "./cluster";
 import type { TestMember, WireError } from "./cluster";
 
 const OPTIONS = { "grpc.use_local_subchannel_pool": 1 };
@@ -138,27 +138,17 @@ export async function sendSnapshot(
   }
 }
 
-/** A unary call with these bytes as its message, to any listener. Settles with the error; fails when there is none. */
-export async function rawCall(url: string, path: string, bytes: Buffer): Promise<WireError> {
+/** A unary call with these bytes as its message, to any listener. Settles with the error, or null when there is none. */
+export async function rawCall(url: string, path: string, bytes: Buffer): Promise<WireError | null> {
   const client = new Client(hostOf(url), credentials.createInsecure(), OPTIONS);
   const asIs = (value: Buffer): Buffer => value;
   try {
-    return await failure(
-      new Promise((resolve, reject) => {
-        client.makeUnaryRequest(
-          path,
-          asIs,
-          asIs,
-          bytes,
-          new Metadata(),
-          { deadline: Date.now() + 10_000 },
-          (error, value) => {
-            if (error === null) resolve(value);
-            else reject(error);
-          },
-        );
-      }),
-    );
+    return await new Promise((resolve) => {
+      const options = { deadline: Date.now() + 10_000 };
+      client.makeUnaryRequest(path, asIs, asIs, bytes, new Metadata(), options, (error) => {
+        resolve(error === null ? null : readError(error));
+      });
+    });
   } finally {
     client.close();
   }

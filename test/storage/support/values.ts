@@ -8,7 +8,12 @@ import {
 } from "../../../src/raft/index";
 import type { FsDone, StorageFs } from "../../../src/storage/fs";
 import type { WalOptions } from "../../../src/storage/options";
-import { StorageError, type AppendBatch, type Identity, type Storage } from "../../../src/storage/storage";
+import {
+  type StorageError,
+  type AppendBatch,
+  type Identity,
+  type Storage,
+} from "../../../src/storage/storage";
 import { openStorage, type OpenOptions, type OpenReport } from "../../../src/storage/wal";
 
 export const IDENTITY: Identity = {

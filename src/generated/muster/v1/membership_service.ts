@@ -235,7 +235,7 @@ export interface UpdateAdminURLRequest {
   id: string;
   /** The member's name. Required unless `id` is set. */
   name: string;
-  /** The new admin URLs: http:// or https:// with host and port, nothing else. At least one, each once. */
+  /** The new admin URLs: http:// or https:// with host and port, nothing else. 1 to 32 of them, each once. */
   adminUrls: string[];
   /**
    * Makes the call safe to repeat: a repeat with the same id and content returns the first outcome. At most 64

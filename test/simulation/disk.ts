@@ -1,0 +1,279 @@
+/**
+ * What is on one machine's disk: what the operating system shows, what is durable, and what a crash may leave.
+ *
+ * Model. Durable is what was synced: data of a file by its sync, names of a directory by the directory's. At power
+ * loss any subset of the 512-byte or 4096-byte sectors written since may be there too, the size of a grown file may
+ * be the old one, and any subset of the changes of names in a directory may be there (each rename whole or not at
+ * all). A killed process loses nothing that was written. A failed sync may have lost what it was to make durable: the
+ * pages are gone although the next sync succeeds (USENIX ATC 2020).
+ */
+import type { SimRandom } from "./random";
+
+interface PendingWrite {
+  readonly position: number;
+  readonly bytes: Buffer;
+  /** Not in flight any more. */
+  done: boolean;
+}
+
+/** Bytes that grow; what lies between is zero. */
+class Bytes {
+  private buffer: Buffer;
+  size: number;
+
+  constructor(start: Buffer = Buffer.alloc(0)) {
+    this.buffer = start;
+    this.size = start.length;
+  }
+
+  write(position: number, bytes: Buffer): void {
+    const end = position + bytes.length;
+    if (end > this.buffer.length) {
+      const grown = Buffer.alloc(Math.max(end, 2 * this.buffer.length));
+      this.buffer.copy(grown, 0, 0, this.size);
+      this.buffer = grown;
+    }
+    bytes.copy(this.buffer, position);
+    if (end > this.size) this.size = end;
+  }
+
+  truncate(size: number): void {
+    if (size >= this.size) return;
+    this.buffer.fill(0, size, this.size);
+    this.size = size;
+  }
+
+  view(): Buffer {
+    return this.buffer.subarray(0, this.size);
+  }
+
+  copy(): Buffer {
+    return Buffer.from(this.view());
+  }
+}
+
+export class SimFile {
+  data = new Bytes();
+  private durable = new Bytes();
+  private pending: PendingWrite[] = [];
+
+  issue(position: number, bytes: Buffer): PendingWrite {
+    const write = { position, bytes, done: false };
+    this.pending.push(write);
+    return write;
+  }
+
+  complete(write: PendingWrite): void {
+    write.done = true;
+    this.data.write(write.position, write.bytes);
+  }
+
+  /** It had no effect. */
+  withdraw(write: PendingWrite): void {
+    this.pending = this.pending.filter((other) => other !== write);
+  }
+
+  /** What a sync that starts now makes durable. */
+  covered(): readonly PendingWrite[] {
+    return this.pending.filter((write) => write.done);
+  }
+
+  synced(writes: readonly PendingWrite[]): void {
+    for (const { position, bytes } of writes) this.durable.write(position, bytes);
+    this.pending = this.pending.length === writes.length ? [] : this.pending.filter((w) => !writes.includes(w));
+  }
+
+  /** The sync failed: the pages are marked clean, and some never reached the disk. */
+  syncFailed(writes: readonly PendingWrite[], random: SimRandom): void {
+    for (const { position, bytes } of writes) if (random.chance(0.5)) this.durable.write(position, bytes);
+    this.pending = this.pending.filter((write) => !writes.includes(write));
+    this.data = new Bytes(this.durable.copy());
+    for (const { position, bytes, done } of this.pending) if (done) this.data.write(position, bytes);
+  }
+
+  /** @returns whether anything was torn or lost */
+  powerLost(random: SimRandom): boolean {
+    if (this.pending.length === 0) return false;
+    const before = this.durable.size;
+    const pieces = this.pending.flatMap((write) => sectors(write, random.chance(0.3) ? 4096 : 512));
+    const kept = keepSome(pieces, random);
+    for (const { position, bytes } of kept) this.durable.write(position, bytes);
+    // The size is metadata: it may be the old one although the data were written.
+    if (this.durable.size > before && random.chance(0.3)) this.durable.truncate(before);
+    this.settle();
+    return kept.length < pieces.length;
+  }
+
+  /** Whatever was written is there; of a write in flight any part may be. */
+  killed(random: SimRandom): void {
+    for (const write of this.pending) {
+      if (write.done) continue;
+      for (const { position, bytes } of keepSome(sectors(write, 512), random)) this.data.write(position, bytes);
+    }
+    // Still to be written by the system, so a power loss soon after may lose it; that is left to another crash.
+    this.durable = new Bytes(this.data.copy());
+    this.pending = [];
+  }
+
+  flip(offset: number, bit: number): void {
+    for (const bytes of [this.data.view(), this.durable.view()]) {
+      if (offset < bytes.length) bytes[offset] = (bytes[offset] ?? 0) ^ (1 << bit);
+    }
+  }
+
+  private settle(): void {
+    this.data = new Bytes(this.durable.copy());
+    this.pending = [];
+  }
+}
+
+type NameChange =
+  | { readonly kind: "link"; readonly name: string; readonly node: SimNode }
+  | { readonly kind: "unlink"; readonly name: string }
+  | { readonly kind: "rename"; readonly name: string; readonly to: string; readonly node: SimNode };
+
+export class SimDir {
+  names = new Map<string, SimNode>();
+  private durable = new Map<string, SimNode>();
+  private pending: NameChange[] = [];
+
+  change(change: NameChange): void {
+    apply(this.names, change);
+    this.pending.push(change);
+  }
+
+  /** How many changes a sync that starts now makes durable. */
+  get changes(): number {
+    return this.pending.length;
+  }
+
+  synced(changes: number): void {
+    for (const change of this.pending.splice(0, changes)) apply(this.durable, change);
+  }
+
+  powerLost(random: SimRandom): boolean {
+    const kept = keepSome(this.pending, random);
+    const lost = kept.length < this.pending.length;
+    for (const change of kept) apply(this.durable, change);
+    this.settle();
+    return lost;
+  }
+
+  killed(): void {
+    this.synced(this.pending.length);
+  }
+
+  private settle(): void {
+    this.names = new Map(this.durable);
+    this.pending = [];
+  }
+}
+
+export type SimNode = SimFile | SimDir;
+
+function apply(names: Map<string, SimNode>, change: NameChange): void {
+  if (change.kind === "link") names.set(change.name, change.node);
+  else if (change.kind === "unlink") names.delete(change.name);
+  else {
+    if (names.get(change.name) === change.node) names.delete(change.name);
+    names.set(change.to, change.node);
+  }
+}
+
+function sectors({ position, bytes }: PendingWrite, size: number): { position: number; bytes: Buffer }[] {
+  const pieces: { position: number; bytes: Buffer }[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const end = Math.min(bytes.length, at + size - ((position + at) % size));
+    pieces.push({ position: position + at, bytes: bytes.subarray(at, end) });
+    at = end;
+  }
+  return pieces;
+}
+
+/** None, all, the first ones, all but one, or any of them, in order. */
+function keepSome<T>(all: readonly T[], random: SimRandom): readonly T[] {
+  switch (random.below(5)) {
+    case 0:
+      return [];
+    case 1:
+      return all;
+    case 2:
+      return all.slice(0, random.below(all.length + 1));
+    case 3: {
+      const lost = random.below(all.length);
+      return all.filter((_, i) => i !== lost);
+    }
+    default:
+      return all.filter(() => random.chance(0.5));
+  }
+}
+
+export class SimDisk {
+  root = new SimDir();
+  locked = new Set<SimDir>();
+  /** Bytes that files may take together; Infinity: enough. */
+  capacityBytes = Infinity;
+  /** All operations take this many times as long. */
+  slowness = 1;
+  /** The next operation of this kind fails with EIO. */
+  failNext: "write" | "sync" | null = null;
+
+  node(path: string): SimNode | undefined {
+    let node: SimNode | undefined = this.root;
+    for (const part of path.split("/")) {
+      if (part === "") continue;
+      if (!(node instanceof SimDir)) return undefined;
+      node = node.names.get(part);
+    }
+    return node;
+  }
+
+  dir(path: string): SimDir | undefined {
+    const node = this.node(path);
+    return node instanceof SimDir ? node : undefined;
+  }
+
+  files(): { readonly path: string; readonly file: SimFile }[] {
+    const found: { path: string; file: SimFile }[] = [];
+    const visit = (dir: SimDir, path: string): void => {
+      for (const [name, node] of dir.names) {
+        if (node instanceof SimFile) found.push({ path: `${path}/${name}`, file: node });
+        else visit(node, `${path}/${name}`);
+      }
+    };
+    visit(this.root, "");
+    return found.sort((a, b) => (a.path < b.path ? -1 : 1));
+  }
+
+  usedBytes(): number {
+    return this.files().reduce((sum, { file }) => sum + file.data.size, 0);
+  }
+
+  /** @returns whether anything that was written is lost */
+  crash(kind: "power" | "kill", random: SimRandom): boolean {
+    this.locked.clear();
+    this.failNext = null;
+    return this.crashDir(this.root, kind, random, new Set());
+  }
+
+  wipe(): void {
+    this.root = new SimDir();
+    this.locked.clear();
+    this.failNext = null;
+  }
+
+  /** Names first: a file that no name leads to any more is gone with its data. */
+  private crashDir(dir: SimDir, kind: "power" | "kill", random: SimRandom, seen: Set<SimNode>): boolean {
+    let lost = false;
+    if (kind === "power") lost = dir.powerLost(random);
+    else dir.killed();
+    for (const node of dir.names.values()) {
+      if (seen.has(node)) continue;
+      seen.add(node);
+      if (node instanceof SimDir) lost = this.crashDir(node, kind, random, seen) || lost;
+      else if (kind === "power") lost = node.powerLost(random) || lost;
+      else node.killed(random);
+    }
+    return lost;
+  }
+}
