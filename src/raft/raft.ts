@@ -145,9 +145,12 @@ export class Raft extends RaftState {
     switch (m.type) {
       case MessageType.Heartbeat:
       case MessageType.Append:
-        // The sender leads in a term that this member has left. With CheckQuorum or PreVote this member would not
-        // disturb it by an election, so it has to be told the term, or it would never hear from this member again.
-        if (quorumChecked || preVote) this.send(this.draft(MessageType.AppendResponse, m.from));
+        // The sender leads in a term that this member has left. With CheckQuorum or PreVote, or as a learner, this
+        // member would not disturb it by an election, so it has to be told the term, or it would never hear from this
+        // member again.
+        if (quorumChecked || preVote || !this.promotable()) {
+          this.send(this.draft(MessageType.AppendResponse, m.from));
+        }
         break;
       case MessageType.PreVote: {
         // The candidate may be stuck at a smaller term than a majority: it learns the term from the rejection.

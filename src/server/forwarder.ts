@@ -74,8 +74,20 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   "grpc.max_receive_message_length": 64 * 1024 * 1024,
 };
 
-/** Never copied: they belong to one connection or one call. */
-const OWN_METADATA = new Set(["te", "content-type", "user-agent", FORWARD_KEY]);
+/**
+ * Never copied: they belong to one connection or one call. content-length, which some clients send, counts the bytes of
+ * the caller's message, and the forwarded one has others (a request_id); the leader's HTTP/2 layer would reset the call.
+ */
+const OWN_METADATA = new Set([
+  "te",
+  "content-type",
+  "content-length",
+  "content-encoding",
+  "accept-encoding",
+  "user-agent",
+  "host",
+  FORWARD_KEY,
+]);
 
 /** Codes of the library, and of what stands between two members, for a call whose fate is not known. */
 const TRANSPORT_CODES: ReadonlySet<status> = new Set([

@@ -80,6 +80,14 @@ const APPENDS_IN_FLIGHT_MAX = 512;
 const UNCOMMITTED_BYTES_MAX = 64 * 1024 * 1024;
 /** After a pause of the process, time lost is not made up for: at most this many ticks at once. */
 const TICKS_AT_ONCE_MAX = 2;
+/**
+ * How far ahead of this member's term a peer's may be. With PreVote a term costs an election that a majority wants, so
+ * a member that was away for years is not this far behind; whoever says so would only burn terms, of which there is an
+ * end (a member that has none yet takes any).
+ */
+const TERM_LEAP_MAX = 2 ** 20;
+/** Peers known by their streams alone; the oldest goes first. A joiner needs to answer the cluster's members. */
+const PROVISIONAL_PEERS_MAX = 64;
 
 interface QueuedProposal {
   readonly command: RosterCommand;
@@ -232,9 +240,22 @@ export class Node {
   receive(from: NodeId, messages: readonly Message[]): void {
     if (this.stopped) return;
     for (const message of messages) {
+      if (this.raw.term > 0 && message.term > this.raw.term + TERM_LEAP_MAX) {
+        this.options.log.warn(
+          { from, term: message.term, own: this.raw.term },
+          "refused a term far ahead of this member's",
+        );
+        continue;
+      }
       if (message.snapshot !== null && !this.applier.canInstall(message.snapshot)) continue;
+      // On a full disk entries are as good as lost on the way: the leader sends them again. Votes and heartbeats go on.
+      if (message.entries.length > 0 && !this.hasSpace) continue;
       this.raw.step(message);
-      if (this.raw.role === Role.Leader && message.term === this.raw.term) {
+      if (
+        this.raw.role === Role.Leader &&
+        message.term === this.raw.term &&
+        this.roster.member(from) !== null
+      ) {
         this.contacts.heard(from, this.tickNow, this.options.clock.now());
       }
     }
@@ -256,7 +277,12 @@ export class Node {
   /** A stream came from a member that the roster does not have (yet): answers need its address. */
   meet(peer: PeerAddress): void {
     if (this.roster.member(peer.id) !== null || peer.id === this.id) return;
+    this.provisionalPeers.delete(peer.id);
     this.provisionalPeers.set(peer.id, peer);
+    for (const oldest of this.provisionalPeers.keys()) {
+      if (this.provisionalPeers.size <= PROVISIONAL_PEERS_MAX) break;
+      this.provisionalPeers.delete(oldest);
+    }
     this.syncPeers();
   }
 
@@ -489,7 +515,8 @@ export class Node {
   }
 
   private onStorageError(error: StorageError): void {
-    if (this.stopped || error.reason === "closed") return;
+    // A snapshot that finds no space is taken again when there is some; the log itself waits without an error.
+    if (this.stopped || error.reason !== "io") return;
     this.fail(error);
   }
 

@@ -80,7 +80,8 @@ export class Writes {
       const attempt = await this.attempt(request, context);
       if (attempt.kind === "answer") return attempt.response;
       if (attempt.kind === "final") throw attempt.error;
-      if (attempt.kind === "unknown") unknown = true;
+      // A dry run that was lost on its way changed nothing.
+      if (attempt.kind === "unknown") unknown ||= !request.validateOnly;
       else if (attempt.error !== null && !unknown && isToldAtOnce(attempt.error)) throw attempt.error;
       else lastError = attempt.error;
       await this.leadershipOrTick(context);

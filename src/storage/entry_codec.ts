@@ -6,6 +6,8 @@
  * Decoding throws CodecError on content that no member writes; callers turn it into damage of the file it came from.
  */
 import {
+  ConfChangeTransition,
+  ConfChangeType,
   EMPTY_BYTES,
   EntryType,
   type ConfChange,
@@ -131,15 +133,30 @@ export function decodeEntry(bytes: Uint8Array): Entry {
     index: message.index,
     type,
     data: message.data.length === 0 ? EMPTY_BYTES : message.data,
-    confChange:
-      change === undefined
-        ? null
-        : {
-            transition: change.transition as number,
-            changes: change.changes.map((c) => ({ type: c.type, nodeId: c.nodeId })),
-            context: change.context,
-          },
+    confChange: change === undefined ? null : fromPbConfChange(change),
   };
+}
+
+function fromPbConfChange(change: pb.ConfChange): ConfChange {
+  return {
+    transition: checked<ConfChangeTransition>(
+      change.transition,
+      ConfChangeTransition.JointExplicit,
+      "transition",
+    ),
+    changes: change.changes.map((c) => ({
+      type: checked<ConfChangeType>(c.type, ConfChangeType.AddLearner, "type of a membership change"),
+      nodeId: c.nodeId,
+    })),
+    context: change.context,
+  };
+}
+
+/** A value of an enumeration that counts from 0 without gaps. The generated type promises more than bytes do. */
+function checked<T extends number>(value: number, largest: T, what: string): T {
+  if (!Number.isInteger(value) || value < 0 || value > largest)
+    throw new CodecError(`unknown ${what}: ${value}`);
+  return value as T;
 }
 
 export function encodeHardState(state: HardState): Uint8Array {

@@ -23,7 +23,7 @@ export interface AppendBatch {
 export type StorageErrorReason =
   /** A write or sync failed. Final: nothing is acknowledged any more. */
   | "io"
-  /** No space to extend the log. Not final; the batch was not written. */
+  /** No space for a snapshot. Not final, and only of saveSnapshot: an append waits until there is space. */
   | "disk-full"
   | "closed";
 

@@ -3,6 +3,7 @@
  * every call, and shows an error with its details.
  */
 import { join } from "node:path";
+import { BadRequest, ErrorInfo } from "../../src/generated/google/rpc/error_details";
 import { Child, ensureBuilt, killLeftovers, ProcessCluster, ROOT } from "./support/process_cluster";
 import type { MemberProcess } from "./support/process_cluster";
 
@@ -109,25 +110,42 @@ describe("buf curl through reflection, at a follower", () => {
   }, 60_000);
 
   test("an error shows its reason, its facts and the fields", async () => {
-    const taken = await curl("AddMember", { name: "n1", peerUrl: "http://127.0.0.1:9" });
-    expect(taken.code).not.toBe(0);
-    const error = JSON.parse(taken.stderr) as { code: string; details: { type: string; debug?: object }[] };
-    expect(error.code).toBe("already_exists");
-    expect(error.details).toEqual([
-      expect.objectContaining({
-        type: "google.rpc.ErrorInfo",
-        debug: expect.objectContaining({ reason: "MEMBER_NAME_EXISTS", domain: "muster.v1" }),
-      }),
-    ]);
-    const invalid = await curl("AddMember", { name: "n 4", peerUrl: "ftp://x" });
-    const { code, details } = JSON.parse(invalid.stderr) as typeof error;
-    expect(code).toBe("invalid_argument");
-    const fields = details.find(({ type }) => type === "google.rpc.BadRequest")?.debug;
-    expect(fields).toEqual({
-      fieldViolations: [
-        expect.objectContaining({ field: "name" }),
-        expect.objectContaining({ field: "peer_url" }),
-      ],
-    });
+    const taken = shown(await curl("AddMember", { name: "n1", peerUrl: "http://127.0.0.1:9" }));
+    expect(taken.code).toBe("already_exists");
+    expect(taken.message).toContain('"n1"');
+    expect(taken.details.map(({ type }) => type)).toEqual(["google.rpc.ErrorInfo"]);
+    const info = ErrorInfo.decode(detail(taken, "google.rpc.ErrorInfo"));
+    expect(info).toMatchObject({ reason: "MEMBER_NAME_EXISTS", domain: "muster.v1" });
+    expect(info.metadata.get("name")).toBe("n1");
+
+    const invalid = shown(await curl("AddMember", { name: "n 4", peerUrl: "ftp://x" }));
+    expect(invalid.code).toBe("invalid_argument");
+    expect(ErrorInfo.decode(detail(invalid, "google.rpc.ErrorInfo")).reason).toBe("INVALID_REQUEST");
+    const { fieldViolations } = BadRequest.decode(detail(invalid, "google.rpc.BadRequest"));
+    expect(fieldViolations.map(({ field }) => field)).toEqual(["name", "peer_url"]);
   }, 60_000);
 });
+
+/** An error as buf prints it: details by type, in base64. */
+interface ShownError {
+  readonly code: string;
+  readonly message: string;
+  readonly details: readonly { readonly type: string; readonly value: string }[];
+}
+
+function shown({
+  code,
+  stdout,
+  stderr,
+}: {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}): ShownError {
+  expect({ failed: code !== 0, stdout }).toEqual({ failed: true, stdout: "" });
+  return JSON.parse(stderr) as ShownError;
+}
+
+function detail({ details }: ShownError, type: string): Buffer {
+  return Buffer.from(details.find((one) => one.type === type)?.value ?? "", "base64");
+}

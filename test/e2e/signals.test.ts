@@ -4,7 +4,6 @@
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { toMember } from "../../src/membership/index";
 import { readLogOffline } from "../../src/storage/offline";
 import { Load } from "./support/load";
 import { checkLogs } from "./support/log_check";

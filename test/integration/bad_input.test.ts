@@ -8,7 +8,7 @@ import type { ServiceError } from "@grpc/grpc-js";
 import { MembershipServiceClient } from "../../src/generated/muster/v1/membership_service";
 import { Role } from "../../src/raft/index";
 import type { Server } from "../../src/server/server";
-import { TestCluster, readError, refusal } from "./support/cluster";
+import { TestCluster, readError, refusal, until } from "./support/cluster";
 import type { TestMember } from "./support/cluster";
 import {
   PeerStream,
@@ -406,7 +406,7 @@ describe("messages of a member that nobody ever added", () => {
   /** Every type, the core's own included, with every field at interesting values. */
   function* hostile(to: TestMember): Generator<Parameters<typeof wireMessage>[0]> {
     const { term, lastIndex, committed } = to.running.node;
-    const terms = [0, 1, term, term + 1, Number.MAX_SAFE_INTEGER];
+    const terms = [0, 1, term, term + 1, 2 ** 40, Number.MAX_SAFE_INTEGER];
     const entry = { term: 1, index: 1, type: 0 as const, data: Buffer.from("junk"), confChange: undefined };
     for (let type = 0; type <= 30; type++) {
       for (const at of terms) {
@@ -469,10 +469,20 @@ describe("messages of a member that nobody ever added", () => {
     stream.close();
   });
 
-  test("the highest term that is let in does not end elections", async () => {
+  test("terms far ahead: the next ones are not used up", async () => {
+    const { node } = follower.running;
+    const { term } = node;
     const stream = await new PeerStream(follower, strangersHandshake(follower)).untilAccepted();
-    for (const term of [2 ** 32, 2 ** 50, 2 ** 52]) stream.send({ type: 8, term });
-    await follower.getMembers();
+    for (const type of [3, 5, 8, 17]) {
+      for (const at of [2 ** 32, 2 ** 50, Number.MAX_SAFE_INTEGER - 2 ** 40, Number.MAX_SAFE_INTEGER]) {
+        stream.send({ type, term: at, forced: true });
+      }
+    }
+    // A term that is ahead by little is as good as any: there is an election, and no more. It is sent last.
+    stream.send({ type: 8, term: term + 1000 });
+    await until("the last one arrived", () => node.term >= term + 1000);
+    await cluster.leader();
+    expect(node.term).toBeLessThan(term + 2000);
     stream.close();
   });
 

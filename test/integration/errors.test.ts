@@ -3,7 +3,7 @@
  * that apply decides are tried at a follower too: the leader's answer comes back unchanged.
  */
 import { status } from "@grpc/grpc-js";
-import { HEARTBEAT_MS, TestCluster, failure, refusal, until } from "./support/cluster";
+import { HEARTBEAT_MS, TestCluster, refusal, until } from "./support/cluster";
 import type { TestMember } from "./support/cluster";
 import { PeerStream, publish, strangersHandshake } from "./support/peer";
 import { SyncGates } from "./support/sync_gate";
@@ -291,8 +291,8 @@ describe("removed members and the strict check", () => {
       follower?.updateMember({ id, newPeerUrl: "http://127.0.0.1:5" }),
       leader.updateAdminUrl({ id: id.toUpperCase(), adminUrls: ["http://127.0.0.1:5"] }),
     ];
-    for (const call of calls) {
-      const error = await refusal(call ?? Promise.resolve(), NOT_FOUND, "MEMBER_REMOVED");
+    const errors = calls.map((call) => refusal(call ?? Promise.resolve(), NOT_FOUND, "MEMBER_REMOVED"));
+    for (const error of await Promise.all(errors)) {
       expect(error.details).toContain("permanently removed");
       expect(error.metadata).toMatchObject({ id, name: "gone", revision: String(revision) });
       const at = Date.parse(error.metadata["time"] ?? "");
@@ -465,9 +465,7 @@ describe("writes that are held up", () => {
 
   test("TOO_MANY_REQUESTS with the time to come back, at the leader and through a follower", async () => {
     await holdCommits();
-    const waiting = [41, 42, 43].map((port) =>
-      failure(leader.updateAdminUrl(admin(port), { timeoutMs: 20_000 })),
-    );
+    const waiting = [41, 42, 43].map((port) => leader.updateAdminUrl(admin(port), { timeoutMs: 20_000 }));
     await until("three wait", () => leader.running.node.writesWaiting === 3);
     const error = await refusal(leader.updateAdminUrl(admin(44)), RESOURCE_EXHAUSTED, "TOO_MANY_REQUESTS");
     expect(error.retryDelayMs).toBe(1000);
@@ -478,13 +476,13 @@ describe("writes that are held up", () => {
     );
     expect(atFollower).toEqual(error);
     gates.liftAll();
-    for (const call of waiting) await expect(call).rejects.toThrow("the call succeeded");
+    await Promise.all(waiting);
     await leader.updateAdminUrl(admin(45));
   });
 
   test("NOT_PROPOSED for a read that is confirmed and not applied in time", async () => {
     gates.of(leader.name).shut();
-    const write = failure(leader.updateAdminUrl(admin(51), { timeoutMs: 20_000 }));
+    const write = leader.updateAdminUrl(admin(51), { timeoutMs: 20_000 });
     await until("committed by the others", () => leader.running.node.committed > leader.running.node.applied);
     await refusal(leader.getMembers(1, { timeoutMs: SHORT_MS }), DEADLINE_EXCEEDED, "NOT_PROPOSED");
     // Others are not held up.
@@ -492,7 +490,7 @@ describe("writes that are held up", () => {
       "http://127.0.0.1:51",
     ]);
     gates.liftAll();
-    await expect(write).rejects.toThrow("the call succeeded");
+    await write;
   });
 
   test("a stopping leader: OUTCOME_UNKNOWN for what is in the log, SERVER_STOPPING for what is not", async () => {

@@ -97,6 +97,11 @@ test("what no member writes is refused as a CodecError", () => {
     pb({ index: 0 }),
     pb({ type: 2 }),
     pb({ type: 7 as 2 }),
+    pb({ type: 2, confChange: { transition: 9 as 2, changes: [], context: Buffer.alloc(0) } }),
+    pb({
+      type: 2,
+      confChange: { transition: 0, changes: [{ type: 4 as 3, nodeId: 1n }], context: Buffer.alloc(0) },
+    }),
     pb({ confChange: { transition: 0, changes: [], context: Buffer.alloc(0) } }),
     Buffer.from([0x10, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
     Buffer.from([0x22, 0x7f, 1]),

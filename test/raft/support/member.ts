@@ -222,6 +222,8 @@ export class Member {
       this.leading = raw.term;
       this.checker.leads(this.id, this.incarnation, raw.term);
     }
+    // A leader that stepped down in its term has committed as one; in a later term it learns what others committed.
+    if (this.leading !== raw.term) this.leading = 0;
     if (this.leading > 0) this.checkCommitted(committed);
     if (raw.role !== Role.Leader) this.leading = 0;
   }

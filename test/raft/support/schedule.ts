@@ -6,7 +6,7 @@
  * all members run, a leader is elected and a proposal reaches everybody.
  */
 import { ConfChangeTransition, ConfChangeType } from "../../../src/raft/types";
-import type { ConfChangeSingle } from "../../../src/raft/types";
+import type { ConfChangeSingle, NodeId } from "../../../src/raft/types";
 import { Violation } from "./checker";
 import type { CrashPoint, Member, PlantedBug } from "./member";
 import { Network } from "./network";
@@ -361,10 +361,31 @@ function checkLiveness(network: Network): void {
     const leader = network.leader();
     if (leader !== null && servesEverybody(network, leader)) return;
     if (leader !== null) handOver(leader);
-    for (const member of network.members) network.tick(member);
+    for (const member of network.members) {
+      if (isOut(network, member)) member.crash(0);
+      else if (member.raw === null) member.start();
+      network.tick(member);
+    }
     network.settle();
   }
   throw new Violation(`no leader that brings a proposal to everybody:\n${network.describe()}`);
+}
+
+/**
+ * Whether an application would have shut the member down by now: it is no part of the newest configuration, nor of any
+ * that a member of the newest one still goes by.
+ */
+function isOut(network: Network, member: Member): boolean {
+  const newest = network.members.reduce((a, b) => (b.machine.index > a.machine.index ? b : a), member);
+  const current = membersOf(newest);
+  return (
+    !current.includes(member.id) && !current.some((id) => membersOf(network.member(id)).includes(member.id))
+  );
+}
+
+function membersOf({ machine }: Member): NodeId[] {
+  const { voters, votersOutgoing, learners } = machine.confState;
+  return [...voters, ...votersOutgoing, ...learners];
 }
 
 const LIVENESS_ROUNDS = 40 * ELECTION_TICKS;

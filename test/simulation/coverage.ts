@@ -1,0 +1,117 @@
+/**
+ * How often a run reached each fault and each rare state. A row that stays at zero over many seeds means that the
+ * simulation proves nothing about it.
+ */
+
+export const COVERAGE_ROWS = [
+  // Faults of the network
+  "message lost",
+  "message repeated",
+  "message reordered",
+  "partition",
+  "partition: one way",
+  "partition: ring",
+  "partition: bridge",
+  "slow link",
+  // Faults of clocks
+  "clock skew",
+  "clock jump",
+  "wall clock set back",
+  "pause",
+  // Faults of disks
+  "power loss",
+  "power loss that lost writes",
+  "process killed",
+  "crash in recovery",
+  "torn tail cut",
+  "sync error",
+  "write error",
+  "disk full",
+  "slow disk",
+  "bit flip",
+  "bit flip refused at the start",
+  // Members
+  "graceful stop",
+  "restart",
+  "member wiped",
+  "wiped member refused",
+  "removed member refused",
+  "member marked as removed",
+  // Membership
+  "member added",
+  "learner added",
+  "learner promoted",
+  "member removed",
+  "leader removed",
+  "member replaced",
+  "peer URL updated",
+  "membership change refused",
+  "joint configuration",
+  "leader change while joint",
+  "joint configuration left",
+  "first vote of a promoted learner",
+  "cluster of one",
+  // Raft
+  "leader elected",
+  "PreVote lost",
+  "candidate lost its election",
+  "leader stepped down",
+  "transfer asked for",
+  "transfer done",
+  "transfer aborted",
+  "tail replaced",
+  "append rejected",
+  "entry of an older term committed with an own one",
+  "snapshot taken",
+  "snapshot in flight",
+  "snapshot lost",
+  "snapshot installed",
+  "restart from a snapshot",
+  // Clients
+  "write answered",
+  "write refused",
+  "write of unknown outcome",
+  "request repeated",
+  "repeat answered from memory",
+  "write forwarded",
+  "write not committed, proposed again",
+  "linearizable read",
+  "linearizable read at a learner",
+  "linearizable read refused",
+  "serializable read",
+  "GetCluster",
+  "validate_only",
+  "expected_revision mismatch",
+  "call at a member that was killed",
+  // Ends
+  "liveness checked",
+  "ended without a quorum",
+] as const;
+
+export type CoverageRow = (typeof COVERAGE_ROWS)[number];
+
+export class Coverage {
+  private readonly counts = new Map<CoverageRow, number>();
+
+  add(row: CoverageRow): void {
+    this.counts.set(row, (this.counts.get(row) ?? 0) + 1);
+  }
+
+  of(row: CoverageRow): number {
+    return this.counts.get(row) ?? 0;
+  }
+
+  /** In the order of COVERAGE_ROWS. */
+  all(): number[] {
+    return COVERAGE_ROWS.map((row) => this.of(row));
+  }
+}
+
+/** Two columns of text, rows at zero marked. */
+export function coverageTable(counts: readonly number[]): string {
+  const width = Math.max(...COVERAGE_ROWS.map((row) => row.length));
+  return COVERAGE_ROWS.map((row, i) => {
+    const count = counts[i] ?? 0;
+    return `${row.padEnd(width)}  ${String(count).padStart(10)}${count === 0 ? "  <- never" : ""}`;
+  }).join("\n");
+}

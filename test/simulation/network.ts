@@ -1,0 +1,123 @@
+/**
+ * The simulated network: carries batches of Raft messages, snapshots, and calls between members and from clients, and
+ * does to them what networks do. Machines are found by the host name of a URL.
+ *
+ * Between two machines messages keep their order, as on a stream, unless the profile reorders them.
+ */
+import type { Message } from "../../src/raft/index";
+import type { Coverage } from "./coverage";
+import type { Profile } from "./profile";
+import type { SimRandom } from "./random";
+import type { EventKind, Owner, Scheduler } from "./scheduler";
+
+/** Where a message can go to. */
+export interface Machine extends Owner {
+  /** Number of the host. */
+  readonly number: number;
+}
+
+/** Machine number of all clients: not part of partitions. */
+export const CLIENT: Machine = { number: -1, label: "client", alive: true, pausedUntilUs: 0 };
+
+interface Link {
+  blocked: boolean;
+  slowness: number;
+  lastArrivalUs: number;
+}
+
+export class Network {
+  /** Switched off when the run ends: everything arrives, in order. */
+  perfect = false;
+  private readonly links = new Map<number, Link>();
+
+  constructor(
+    private readonly scheduler: Scheduler,
+    private readonly random: SimRandom,
+    private readonly profile: Profile,
+    private readonly coverage: Coverage,
+  ) {}
+
+  block(from: Machine, to: Machine): void {
+    this.link(from, to).blocked = true;
+  }
+
+  slow(from: Machine, to: Machine, slowness: number): void {
+    this.link(from, to).slowness = slowness;
+  }
+
+  heal(): void {
+    for (const link of this.links.values()) {
+      link.blocked = false;
+      link.slowness = 1;
+    }
+  }
+
+  isBlocked(from: Machine, to: Machine): boolean {
+    return this.links.get(key(from, to))?.blocked ?? false;
+  }
+
+  /**
+   * Carries something from one machine to another: `arrive` runs there, perhaps late, twice or never.
+   *
+   * @param lost called, some time later and at `from`, when it is known not to arrive
+   * @param extraUs what its size takes
+   */
+  carry(
+    kind: EventKind,
+    from: Machine,
+    to: Machine,
+    arrive: () => void,
+    options: { readonly lost?: () => void; readonly extraUs?: number; readonly detail?: unknown },
+  ): void {
+    const { random, profile, coverage, perfect } = this;
+    const link = this.link(from, to);
+    const { lost, extraUs = 0, detail = null } = options;
+    if (link.blocked || (!perfect && random.chance(profile.loss))) {
+      if (!link.blocked) coverage.add("message lost");
+      if (lost !== undefined) this.scheduler.after(this.delay(link), "report", from, lost, "lost");
+      return;
+    }
+    const reorder = !perfect && random.chance(profile.reordering);
+    if (reorder) coverage.add("message reordered");
+    let arrivalUs = this.scheduler.nowUs + this.delay(link) + extraUs;
+    if (reorder) arrivalUs += random.below(20 * profile.delayUsMax);
+    else link.lastArrivalUs = arrivalUs = Math.max(arrivalUs, link.lastArrivalUs);
+    const deliver = (): void => {
+      // The link may have broken meanwhile.
+      if (link.blocked) lost?.();
+      else arrive();
+    };
+    this.scheduler.after(arrivalUs - this.scheduler.nowUs, kind, to, deliver, detail);
+    if (!perfect && random.chance(profile.repetition)) {
+      coverage.add("message repeated");
+      const again = arrivalUs - this.scheduler.nowUs + random.below(10 * profile.delayUsMax);
+      this.scheduler.after(again, kind, to, deliver, detail);
+    }
+  }
+
+  /** A one-off delay between two machines. */
+  delayBetween(from: Machine, to: Machine): number {
+    return this.delay(this.link(from, to));
+  }
+
+  private delay(link: Link): number {
+    const { delayUsMax } = this.profile;
+    return this.random.between(Math.ceil(delayUsMax / 5), delayUsMax) * link.slowness;
+  }
+
+  private link(from: Machine, to: Machine): Link {
+    const at = key(from, to);
+    let link = this.links.get(at);
+    if (link === undefined) this.links.set(at, (link = { blocked: false, slowness: 1, lastArrivalUs: 0 }));
+    return link;
+  }
+}
+
+function key(from: Machine, to: Machine): number {
+  return (from.number + 1) * 4096 + to.number + 1;
+}
+
+/** Bytes that a message roughly takes; for transfer times. */
+export function sizeOf(message: Message): number {
+  return message.snapshot === null ? 0 : message.snapshot.data.length;
+}

@@ -1,0 +1,90 @@
+/**
+ * What a run is like: how large the cluster is, how bad the network, the disks and the clocks are, how busy clients
+ * and operators. Drawn from the seed, within what the servers' own configuration allows. Membership churn is on in
+ * every profile.
+ */
+import type { SimRandom } from "./random";
+
+/** What can be left out of a run with --without, to find the shortest schedule that still fails. */
+export const FAULTS = [
+  "loss",
+  "repetition",
+  "reordering",
+  "partition",
+  "slow-link",
+  "skew",
+  "jump",
+  "pause",
+  "crash",
+  "sync-error",
+  "disk-full",
+  "slow-disk",
+  "bit-flip",
+  "stop",
+  "wipe",
+  "churn",
+  "replace",
+  "transfer",
+  "reads",
+  "writes",
+] as const;
+export type Fault = (typeof FAULTS)[number];
+
+export function isFault(name: string): name is Fault {
+  return (FAULTS as readonly string[]).includes(name);
+}
+
+export interface Profile {
+  readonly voters: number;
+  /** Churn keeps the number of members about here. */
+  readonly membersMax: number;
+  readonly heartbeatMs: number;
+  readonly electionMs: number;
+  /** Of a message, one way. */
+  readonly delayUsMax: number;
+  readonly loss: number;
+  readonly repetition: number;
+  readonly reordering: number;
+  readonly writeUs: number;
+  readonly syncUs: number;
+  readonly segmentBytes: number;
+  readonly snapshotEvery: number;
+  readonly snapshotKeep: number;
+  readonly clients: number;
+  /** Mean pause of a client between two calls, in virtual milliseconds. */
+  readonly thinkMs: number;
+  /** Mean time between two faults, in virtual milliseconds. */
+  readonly faultMs: number;
+  /** Mean time between two membership changes, in virtual milliseconds. */
+  readonly churnMs: number;
+  readonly skew: number;
+  readonly without: ReadonlySet<Fault>;
+}
+
+export function drawProfile(random: SimRandom, without: ReadonlySet<Fault>): Profile {
+  const voters = random.pick([1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7]) ?? 3;
+  const rough = random.below(3);
+  const probability = (max: number): number => (random.chance(0.4) ? 0 : random.below(1000) * (max / 1000));
+  const on = (fault: Fault, value: number): number => (without.has(fault) ? 0 : value);
+  return {
+    voters,
+    membersMax: Math.min(9, voters + random.between(1, 3)),
+    heartbeatMs: 100,
+    electionMs: random.pick([500, 1000, 1000]) ?? 1000,
+    delayUsMax: random.pick([500, 2_000, 10_000, 40_000]) ?? 2_000,
+    loss: on("loss", probability(0.1)),
+    repetition: on("repetition", probability(0.1)),
+    reordering: on("reordering", probability(0.2)),
+    writeUs: random.pick([20, 100, 500]) ?? 100,
+    syncUs: random.pick([500, 2_000, 8_000, 30_000]) ?? 2_000,
+    segmentBytes: random.pick([8, 16, 32]) === 8 ? 16 * 1024 : 32 * 1024,
+    snapshotEvery: random.between(8, 60),
+    snapshotKeep: random.pick([0, 3, 20, 50]) ?? 20,
+    clients: random.between(1, 6),
+    thinkMs: random.pick([20, 60, 200]) ?? 60,
+    faultMs: [300, 900, 2500][rough] ?? 900,
+    churnMs: random.pick([500, 1200, 3000]) ?? 1200,
+    skew: on("skew", random.pick([0, 0.01, 0.1]) ?? 0),
+    without,
+  };
+}
