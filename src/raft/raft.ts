@@ -152,9 +152,11 @@ export class Raft extends RaftState {
           this.send(this.draft(MessageType.AppendResponse, m.from));
         }
         break;
+      case MessageType.Vote:
       case MessageType.PreVote: {
         // The candidate may be stuck at a smaller term than a majority: it learns the term from the rejection.
-        const rejection = newMessage(MessageType.PreVoteResponse, m.from, this.id, this.term);
+        const type = m.type === MessageType.Vote ? MessageType.VoteResponse : MessageType.PreVoteResponse;
+        const rejection = newMessage(type, m.from, this.id, this.term);
         rejection.reject = true;
         this.send(rejection);
         break;

@@ -78,6 +78,15 @@ export class RawNode {
     return this.raft.log.lastIndex();
   }
 
+  /**
+   * Whether a snapshot was received that storage has not acknowledged. Entries handed out to be applied before it are
+   * to be dropped (their responses still delivered): the configuration is already the snapshot's, and its state will
+   * replace what they would change.
+   */
+  get hasPendingSnapshot(): boolean {
+    return this.raft.log.hasPendingSnapshot();
+  }
+
   /** Messages that were refused, by reason. */
   get refusedMessages(): ReadonlyMap<StepRefusal, number> {
     return this.refused;

@@ -26,6 +26,9 @@ export const DEFAULT_SNAPSHOT_POLICY: SnapshotPolicy = {
   keepEntries: 5_000,
 };
 
+/** After a snapshot that found no space, this part of the usual number of entries passes before the next try. */
+const SAVE_RETRY_DIVISOR = 10;
+
 export interface ApplierOptions {
   readonly storage: Storage;
   readonly roster: Roster;
@@ -46,6 +49,8 @@ export class Applier {
   private lastTerm: number;
   private snapshotIndex: number;
   private saving = false;
+  /** No snapshot is tried before this index: the last one found no space. */
+  private nextSaveIndex = 0;
   /** A peer's snapshot is restored once to find out whether it can be, and kept until it is installed. */
   private readonly restored = new WeakMap<Snapshot, Roster>();
 
@@ -108,19 +113,32 @@ export class Applier {
     this.options.waiters.installed(index);
   }
 
+  /** The state machine as it is now, with the configuration at the same index. */
+  capture(): Snapshot {
+    const { appliedIndex: index } = this.rosterNow;
+    const meta = { index, term: this.lastTerm, confState: this.options.confState() };
+    return { meta, data: this.rosterNow.snapshot() };
+  }
+
   private maybeSave(): void {
-    const { snapshots, storage, log, confState, onStorageError } = this.options;
+    const { snapshots, storage, log, onStorageError } = this.options;
     const index = this.rosterNow.appliedIndex;
-    if (this.saving || index === this.snapshotIndex) return;
+    if (this.saving || index === this.snapshotIndex || index < this.nextSaveIndex) return;
     const due =
       index - this.snapshotIndex >= snapshots.everyEntries ||
       storage.logBytesSinceSnapshot() >= snapshots.everyBytes;
     if (!due) return;
-    const term = this.lastTerm;
-    const snapshot = { meta: { index, term, confState: confState() }, data: this.rosterNow.snapshot() };
+    const snapshot = this.capture();
+    const { term } = snapshot.meta;
     this.saving = true;
     storage.saveSnapshot(snapshot, snapshots.keepEntries, (error) => {
       this.saving = false;
+      if (error?.reason === "disk-full") {
+        // Nothing is lost: the log keeps what the snapshot would have covered.
+        this.nextSaveIndex = index + Math.ceil(snapshots.everyEntries / SAVE_RETRY_DIVISOR);
+        log.warn({ index, term, file: error.file, errno: error.errno }, "no space for a snapshot; tried again later");
+        return;
+      }
       if (error !== null) {
         onStorageError(error);
         return;

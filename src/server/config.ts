@@ -144,7 +144,7 @@ function check(raw: Readonly<Record<string, unknown>>, where: Where): ServerConf
     peerUrl,
     heartbeatMs,
     electionMs,
-    initialCluster: initialCluster(text("initial-cluster", ""), where("initial-cluster")),
+    initialCluster: parseInitialCluster(text("initial-cluster", ""), where("initial-cluster")),
     initialClusterState: oneOf(
       text("initial-cluster-state", "new"),
       ["new", "existing"],
@@ -162,7 +162,11 @@ function check(raw: Readonly<Record<string, unknown>>, where: Where): ServerConf
  *
  * @throws ConfigError
  */
-export function checkFirstStart({ name, peerUrl, initialCluster: members }: ServerConfig): void {
+export function checkFirstStart({
+  name,
+  peerUrl,
+  initialCluster: members,
+}: Pick<ServerConfig, "name" | "peerUrl" | "initialCluster">): void {
   if (members.length === 0) {
     throw new ConfigError(
       "initial-cluster: required at the first start: name=peer-url for each member, comma-separated",
@@ -231,7 +235,13 @@ function oneOf<T extends string>(value: string, allowed: readonly T[], where: st
   return found;
 }
 
-function initialCluster(text: string, where: string): InitialMember[] {
+/**
+ * The members that `name=peer-url,...` names, URLs normalised.
+ *
+ * @param where what an error calls it
+ * @throws ConfigError
+ */
+export function parseInitialCluster(text: string, where: string): InitialMember[] {
   const members: InitialMember[] = [];
   for (const part of text.split(",").map((piece) => piece.trim())) {
     if (part === "") continue;

@@ -1,4 +1,7 @@
-/** grpc.health.v1 on the admin listener: SERVING only while a leader is known and this member serves. */
+/**
+ * grpc.health.v1 on the admin listener: SERVING only while a leader is known, this member serves, and its log has
+ * space. What asks health should then send its clients elsewhere; reads are answered all the same.
+ */
 import type { Server } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 

@@ -204,6 +204,11 @@ export class Node {
     return this.raw.status();
   }
 
+  /** The state machine as it stands, with the configuration at the same index. Copies: not for the hot path. */
+  capture(): Snapshot {
+    return this.applier.capture();
+  }
+
   /** Returns what ends it. */
   listen(listener: NodeListener): () => void {
     this.listeners.add(listener);
@@ -247,6 +252,7 @@ export class Node {
         );
         continue;
       }
+      if (this.wantsSpace(message) && !this.hasSpace) continue;
       if (message.snapshot !== null && !this.applier.canInstall(message.snapshot)) continue;
       // On a full disk entries are as good as lost on the way: the leader sends them again. Votes and heartbeats go on.
       if (message.entries.length > 0 && !this.hasSpace) continue;
@@ -260,6 +266,14 @@ export class Node {
       }
     }
     this.schedule();
+  }
+
+  /**
+   * A full disk takes no entries: they would wait for space, and the vote behind them too. A message that is dropped is
+   * as one that was lost; the leader finds out with the next heartbeat, and sends it again.
+   */
+  private wantsSpace(message: Message): boolean {
+    return message.snapshot !== null || message.entries.length > 0;
   }
 
   reportUnreachable(id: NodeId): void {

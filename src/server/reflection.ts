@@ -9,7 +9,7 @@ import { ReflectionService } from "@grpc/reflection";
 import { fileDescriptors } from "../generated/descriptors";
 
 /** What clients are shown; what members say to each other is not for them. */
-const SERVICES = ["muster.v1.MembershipService", "grpc.health.v1.Health"];
+const SERVICES = ["muster.v1.MembershipService", "muster.v1.MaintenanceService", "grpc.health.v1.Health"];
 
 export function reflectionService(): ReflectionService {
   // Only the serialized file descriptors are read of a package definition.

@@ -35,6 +35,7 @@ import { MembershipServiceHost, membershipServiceDefinition } from "./membership
 import { DEFAULT_SNAPSHOT_POLICY } from "./applier";
 import type { SnapshotPolicy } from "./applier";
 import { Node } from "./node";
+import { MaintenanceServiceHost, maintenanceServiceDefinition } from "./maintenance_service";
 import { PeerQuery } from "./peer_query";
 import { Proposals } from "./proposals";
 import { Publisher } from "./publisher";
@@ -135,8 +136,10 @@ class Member implements Server {
   private readonly forwarder: Forwarder;
   private readonly raftHost: RaftServiceHost;
   private readonly membershipHost: MembershipServiceHost;
+  private readonly maintenanceHost: MaintenanceServiceHost;
   private readonly query: PeerQuery;
   private running: Running | null = null;
+  private hadSpace = true;
   private stopping: Promise<void> | null = null;
 
   constructor(
@@ -160,6 +163,7 @@ class Member implements Server {
     };
     this.raftHost = new RaftServiceHost({ name: config.name, member: () => this.running, clock, log, unary });
     this.membershipHost = new MembershipServiceHost({ backend: () => this.running, unary });
+    this.maintenanceHost = new MaintenanceServiceHost({ backend: () => this.running, unary });
   }
 
   get node(): Node {
@@ -211,6 +215,7 @@ class Member implements Server {
   private async bindAdmin(running: Running): Promise<void> {
     const { server } = this.adminListener;
     server.addService(membershipServiceDefinition, this.membershipHost.handlers);
+    server.addService(maintenanceServiceDefinition, this.maintenanceHost.handlers);
     this.health.addTo(server);
     reflectionService().addToServer(server);
     try {
@@ -317,7 +322,10 @@ class Member implements Server {
     const { node, publisher } = running;
     node.listen({
       onLeadership: () => {
-        this.health.set(node.leader !== NO_NODE);
+        this.noticeHealth(node);
+      },
+      onTick: () => {
+        this.noticeHealth(node);
       },
       onApplied: () => {
         this.raftHost.endRemoved(node);
@@ -351,6 +359,18 @@ class Member implements Server {
     }
   }
 
+  /** Health follows the leader and the disk; running out of space, and having some again, is one line each. */
+  private noticeHealth(node: Node): void {
+    const { hasSpace } = node;
+    if (hasSpace !== this.hadSpace) {
+      const fields = { data_dir: this.config.dataDir, term: node.term, index: node.lastIndex };
+      if (hasSpace) this.deps.log.info(fields, "there is space for the log again");
+      else this.deps.log.error(fields, "the disk is full: no changes are taken until there is space, reads go on");
+    }
+    this.hadSpace = hasSpace;
+    this.health.set(node.leader !== NO_NODE && hasSpace);
+  }
+
   // --- The end ------------------------------------------------------------------------------------------------------
 
   stop(): Promise<void> {
@@ -374,6 +394,7 @@ class Member implements Server {
     proposals.abandon();
     writes.stop();
     reads.stop();
+    this.maintenanceHost.stop();
     this.raftHost.stop();
     await Promise.all([this.adminListener.close(), this.peerListener.close()]);
     this.endParts(running);
@@ -453,6 +474,7 @@ class Member implements Server {
       running.writes.stop();
       running.reads.stop();
       running.publisher.stop();
+      this.maintenanceHost.stop();
       this.raftHost.stop();
       this.endParts(running);
       await Promise.all([this.adminListener.close(), this.peerListener.close()]);

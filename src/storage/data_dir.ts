@@ -6,15 +6,16 @@
  *
  * The directory itself may be a mount point: only names inside it are created and renamed.
  */
-import type { Entry, HardState } from "../raft/index";
-import { CodecError, encodableEntry, FORMAT_VERSION } from "./entry_codec";
+import { EMPTY_HARD_STATE, NO_NODE, type Entry, type HardState, type Snapshot } from "../raft/index";
+import { CodecError, encodableEntry, FORMAT_VERSION, type SegmentHead } from "./entry_codec";
 import { damaged, DataDirError, gap, invariant, ioError, newerFormat } from "./errors";
 import { call, run, type DirLock, type FileStat, type FsError, type StorageFile, type StorageFs } from "./fs";
 import { initialFill, resolveWalOptions, type WalOptions } from "./options";
-import { encodeRecord, hardStateRecord, recordBytes, type PendingRecord } from "./pending";
+import { encodeRecord, hardStateRecord, markRecord, recordBytes, type PendingRecord } from "./pending";
 import { RecordReader, RecordType, type RecordEncoder } from "./record";
 import { readFile, reading, readNames } from "./recovery";
 import { createSegment, decodeHeadPayload, joinPath, segmentName, segmentSequence } from "./segment";
+import { encodeSnapshotFile, snapshotName } from "./snapshot_store";
 import type { Identity } from "./storage";
 
 const MEMBER_DIR = "member";
@@ -157,6 +158,49 @@ export async function createDataDir(
   initial?: InitialLog,
   options: WalOptions = {},
 ): Promise<void> {
+  const hardState = initial?.hardState ?? EMPTY_HARD_STATE;
+  const records: PendingRecord[] = (initial?.entries ?? []).map((entry) => ({
+    kind: "entry",
+    encodable: encodableEntry(entry),
+  }));
+  invariant(
+    hardState.commit <= records.length,
+    `commit ${hardState.commit} beyond ${records.length} entries`,
+  );
+  if (records.length > 0) records.push(hardStateRecord(hardState));
+  const head = { identity, sequence: 1, nextIndex: 1, hardState: { ...hardState, commit: 0 } };
+  await makeDataDir(fs, dir, (unfinished) => writeFirstSegment(fs, unfinished, head, records, options));
+}
+
+/**
+ * As createDataDir, for a member whose log begins after a snapshot: its first entry will be the one after the
+ * snapshot's index. Nobody was voted for in the snapshot's term.
+ * @throws DataDirError "exists", "in-use", "removed" or "io"
+ */
+export async function createDataDirFromSnapshot(
+  fs: StorageFs,
+  dir: string,
+  identity: Identity,
+  snapshot: Snapshot,
+  options: WalOptions = {},
+): Promise<void> {
+  const { index, term } = snapshot.meta;
+  invariant(index > 0 && term > 0, `a snapshot at ${index} of term ${term}`);
+  const hardState = { term, vote: NO_NODE, commit: index };
+  const head = { identity, sequence: 1, nextIndex: index + 1, hardState };
+  await makeDataDir(fs, dir, async (unfinished) => {
+    const file = joinPath(unfinished, snapshotName(index, term));
+    await writeDurably(fs, unfinished, file, encodeSnapshotFile(identity, snapshot));
+    await writeFirstSegment(fs, unfinished, head, [markRecord({ index, term, installed: true })], options);
+  });
+}
+
+/** Makes the directory; `fill` writes what is in it before it gets its name. */
+async function makeDataDir(
+  fs: StorageFs,
+  dir: string,
+  fill: (unfinished: string) => Promise<void>,
+): Promise<void> {
   await makeDirs(fs, dir);
   const lock = await lockDir(fs, dir);
   try {
@@ -174,7 +218,7 @@ export async function createDataDir(
         fs.mkdir(unfinished, done);
       }),
     );
-    await writeFirstSegment(fs, unfinished, identity, initial ?? null, options);
+    await fill(unfinished);
     await reading(
       member,
       run((done) => {
@@ -190,25 +234,14 @@ export async function createDataDir(
 function writeFirstSegment(
   fs: StorageFs,
   dir: string,
-  identity: Identity,
-  initial: InitialLog | null,
+  head: SegmentHead,
+  records: readonly PendingRecord[],
   options: WalOptions,
 ): Promise<void> {
-  const hardState = initial?.hardState ?? { term: 0, vote: 0n, commit: 0 };
-  const records: PendingRecord[] = (initial?.entries ?? []).map((entry) => ({
-    kind: "entry",
-    encodable: encodableEntry(entry),
-  }));
-  invariant(
-    hardState.commit <= records.length,
-    `commit ${hardState.commit} beyond ${records.length} entries`,
-  );
-  if (records.length > 0) records.push(hardStateRecord(hardState));
   const more = (encoder: RecordEncoder): void => {
     for (const record of records) encodeRecord(encoder, record);
   };
   const bytes = records.reduce((sum, record) => sum + recordBytes(record), HEAD_BYTES);
-  const head = { identity, sequence: 1, nextIndex: 1, hardState: { ...hardState, commit: 0 } };
   const fill = initialFill(resolveWalOptions(options), bytes);
   return new Promise((resolve, reject) => {
     createSegment(fs, dir, head, 0, fill, more, (error, segment) => {

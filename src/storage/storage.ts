@@ -15,7 +15,7 @@ export interface AppendBatch {
   readonly entries: readonly Entry[];
   /** Received from a leader: replaces the log up to its index. Always synced. */
   readonly snapshot: Snapshot | null;
-  /** False: only the commit index moved; the record may reach the disk later. */
+  /** False: only the commit index moved; it reaches the disk with the next batch that is synced, or at close. */
   readonly mustSync: boolean;
 }
 

@@ -34,6 +34,11 @@ export class WalStorage implements Storage {
   private readonly initial: { readonly hardState: HardState; readonly confState: ConfState };
   /** As of the last batch, which may not be written yet. */
   private hardState: HardState;
+  /**
+   * As of the last record handed to the writer. The commit index alone costs no write of its own: it goes out with the
+   * next batch that has to be synced, or at close; until then a restart learns it from the leader.
+   */
+  private logged: HardState;
   private bytesSinceSnapshot: number;
   private readonly saves: PendingSave[] = [];
   private saving = false;
@@ -49,6 +54,7 @@ export class WalStorage implements Storage {
   ) {
     this.identity = recovered.identity;
     this.hardState = recovered.hardState;
+    this.logged = recovered.tail.hardState;
     this.initial = { hardState: recovered.hardState, confState: recovered.confState };
     this.view = new LogView(recovered.base, recovered.entries, recovered.snapshot);
     this.bytesSinceSnapshot = recovered.bytesSinceSnapshot;
@@ -110,6 +116,7 @@ export class WalStorage implements Storage {
       return;
     }
     this.check(batch);
+    if (batch.hardState !== null) this.hardState = batch.hardState;
     const { records, mustSync } = this.recordsOf(batch);
     const { snapshot } = batch;
     if (snapshot !== null) {
@@ -118,7 +125,6 @@ export class WalStorage implements Storage {
       this.writeBefore(snapshot);
     }
     this.view.append(batch.entries);
-    if (batch.hardState !== null) this.hardState = batch.hardState;
     this.bytesSinceSnapshot += this.writer.append(records, mustSync, (error) => {
       if (error === null && snapshot !== null) this.installed(snapshot);
       done(error);
@@ -164,6 +170,11 @@ export class WalStorage implements Storage {
   }
 
   private closeWriter(done: StorageCallback): void {
+    if (!sameState(this.logged, this.hardState)) {
+      // A failure of this write is told by close.
+      this.writer.append([hardStateRecord(this.hardState)], false, () => undefined);
+      this.logged = this.hardState;
+    }
     this.writer.close((error) => {
       this.lock.release(() => {
         done(error);
@@ -201,11 +212,15 @@ export class WalStorage implements Storage {
    * The records of a batch in an order in which each prefix is a consistent log: term and vote first (no entry of a
    * term that was not entered), the commit index last (no commit beyond the entries).
    */
-  private recordsOf(batch: AppendBatch): { records: PendingRecord[]; mustSync: boolean } {
+  private recordsOf({ snapshot, entries, mustSync }: AppendBatch): {
+    records: PendingRecord[];
+    mustSync: boolean;
+  } {
     const records: PendingRecord[] = [];
-    const { hardState: next, snapshot, entries } = batch;
-    let written = this.hardState;
-    const voted = next !== null && (next.term !== written.term || next.vote !== written.vote);
+    const next = this.hardState;
+    let written = this.logged;
+    const voted = next.term !== written.term || next.vote !== written.vote;
+    if (!mustSync && !voted && snapshot === null && entries.length === 0) return { records, mustSync };
     if (voted && (snapshot !== null || entries.length > 0)) {
       written = { term: next.term, vote: next.vote, commit: written.commit };
       records.push(hardStateRecord(written));
@@ -221,8 +236,9 @@ export class WalStorage implements Storage {
       );
       records.push({ kind: "entry", encodable });
     }
-    if (next !== null && !sameState(next, written)) records.push(hardStateRecord(next));
-    return { records, mustSync: batch.mustSync || voted || snapshot !== null || entries.length > 0 };
+    if (!sameState(next, written)) records.push(hardStateRecord(next));
+    this.logged = next;
+    return { records, mustSync: true };
   }
 
   /** The snapshot's file comes before the mark that vouches for it; the mark's batch waits behind it. */

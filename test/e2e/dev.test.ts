@@ -33,9 +33,11 @@ let started: Dev[] = [];
 
 beforeAll(ensureBuilt, 120_000);
 afterEach(async () => {
-  // The members notice that it is gone, and end.
-  for (const { child } of started) child.signal("SIGKILL");
-  for (const dev of started) await allPortsFree(dev);
+  for (const { child } of started) child.signal("SIGINT");
+  for (const dev of started) {
+    await dev.child.end();
+    await allPortsFree(dev);
+  }
   started = [];
 });
 afterAll(killLeftovers);

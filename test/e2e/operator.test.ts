@@ -195,7 +195,7 @@ test(
       removed.start();
       expect(await removed.process.end()).toEqual({ code: 1, signal: null });
       const state = await readDataDirState(nodeFs, removed.spec.dataDir);
-      expect(state).toMatchObject({ removed: { text: expect.any(String) } });
+      expect(typeof state === "string" ? state : state.removed?.text).toContain("removed");
       const again = await startRefused(removed);
       expect(again.code).toBe(1);
       expect(lines(again.stderr)).toHaveLength(1);

@@ -2,7 +2,9 @@
  * Nothing acknowledged is lost, nothing happens twice: 32 writers, and the leader killed under them.
  *
  * MUSTER_E2E_ROUNDS sets the number of rounds (each about 15 s), MUSTER_E2E_SEED the seed of the first; the others count
- * on from it. Each round prints a line.
+ * on from it. Each round prints a line. Twenty in a row:
+ *
+ *     MUSTER_E2E_ROUNDS=20 npx jest --selectProjects e2e --testPathPatterns e2e/writers
  */
 import { ensureBuilt, killLeftovers } from "./support/process_cluster";
 import { HEADER, row, runRound } from "./support/writers_round";

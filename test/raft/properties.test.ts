@@ -60,7 +60,7 @@ describe("random schedules", () => {
 
   // Without these the suite could be blind: each defect of the disk must be found by one of the properties.
   test.each([
-    ["forget-vote", "election safety", 2000],
+    ["forget-vote", "election safety", 5000],
     ["ack-before-sync", "leader completeness", 200],
     ["lose-entry", "leader completeness", 200],
   ] as const)("the planted defect %s is found as a breach of %s", (bug, property, schedules) => {

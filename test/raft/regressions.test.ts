@@ -49,6 +49,21 @@ describe("elections", () => {
     },
   );
 
+  test.each([
+    [Vote, VoteResponse],
+    [PreVote, PreVoteResponse],
+  ])("23: a candidate of a smaller term is told the term (message type %p)", (request, answer) => {
+    const core = new TestCore({ hardState: { term: 5 } });
+    expect(core.step(message(request, 3))).toMatchObject([{ type: answer, to: 2n, term: 5, reject: true }]);
+  });
+
+  test("22: a leader of a smaller term is told the term by a learner, who could not bring it down by an election", () => {
+    const learner = new TestCore({ voters: [2n, 3n], learners: [1n], hardState: { term: 5 } });
+    expect(learner.step(message(Heartbeat, 3))).toMatchObject([{ type: AppendResponse, to: 2n, term: 5 }]);
+    const voter = new TestCore({ hardState: { term: 5 } });
+    expect(voter.step(message(Heartbeat, 3))).toEqual([]);
+  });
+
   test("24: who steps down within a term keeps its vote of that term", () => {
     const leader = new TestCore({ config: { checkQuorum: true } });
     leader.lead();

@@ -91,7 +91,9 @@ describe("membership, safety", () => {
       message(MessageType.Snapshot, 1, { snapshot: snapshotAt(10, 1, { voters: [1n, 4n, 5n] }) }),
     );
     expect(core.raw.applyConfChange(late, 2).voters).toEqual([1n, 4n, 5n]);
+    expect(core.raw.hasPendingSnapshot).toBe(true);
     core.drain();
+    expect(core.raw.hasPendingSnapshot).toBe(false);
     expect(core.raw.applyConfChange(late, 2).voters).toEqual([1n, 4n, 5n]);
     core.raw.campaign();
     expect(core.drain().map((m) => m.to)).toEqual([4n, 5n]);

@@ -19,6 +19,16 @@ export interface Machine extends Owner {
 /** Machine number of all clients: not part of partitions. */
 export const CLIENT: Machine = { number: -1, label: "client", alive: true, pausedUntilUs: 0 };
 
+export interface CarryOptions {
+  /** Called when it is known not to arrive, some time later. */
+  readonly lost?: () => void;
+  /** What its size takes. */
+  readonly extraUs?: number;
+  readonly detail?: unknown;
+  /** Never repeated: a call and its answer. */
+  readonly once?: boolean;
+}
+
 interface Link {
   blocked: boolean;
   slowness: number;
@@ -58,20 +68,17 @@ export class Network {
 
   /**
    * Carries something from one machine to another: `arrive` runs there, perhaps late, twice or never.
-   *
-   * @param lost called, some time later and at `from`, when it is known not to arrive
-   * @param extraUs what its size takes
    */
   carry(
     kind: EventKind,
     from: Machine,
     to: Machine,
     arrive: () => void,
-    options: { readonly lost?: () => void; readonly extraUs?: number; readonly detail?: unknown },
+    options: CarryOptions,
   ): void {
     const { random, profile, coverage, perfect } = this;
     const link = this.link(from, to);
-    const { lost, extraUs = 0, detail = null } = options;
+    const { lost, extraUs = 0, detail = null, once = false } = options;
     if (link.blocked || (!perfect && random.chance(profile.loss))) {
       if (!link.blocked) coverage.add("message lost");
       if (lost !== undefined) this.scheduler.after(this.delay(link), "report", from, lost, "lost");
@@ -88,7 +95,7 @@ export class Network {
       else arrive();
     };
     this.scheduler.after(arrivalUs - this.scheduler.nowUs, kind, to, deliver, detail);
-    if (!perfect && random.chance(profile.repetition)) {
+    if (!perfect && !once && random.chance(profile.repetition)) {
       coverage.add("message repeated");
       const again = arrivalUs - this.scheduler.nowUs + random.below(10 * profile.delayUsMax);
       this.scheduler.after(again, kind, to, deliver, detail);

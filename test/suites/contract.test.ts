@@ -19,8 +19,10 @@ import { fileDescriptors } from "../../src/generated/descriptors";
 import * as raftMessages from "../../src/generated/muster/raft/v1/raft";
 import * as raftService from "../../src/generated/muster/raft/v1/raft_service";
 import * as command from "../../src/generated/muster/storage/v1/command";
+import * as savedSnapshot from "../../src/generated/muster/storage/v1/saved_snapshot";
 import * as snapshot from "../../src/generated/muster/storage/v1/snapshot";
 import * as wal from "../../src/generated/muster/storage/v1/wal";
+import * as maintenance from "../../src/generated/muster/v1/maintenance_service";
 import * as member from "../../src/generated/muster/v1/member";
 import * as membership from "../../src/generated/muster/v1/membership_service";
 
@@ -68,10 +70,12 @@ interface Descriptor {
 const ROOMS: readonly (readonly [string, object])[] = [
   ["muster.v1", member],
   ["muster.v1", membership],
+  ["muster.v1", maintenance],
   ["muster.raft.v1", raftMessages],
   ["muster.raft.v1", raftService],
   ["muster.storage.v1", command],
   ["muster.storage.v1", snapshot],
+  ["muster.storage.v1", savedSnapshot],
   ["muster.storage.v1", wal],
   ["google.rpc", details],
   ["google.rpc", rpcStatus],
@@ -253,6 +257,7 @@ describe("messages", () => {
 describe("services", () => {
   it.each([
     ["muster.v1.MembershipService", membership.MembershipServiceService],
+    ["muster.v1.MaintenanceService", maintenance.MaintenanceServiceService],
     ["muster.raft.v1.RaftService", raftService.RaftServiceService],
     ["grpc.health.v1.Health", HealthService],
   ])("%s has the same methods, paths, stream kinds and request bytes", (name, generated) => {

@@ -3,7 +3,7 @@
  * shortened, cancellation is passed on, whatever is thrown becomes a status with details, and the callback is called
  * exactly once (an async handler that throws would otherwise leave its caller waiting for its deadline).
  */
-import type { Metadata, ServerUnaryCall, sendUnaryData, handleUnaryCall } from "@grpc/grpc-js";
+import type { Metadata, ServerUnaryCall, handleUnaryCall } from "@grpc/grpc-js";
 import type { Clock } from "../../transport/clock";
 import { Garbage } from "../../transport/service_definition";
 import type { Incoming } from "../../transport/service_definition";
@@ -11,6 +11,7 @@ import { CallCancelledError, FORWARD_KEY } from "../call";
 import type { CallContext } from "../call";
 import { Deadline } from "../deadline";
 import { RefusedError, internalError, refused, toStatus } from "../errors";
+import type { StatusError } from "../errors";
 import { PassedOnError } from "../forwarder";
 import type { Logger } from "../logger";
 
@@ -27,7 +28,10 @@ export interface UnaryOptions {
 /** A Buffer is an encoded response. */
 export type Answer<Res> = Res | Buffer;
 
-class UnaryContext implements CallContext {
+/** A call that the library handed over: what the context of one is made of. */
+export type AnyServerCall = Pick<ServerUnaryCall<unknown, unknown>, "on" | "metadata" | "getDeadline">;
+
+export class ServerCallContext implements CallContext {
   cancelled = false;
   private hook: () => void = () => undefined;
 
@@ -64,7 +68,7 @@ export function unary<Req, Res>(
   handle: (request: Req, context: CallContext) => Promise<Answer<Res>>,
 ): handleUnaryCall<Incoming<Req>, Answer<Res>> {
   return (call, callback) => {
-    const context = new UnaryContext(rpc, deadlineOf(call.getDeadline(), options), call.metadata, call);
+    const context = callContext(rpc, call, options);
     void run(call.request, context, handle, options).then(
       (answer) => {
         context.finish();
@@ -72,7 +76,7 @@ export function unary<Req, Res>(
       },
       (error: unknown) => {
         context.finish();
-        fail(error, context, callback, options);
+        callback(statusOf(error, context, options));
       },
     );
   };
@@ -94,32 +98,34 @@ async function run<Req, Res>(
   return handle(request, context);
 }
 
+/** The context of one call, with the deadline that this member answers by. */
+export function callContext(rpc: string, call: AnyServerCall, options: UnaryOptions): ServerCallContext {
+  return new ServerCallContext(rpc, deadlineOf(call.getDeadline(), options), call.metadata, call);
+}
+
 function deadlineOf(received: Date | number, { clock, wallNow, electionMs }: UnaryOptions): Deadline {
   const at = typeof received === "number" ? received : received.getTime();
   return Deadline.of(clock, Number.isFinite(at) ? at - wallNow() : null, electionMs);
 }
 
-function fail(
+/** What the caller gets for whatever a handler threw; refusals and failures are logged. */
+export function statusOf(
   error: unknown,
   context: CallContext,
-  callback: sendUnaryData<never>,
   options: UnaryOptions,
-): void {
+): Pick<StatusError, "code" | "details" | "metadata"> {
   if (error instanceof PassedOnError) {
-    callback({ code: error.code, details: error.details, metadata: error.metadata });
-    return;
+    return { code: error.code, details: error.details, metadata: error.metadata };
   }
   if (error instanceof RefusedError) {
     const { reason, message } = error.refusal;
     options.log.refusal({ rpc: context.rpc, reason, text: message, ...options.position() });
-    callback(toStatus(error));
-    return;
+    return toStatus(error);
   }
   if (error instanceof CallCancelledError) {
-    callback(toStatus(refused("NOT_PROPOSED", "the caller cancelled the call")));
-    return;
+    return toStatus(refused("NOT_PROPOSED", "the caller cancelled the call"));
   }
   const err = error instanceof Error ? error : new Error(String(error));
   options.log.error({ rpc: context.rpc }, "a call failed unexpectedly", err);
-  callback(internalError());
+  return internalError();
 }

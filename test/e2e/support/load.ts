@@ -164,7 +164,8 @@ export class Load {
         const remove = { id: "", name, peerUrl: "", requestId: id("remove"), ...common };
         await step("remove", (client, ...rest) => client.deleteMember(remove, ...rest));
       }
-      for (let i = 20 + this.random.below(60); i > 0 && !this.stopping; i--) await this.think();
+      const againMs = performance.now() + 500 + this.random.below(2500);
+      while (!this.stopping && performance.now() < againMs) await this.think();
     }
   }
 
@@ -208,8 +209,8 @@ export class Load {
     const deadline = Date.now() + deadlineMs();
     return new Promise((done) => {
       send(this.pick(this.clients), new Metadata(), { deadline }, (error, response) => {
-        if (error !== null) return done(this.judge(error, what));
-        done({ kind: "acknowledged", revision: Number(response.header?.revision) });
+        if (error === null) done({ kind: "acknowledged", revision: Number(response.header?.revision) });
+        else done(this.judge(error, what));
       });
     });
   }

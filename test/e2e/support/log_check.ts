@@ -6,7 +6,7 @@
  * exactly once, in every log, at its revision; a refused one never; one that was promised not to be appended is in no log.
  */
 import { createHash } from "node:crypto";
-import { commandOf, Roster, toMember } from "../../../src/membership/index";
+import { commandOf, HISTORY_LIMIT, Roster, toMember } from "../../../src/membership/index";
 import { RosterSnapshot } from "../../../src/generated/muster/storage/v1/snapshot";
 import type { Member } from "../../../src/client";
 import type { Entry, Snapshot } from "../../../src/raft/index";
@@ -37,6 +37,8 @@ interface Replay {
   readonly seen: Set<string>;
   readonly roster: Roster;
   readonly snapshotIndex: number;
+  /** Of writes before this index the snapshot may remember no outcome any more. 0: of all it does. */
+  coveredFrom: number;
 }
 
 export interface LogSummary {
@@ -44,6 +46,8 @@ export interface LogSummary {
   readonly problems: readonly string[];
   /** Of the shortest log. */
   readonly lastIndex: number;
+  /** Acknowledged writes that every member has forgotten by design: they are more than 10,000 writes ago. */
+  readonly uncovered: number;
   /** Newest snapshot of each member, 0 without one. */
   readonly snapshots: readonly number[];
   /** Members as they are after the last committed entry. */
@@ -75,6 +79,7 @@ export async function checkLogs(
   return {
     problems: shortened(problems),
     lastIndex: Math.min(...read.map(({ log }) => log.report.lastIndex)),
+    uncovered: countBefore(records, Math.min(...replays.map(({ coveredFrom }) => coveredFrom))),
     snapshots: replays.map(({ snapshotIndex }) => snapshotIndex),
     members: first === undefined ? [] : first.roster.members().map(toMember),
   };
@@ -113,6 +118,7 @@ function replay(
     seen,
     roster,
     snapshotIndex: snapshot?.meta.index ?? 0,
+    coveredFrom: 0,
   };
   if (snapshot !== null) recallOutcomes(snapshot, result);
   const membersDigest = memoized((members: ReturnType<Roster["members"]>) =>
@@ -137,12 +143,15 @@ function replay(
 }
 
 /** What the entries before a snapshot did is remembered in it, for the last 10,000 writes. */
-function recallOutcomes({ meta, data }: Snapshot, { changes, seen, hashes }: Replay): void {
-  hashes.set(meta.index, Roster.restore(data, { appliedIndex: meta.index }).hash());
-  for (const { requestId, reason, revision } of RosterSnapshot.decode(data).outcomes) {
-    seen.add(requestId);
-    if (reason === "") note(changes, requestId, revision);
+function recallOutcomes({ meta, data }: Snapshot, replay: Replay): void {
+  replay.hashes.set(meta.index, replay.roster.hash());
+  const { outcomes } = RosterSnapshot.decode(data);
+  for (const { requestId, reason, revision } of outcomes) {
+    replay.seen.add(requestId);
+    if (reason === "") note(replay.changes, requestId, revision);
   }
+  if (outcomes.length < HISTORY_LIMIT) return;
+  replay.coveredFrom = outcomes.find(({ reason }) => reason === "")?.revision ?? meta.index;
 }
 
 function disagreements(replays: readonly Replay[]): string[] {
@@ -162,7 +171,10 @@ function disagreements(replays: readonly Replay[]): string[] {
   return problems;
 }
 
-function brokenPromises({ name, changes, seen }: Replay, records: readonly WriteRecord[]): string[] {
+function brokenPromises(
+  { name, changes, seen, coveredFrom }: Replay,
+  records: readonly WriteRecord[],
+): string[] {
   const problems: string[] = [];
   for (const [requestId, indexes] of changes) {
     if (indexes.size > 1)
@@ -171,6 +183,7 @@ function brokenPromises({ name, changes, seen }: Replay, records: readonly Write
   for (const { requestId, what, attempts, outcome } of records) {
     const at = [...(changes.get(requestId) ?? [])].join();
     const of = `${name}: ${requestId} (${what}, ${attempts} attempts)`;
+    if (outcome.kind === "acknowledged" && outcome.revision < coveredFrom) continue;
     if (outcome.kind === "acknowledged" && at !== String(outcome.revision)) {
       problems.push(
         `${of} was acknowledged at ${outcome.revision}, and changed the roster at ${at || "no index"}`,
@@ -182,6 +195,10 @@ function brokenPromises({ name, changes, seen }: Replay, records: readonly Write
     }
   }
   return problems;
+}
+
+function countBefore(records: readonly WriteRecord[], index: number): number {
+  return records.filter(({ outcome }) => outcome.kind === "acknowledged" && outcome.revision < index).length;
 }
 
 /** One defect breaks a promise many times: the first ones say enough. */

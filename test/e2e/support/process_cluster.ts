@@ -225,6 +225,10 @@ export class MemberProcess {
     return this.child !== null && this.child.exit === null;
   }
 
+  get wasStarted(): boolean {
+    return this.child !== null;
+  }
+
   /** The process that runs now, or ran last. */
   get process(): Child {
     if (this.child === null) throw new Error(`${this.name} was never started`);
@@ -352,7 +356,7 @@ export class ProcessCluster {
   async ready(): Promise<void> {
     let seen = "";
     const isReady = async (): Promise<boolean> => {
-      const gone = this.members.find((member) => member.output !== "" && !member.running);
+      const gone = this.members.find((member) => member.wasStarted && !member.running);
       const all = await Promise.all(this.running.map((member) => member.cluster()));
       const [leaders, applied] = [
         all.map((c) => c?.header?.leaderId),
@@ -422,9 +426,8 @@ export class ProcessCluster {
   /** Ends every process, and removes every file unless `keepFiles`. */
   async destroy(keepFiles = false): Promise<void> {
     for (const member of this.running) member.process.signal("SIGKILL");
-    await Promise.all(
-      this.members.map((m) => (m.output === "" && !m.running ? undefined : m.process.exited)),
-    );
+    const ends = this.members.flatMap((member) => (member.wasStarted ? [member.process.exited] : []));
+    await Promise.all(ends);
     for (const member of this.members) member.client.close();
     if (!keepFiles) rmSync(this.folder, { recursive: true, force: true });
   }

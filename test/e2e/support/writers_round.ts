@@ -26,13 +26,15 @@ export interface RoundResult {
   /** From the kill to the restart, in milliseconds. */
   readonly downMs: number;
   readonly lastIndex: number;
+  /** Acknowledged writes too old to be found in any log: see LogSummary. */
+  readonly uncovered: number;
   readonly snapshots: readonly number[];
   readonly problems: readonly string[];
   readonly totalMs: number;
 }
 
 export const HEADER =
-  "round        seed    acked  refused  not-app  unknown  voters@kill  recovery  down   last index  snapshots          total";
+  "round        seed    acked  refused  not-app  unknown  voters@kill  recovery     down  last index  uncovered  snapshots          total";
 
 export function row(round: number, r: RoundResult): string {
   const cell = (value: number | string, width: number): string => String(value).padStart(width);
@@ -43,7 +45,12 @@ export function row(round: number, r: RoundResult): string {
     cell(r.votersAtKill, 13),
     cell(`${r.recoveryMs} ms`, 10),
   );
-  cells.push(cell(`${r.downMs} ms`, 9), cell(r.lastIndex, 10), `  ${r.snapshots.join("/").padEnd(17)}`);
+  cells.push(
+    cell(`${r.downMs} ms`, 9),
+    cell(r.lastIndex, 12),
+    cell(r.uncovered, 11),
+    `  ${r.snapshots.join("/").padEnd(17)}`,
+  );
   return [...cells, cell(`${(r.totalMs / 1000).toFixed(1)} s`, 8)].join("");
 }
 
@@ -82,6 +89,7 @@ async function underLoad(cluster: ProcessCluster, seed: number): Promise<RoundRe
     targets: cluster.members.map((member) => member.name),
     seed,
     writers: WRITERS,
+    thinkMsMax: 10 + random.below(40),
   });
   load.start();
   await loadFor(5000 + random.below(2000));
@@ -116,6 +124,7 @@ async function underLoad(cluster: ProcessCluster, seed: number): Promise<RoundRe
     unknown: load.count("unknown"),
     ...killed,
     lastIndex: summary.lastIndex,
+    uncovered: summary.uncovered,
     snapshots: summary.snapshots,
     problems,
     totalMs: Math.round(performance.now() - startMs),

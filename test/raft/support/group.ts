@@ -2,8 +2,7 @@
  * Groups of cores and what happens to them, for tests that follow one story.
  */
 import { ConfChangeType, EMPTY_BYTES, EMPTY_CONF_STATE, EntryType } from "../../../src/raft/types";
-import { MessageType } from "../../../src/raft/message";
-import type { Message } from "../../../src/raft/message";
+import type { Message, MessageType } from "../../../src/raft/message";
 import type {
   ConfChange,
   ConfChangeSingle,

@@ -313,7 +313,7 @@ export class Member {
   private apply(raw: RawNode, entry: Entry): void {
     const { machine } = this;
     // Handed out before a snapshot overtook it.
-    if (entry.index <= this.installed) return;
+    if (raw.hasPendingSnapshot || entry.index <= this.installed) return;
     if (entry.index !== machine.index + 1) {
       throw new Violation(`${this.id} applies ${entry.index} after ${machine.index}`);
     }

@@ -28,9 +28,12 @@ export class Model {
   readonly steps: Step[];
   /** Indexes of snapshots ever saved or installed, with their data. */
   readonly snapshots = new Map<number, string>();
+  /** As of the last batch: a commit index alone is not written before the next batch that is synced. */
+  state: HardState;
 
   constructor(initial: Step) {
     this.steps = [initial];
+    this.state = initial.state;
   }
 
   get last(): Step {
@@ -41,11 +44,12 @@ export class Model {
 
   /** @returns the number of the step that the batch ends with */
   append(parts: AppendBatch): number {
-    const next = parts.hardState;
-    if (next !== null) {
-      const { commit } = this.last.state;
-      this.push({ ...this.last, state: hardState(next.term, next.vote, commit) });
-    }
+    if (parts.hardState !== null) this.state = parts.hardState;
+    const next = this.state;
+    const { term, vote, commit } = this.last.state;
+    const voted = next.term !== term || next.vote !== vote;
+    if (!parts.mustSync && !voted) return this.steps.length - 1;
+    this.push({ ...this.last, state: hardState(next.term, next.vote, commit) });
     if (parts.snapshot !== null) {
       const { index } = parts.snapshot.meta;
       this.push({ ...this.last, base: index, last: index, log: new Map() });
@@ -56,7 +60,7 @@ export class Model {
       log.set(e.index, signature(e));
       this.push({ ...this.last, log, last: e.index });
     }
-    if (next !== null) this.push({ ...this.last, state: next });
+    this.push({ ...this.last, state: next });
     return this.steps.length - 1;
   }
 
@@ -106,12 +110,15 @@ export async function scriptedRun(below: Below, operations: number): Promise<Run
     if (below(3) === 0) await Promise.all(waiting.splice(0));
   }
   await Promise.all(waiting);
+  // The commit index may go out at close.
+  fs.note("issued", model.append(batch({ hardState: model.state })));
   await close(storage);
   return { fs, model };
 }
 
 function step(fs: CrashFs, storage: Storage, model: Model, below: Below): Promise<void> {
-  const { state, last } = model.last;
+  const { last } = model.last;
+  const { state } = model;
   const kind = below(20);
   if (kind === 0 && state.commit > storage.firstIndex()) return saved(fs, storage, model, below);
   if (kind === 1) {
@@ -165,7 +172,7 @@ async function appended(
 }
 
 async function saved(fs: CrashFs, storage: Storage, model: Model, below: Below): Promise<void> {
-  const index = model.last.state.commit;
+  const index = model.state.commit;
   const term = storage.term(index);
   if (typeof term !== "number") throw new Error(`no term at ${index}`);
   const value = snapshot(index, term, `saved ${index}`);

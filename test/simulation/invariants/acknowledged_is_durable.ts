@@ -1,0 +1,40 @@
+/**
+ * What storage acknowledged is there after every crash: entries, vote and term. Entries may have been replaced by those
+ * of a later term, or by a snapshot, that were on their way to the disk. DESIGN, "Disk".
+ */
+import type { Member } from "../member";
+import type { Observer } from "../observer";
+import { Violation } from "../violation";
+import type { World } from "../world";
+
+const NAME = "acknowledged_is_durable";
+
+export class AcknowledgedIsDurable implements Observer {
+  constructor(private readonly world: World) {}
+
+  started(member: Member): void {
+    const { storage, host } = member;
+    const { durable } = host;
+    const { hardState } = storage.initialState();
+    const { term, vote } = hardState;
+    if (term < durable.term || (term === durable.term && durable.vote !== 0n && vote !== durable.vote)) {
+      const was = `term ${durable.term} vote ${durable.vote.toString(16)}`;
+      throw new Violation(NAME, `${member.label} starts with term ${term} vote ${vote.toString(16)}, had ${was}`);
+    }
+    const last = storage.lastIndex();
+    const snapshotIndex = storage.snapshot()?.meta.index ?? 0;
+    for (let index = storage.firstIndex(); index <= durable.lastIndex; index++) {
+      const had = durable.termAt(index);
+      const has = index <= last ? storage.term(index) : 0;
+      if (has === had || had === 0) continue;
+      // A later leader's entry, or its snapshot, took its place.
+      if (typeof has === "number" && has > had) break;
+      if (last === snapshotIndex && index > last && (storage.snapshot()?.meta.term ?? 0) > had) break;
+      throw new Violation(NAME, `${member.label} starts without ${had}/${index}, which was acknowledged`);
+    }
+    if (last < durable.firstKnown - 1)
+      throw new Violation(NAME, `${member.label} starts with a log up to ${last}, shorter than what was dropped`);
+    durable.restart(storage, { term, vote });
+    this.world.note(`${member.label} starts at term ${term}, log ${storage.firstIndex()}..${last}`);
+  }
+}

@@ -1,0 +1,39 @@
+/** Every invariant that is looked at after each event. Those over a whole run are in linearizable.ts and liveness.ts. */
+import type { Observer } from "../observer";
+import type { ClusterRecord } from "../record";
+import type { World } from "../world";
+import { AcknowledgedIsDurable } from "./acknowledged_is_durable";
+import { AcknowledgedWrites } from "./acknowledged_writes";
+import { CommitAgreement } from "./commit_agreement";
+import { CommittedOnQuorum } from "./committed_on_quorum";
+import { EqualRosters } from "./equal_rosters";
+import { IndexOrder } from "./index_order";
+import { LeaderCompleteness } from "./leader_completeness";
+import { LogMatching } from "./log_matching";
+import { OneConfChange } from "./one_conf_change";
+import { OneLeader } from "./one_leader";
+import { OneTruth } from "./one_truth";
+import { OneVote } from "./one_vote";
+import { RemovedIds } from "./removed_ids";
+import { RepeatedRequests } from "./repeated_requests";
+import { Revision } from "./revision";
+
+export function invariants(world: World, record: ClusterRecord): Observer[] {
+  return [
+    new LogMatching(record),
+    new CommitAgreement(record),
+    new OneLeader(),
+    new OneVote(),
+    new LeaderCompleteness(record),
+    new CommittedOnQuorum(world, record),
+    new IndexOrder(),
+    new OneConfChange(record),
+    new OneTruth(),
+    new EqualRosters(record),
+    new AcknowledgedIsDurable(world),
+    new AcknowledgedWrites(world),
+    new RepeatedRequests(),
+    new RemovedIds(),
+    new Revision(),
+  ];
+}

@@ -1,0 +1,50 @@
+/**
+ * What the cluster as a whole has shown so far, known to nobody in it: entries by term and index, the committed log.
+ */
+import { crc32 } from "node:zlib";
+import { EntryType } from "../../src/raft/index";
+import type { Entry } from "../../src/raft/index";
+
+/** Runs stay far below: term and index fit one number. */
+const TERM_RANGE = 0x100_0000;
+
+export function entryKey(term: number, index: number): number {
+  return index * TERM_RANGE + term;
+}
+
+/** Tells contents apart. */
+export function digestOf(entry: Entry): number {
+  const { confChange, data, type } = entry;
+  const digest = crc32(confChange === null ? data : confChange.context, type);
+  return confChange === null ? digest : crc32(Buffer.from([confChange.changes.length]), digest);
+}
+
+export class ClusterRecord {
+  /** The highest index that a leader has committed. */
+  committed = 0;
+  /** By index: term of the committed entry. */
+  readonly terms: number[] = [0];
+  /** By index: the term of the leader that committed it. */
+  readonly committers: number[] = [0];
+  /** By entryKey: digest of every entry that was ever in a log. */
+  readonly entries = new Map<number, number>();
+  /** By entryKey: term of the entry before. */
+  readonly previousTerms = new Map<number, number>();
+  /** Keys of membership changes. */
+  readonly confChanges = new Set<number>();
+
+  add(entry: Entry): void {
+    if (entry.type !== EntryType.Normal) this.confChanges.add(entryKey(entry.term, entry.index));
+  }
+
+  commit(index: number, term: number, byTerm: number): void {
+    this.terms[index] = term;
+    this.committers[index] = byTerm;
+    if (index > this.committed) this.committed = index;
+  }
+
+  /** Of the committed entry. */
+  digestAt(index: number): number | undefined {
+    return this.entries.get(entryKey(this.terms[index] ?? 0, index));
+  }
+}
