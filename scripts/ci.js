@@ -1,7 +1,7 @@
 /**
  * What a change must pass before it is merged; .ci/run calls this after `npm ci`. Runs verify, the test command of
- * the README, and the conformance suites where their folder lies beside this clone, each within its time limit, and
- * ends with the sum of their totals as `N passed, N failed`.
+ * the README, 10,000 random schedules of the Raft core, and the conformance suites where their folder lies beside this
+ * clone, each within its time limit, and ends with the sum of their totals as `N passed, N failed`.
  *
  * MUSTER_CONFORMANCE names another folder for the conformance suites.
  */
@@ -26,6 +26,10 @@ async function main() {
 
   await step("verify", () => runScript("verify.js", ["--no-tests"], { limitMs: 6 * MINUTE_MS }));
   await step("tests", () => run("npm", ["test"], { limitMs: 14 * MINUTE_MS }));
+  const properties = ["-r", "./scripts/swc-register.js", "test/raft/support/run_properties.ts"];
+  await step("Raft properties", () =>
+    run(process.execPath, [...properties, "--schedules", "10000"], { limitMs: 2 * MINUTE_MS }),
+  );
   const suites = process.env.MUSTER_CONFORMANCE ?? path.join(root, "..", "shared", "conformance");
   for (const suite of ["quorum", "confchange", "interaction"]) {
     const folder = path.join(suites, suite);

@@ -14,12 +14,15 @@ import { reportFailure } from "./failure";
 import { ExitCode } from "./io";
 import type { Io, StopCause } from "./io";
 import { addMemberCommands } from "./member";
+import type * as Offline from "./offline";
 import { addClientOptions, refuseClientOptions } from "./options";
 import { addDevOptions } from "./dev_options";
 import type { DevFlags } from "./dev_options";
 import type * as RunDev from "./run_dev";
 import type * as RunServer from "./run_server";
 import { addServerOptions, serverFlags } from "./server_options";
+import { addSnapshotCommands } from "./snapshot";
+import { addWalCommands } from "./wal";
 
 /** Runs one command. @param argv the words after the program's name @returns the exit code; never rejects */
 export async function main(argv: readonly string[], io: Io): Promise<number> {
@@ -58,6 +61,10 @@ function buildProgram(io: Io, exitWith: (code: number) => void): Command {
   addClientOptions(program);
   addMemberCommands(program, io);
   addClusterCommand(program, io);
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- see the header: loaded when it runs
+  const offline = () => (require("./offline") as typeof Offline).offlineCommands;
+  addSnapshotCommands(program, io, offline);
+  addWalCommands(program, io, offline, exitWith);
   addServerOptions(program.command("server")).action(
     async (options: Record<string, string>, command: Command) => {
       refuseClientOptions(command, program);

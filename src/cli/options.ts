@@ -50,13 +50,27 @@ export function addClientOptions(program: Command): Command {
     );
 }
 
-/** Refuses client options on a command that makes no calls: ignoring them would hide a mistake. */
-export function refuseClientOptions(command: Command, program: Command): void {
-  for (const name of NAMES) {
+/**
+ * Refuses client options on a command that makes no calls: ignoring them would hide a mistake.
+ * @param names which of them
+ */
+export function refuseClientOptions(
+  command: Command,
+  program: Command,
+  names: readonly (typeof NAMES)[number][] = NAMES,
+): void {
+  for (const name of names) {
     if (program.getOptionValueSource(name) === "cli") {
-      throw new UsageError(`--${name} has no meaning for \`muster ${command.name()}\``);
+      throw new UsageError(`--${name} has no meaning for \`muster ${wordsOf(command, program)}\``);
     }
   }
+}
+
+/** `wal inspect`: the command's name behind those of the commands that it belongs to. */
+function wordsOf(command: Command, program: Command): string {
+  const { parent } = command;
+  const before = parent === null || parent === program ? "" : `${wordsOf(parent, program)} `;
+  return before + command.name();
 }
 
 /** What one command works with. */
@@ -66,16 +80,20 @@ export interface CommandContext {
   readonly output: OutputFormat;
 }
 
-/** Runs one command with a client made from its options, and closes the client. */
+/**
+ * Runs one command with a client made from its options, and closes the client.
+ * @param defaultTimeoutMs for the whole command unless --timeout is given; the client's own when not given either
+ */
 export async function withClient(
   command: Command,
   io: Io,
   run: (context: CommandContext) => Promise<void>,
+  defaultTimeoutMs?: number,
 ): Promise<void> {
   const options = command.optsWithGlobals<ClientOptions>();
   const client = new MusterClient({
     endpoints: endpointList(options.endpoints, io.env["MUSTER_ENDPOINTS"]),
-    timeoutMs: options.timeout,
+    timeoutMs: options.timeout ?? defaultTimeoutMs,
     waitForConnection: false,
     clock: io.clock,
   });

@@ -6,7 +6,7 @@
  * "unavailable" or as plain "deadline exceeded": it ends as OUTCOME_UNKNOWN with its request_id.
  */
 import { status } from "@grpc/grpc-js";
-import type { EndpointChannel, Unary } from "./channel";
+import type { Attempt, EndpointChannel, Unary } from "./channel";
 import type { Clock } from "./clock";
 import { MusterError } from "./errors";
 import { attemptMinMs, attemptMs, isRepeatable, mayHaveHappened, pauseMs } from "./retry";
@@ -20,6 +20,9 @@ export interface CallPlan {
   /** Whether a success changes something: false for reads and for validate_only. */
   readonly changes: boolean;
 }
+
+/** One attempt at one endpoint. Rejects with MusterError; anything else ends the call. */
+export type MakeAttempt<Res> = (channel: EndpointChannel, attempt: Attempt) => Promise<Res>;
 
 /** What a Caller works with. */
 export interface CallerDeps {
@@ -43,7 +46,12 @@ export class Caller {
   constructor(private readonly deps: CallerDeps) {}
 
   /** @throws MusterError only */
-  async call<Req, Res>(method: Unary<Req, Res>, request: Req, plan: CallPlan): Promise<Res> {
+  call<Req, Res>(method: Unary<Req, Res>, request: Req, plan: CallPlan): Promise<Res> {
+    return this.run((channel, attempt) => channel.unary(method, request, attempt), plan);
+  }
+
+  /** As call, whatever one attempt is. @throws MusterError only */
+  async run<Res>(make: MakeAttempt<Res>, plan: CallPlan): Promise<Res> {
     const abort = new AbortController();
     const cancel = (): void => {
       abort.abort();
@@ -52,7 +60,7 @@ export class Caller {
     plan.signal?.addEventListener("abort", cancel, { once: true });
     this.inFlight.add(abort);
     try {
-      return await this.repeat(method, request, { ...plan, signal: abort.signal });
+      return await this.repeat(make, { ...plan, signal: abort.signal });
     } finally {
       this.inFlight.delete(abort);
       plan.signal?.removeEventListener("abort", cancel);
@@ -66,7 +74,7 @@ export class Caller {
     for (const channel of this.deps.channels) channel.close();
   }
 
-  private async repeat<Req, Res>(method: Unary<Req, Res>, request: Req, plan: CallPlan): Promise<Res> {
+  private async repeat<Res>(make: MakeAttempt<Res>, plan: CallPlan): Promise<Res> {
     const { channels, clock } = this.deps;
     const deadline = clock.now() + plan.timeoutMs;
     const first = this.preferred;
@@ -78,7 +86,7 @@ export class Caller {
       if (channel === undefined) throw new MusterError({ code: status.INTERNAL, message: "no endpoints" });
       try {
         const timeoutMs = attemptMs(deadline - clock.now(), attempt, channels.length);
-        const response = await channel.unary(method, request, {
+        const response = await make(channel, {
           timeoutMs,
           requestId: plan.requestId,
           signal: plan.signal,

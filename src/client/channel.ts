@@ -10,9 +10,12 @@ import type {
   ClientUnaryCall,
   ServiceError,
 } from "@grpc/grpc-js";
+import { MaintenanceServiceClient } from "../generated/muster/v1/maintenance_service";
 import { MembershipServiceClient } from "../generated/muster/v1/membership_service";
 import type { Endpoint } from "./endpoints";
 import { fromServiceError, MusterError } from "./errors";
+import { receiveSnapshot } from "./snapshot";
+import type { ReceivedSnapshot, SnapshotSink } from "./snapshot";
 
 /**
  * How long one attempt waits for a connection. An address that drops packets must not use up the caller's
@@ -56,6 +59,7 @@ export interface Attempt {
 export class EndpointChannel {
   readonly authority: string;
   private readonly stub: MembershipServiceClient;
+  private readonly maintenance: MaintenanceServiceClient;
 
   constructor(
     endpoint: Endpoint,
@@ -66,20 +70,14 @@ export class EndpointChannel {
     const chosen =
       credentials ?? (endpoint.tls ? GrpcCredentials.createSsl() : GrpcCredentials.createInsecure());
     this.stub = new MembershipServiceClient(endpoint.target, chosen, { ...CHANNEL_OPTIONS, ...options });
+    this.maintenance = new MaintenanceServiceClient(endpoint.target, chosen, {
+      channelOverride: this.stub.getChannel(),
+    });
   }
 
   /** @throws MusterError only */
   async unary<Req, Res>(method: Unary<Req, Res>, request: Req, attempt: Attempt): Promise<Res> {
-    const deadlineMs = Date.now() + attempt.timeoutMs;
-    if (!(await this.connected(Math.min(deadlineMs, Date.now() + CONNECT_TIMEOUT_MS), attempt.signal))) {
-      throw new MusterError({
-        code: status.UNAVAILABLE,
-        message: `no connection to ${this.authority}: not established in time`,
-        endpoint: this.authority,
-        requestId: attempt.requestId,
-        sent: false,
-      });
-    }
+    const deadlineMs = await this.dial(attempt);
     return new Promise((resolve, reject) => {
       const { signal } = attempt;
       const abort = (): void => {
@@ -95,8 +93,30 @@ export class EndpointChannel {
     });
   }
 
+  /** Receives the state of the cluster. @throws MusterError, or what the sink throws */
+  async saveSnapshot(sink: SnapshotSink, attempt: Attempt): Promise<ReceivedSnapshot> {
+    const deadlineMs = await this.dial(attempt);
+    const call = this.maintenance.saveSnapshot({}, new Metadata(), { deadline: deadlineMs });
+    return receiveSnapshot(call, sink, this.authority, attempt.signal);
+  }
+
   close(): void {
     this.stub.close();
+  }
+
+  /** Waits for a connection. @returns the attempt's deadline, epoch milliseconds @throws MusterError */
+  private async dial(attempt: Attempt): Promise<number> {
+    const deadlineMs = Date.now() + attempt.timeoutMs;
+    if (await this.connected(Math.min(deadlineMs, Date.now() + CONNECT_TIMEOUT_MS), attempt.signal)) {
+      return deadlineMs;
+    }
+    throw new MusterError({
+      code: status.UNAVAILABLE,
+      message: `no connection to ${this.authority}: not established in time`,
+      endpoint: this.authority,
+      requestId: attempt.requestId,
+      sent: false,
+    });
   }
 
   /**

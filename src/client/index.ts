@@ -1,5 +1,5 @@
 /**
- * The TypeScript client of muster.v1.MembershipService.
+ * The TypeScript client of muster.v1.MembershipService, and of MaintenanceService's snapshots.
  *
  * One promise method per call. A write gets a request_id when it has none, and every attempt of a call
  * carries the same one; the endpoint that answered last is asked first. Any member takes any call, so that
@@ -32,6 +32,8 @@ import type { Unary } from "./channel";
 import { systemClock } from "./clock";
 import type { Clock } from "./clock";
 import { ClientConfigError, parseEndpoints } from "./endpoints";
+import { ownErrors } from "./snapshot";
+import type { ReceivedSnapshot, SnapshotSink } from "./snapshot";
 
 export type { Clock } from "./clock";
 export { systemClock } from "./clock";
@@ -39,6 +41,7 @@ export { ClientConfigError, parseEndpoint, parseEndpoints } from "./endpoints";
 export type { Endpoint } from "./endpoints";
 export { MusterError } from "./errors";
 export type { FieldViolation, MusterErrorInit } from "./errors";
+export type { ReceivedSnapshot, SnapshotSink } from "./snapshot";
 export { Consistency } from "../generated/muster/v1/membership_service";
 export type {
   AddMemberResponse,
@@ -185,6 +188,19 @@ export class MusterClient {
   ): Promise<UpdateAdminURLResponse> {
     const request = UpdateAdminURLRequest.fromPartial(given(input));
     return this.write((stub, ...rest) => stub.updateAdminUrl(...rest), request, options);
+  }
+
+  /**
+   * Receives the cluster's whole state as a file, piece by piece, at the sink's pace: every change acknowledged before
+   * the call is in it. `sink.begin` is called again when another member has to be asked: what came before is void.
+   * @returns what the file holds, and the SHA-256 that the member computed over it: compare it with your own
+   * @throws MusterError, or what the sink throws
+   */
+  async saveSnapshot(sink: SnapshotSink, options: CallOptions = {}): Promise<ReceivedSnapshot> {
+    const plan = { ...this.settings(options), requestId: undefined, changes: false };
+    return ownErrors(sink, (guarded) =>
+      this.caller.run((channel, attempt) => channel.saveSnapshot(guarded, attempt), plan),
+    );
   }
 
   /** Closes the connections. Calls in flight, and calls made later, end with CANCELLED. */

@@ -1,10 +1,10 @@
 /**
- * What a log entry holds, in a few words: for `muster wal inspect`. Never throws: what this version does not know is
+ * What log entries and snapshots hold, in a few words: for `muster wal`. Never throws: what this version does not know is
  * said to be unknown.
  */
-import { CommandKind, decodeCommand } from "../membership/index";
+import { CommandKind, decodeCommand, formatId, Roster } from "../membership/index";
 import { EntryType } from "../raft/index";
-import type { Entry } from "../raft/index";
+import type { Entry, Snapshot } from "../raft/index";
 
 /** One entry as people look at it. */
 export interface EntrySummary {
@@ -40,5 +40,15 @@ export function summarise({ index, term, type, data, confChange }: Entry): Entry
     return { ...common, kind: KINDS.get(kind) ?? `unknown (${String(kind)})`, requestId };
   } catch {
     return { ...common, kind: "unknown", requestId: "" };
+  }
+}
+
+/** Why a snapshot's roster can't be the one of this cluster, or null. */
+export function checkRoster({ meta, data }: Snapshot, clusterId: bigint): string | null {
+  try {
+    const roster = Roster.restore(data, { appliedIndex: meta.index });
+    return roster.clusterId === clusterId ? null : `its roster is of cluster ${formatId(roster.clusterId)}`;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
   }
 }

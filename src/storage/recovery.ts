@@ -29,6 +29,8 @@ export interface TornTail {
 export interface SegmentSummary {
   readonly file: string;
   readonly sequence: number;
+  /** Its first entry had this index at most when the segment was made. */
+  readonly nextIndex: number;
   readonly records: number;
   /** Bytes used by whole records. */
   readonly usedBytes: number;
@@ -184,7 +186,8 @@ async function readSegments(fs: StorageFs, dir: string, sequences: readonly numb
       replay.beginSegment(path, sequence, head.nextIndex, head.hardState);
       const { records, torn } = readRecords(path, reader, replay, i === sequences.length - 1);
       const usedBytes = reader.position;
-      summaries.push({ file: path, sequence, records: records + 1, usedBytes, fileBytes: bytes.length });
+      const { nextIndex } = head;
+      summaries.push({ file: path, sequence, nextIndex, records: records + 1, usedBytes, fileBytes: bytes.length });
       previous = { identity: head.identity, chain: reader.chain };
       result = {
         identity: head.identity,

@@ -75,8 +75,10 @@ export class Host implements Machine {
     if (member?.phase === "starting") world.coverage.add("crash in recovery");
     if (this.disk.crash(kind, world.random)) world.coverage.add("power loss that lost writes");
     this.pausedUntilUs = 0;
+    if ((member?.calls ?? 0) > 0) world.coverage.add("call at a member that was killed");
     member?.die();
     this.member = null;
+    this.restartLater();
   }
 
   /** The process ended by itself. Its disk keeps what the operating system has. */
@@ -84,6 +86,15 @@ export class Host implements Machine {
     if (this.member !== member) return;
     this.disk.crash("kill", this.world.random);
     this.member = null;
+    this.restartLater();
+  }
+
+  /** Whoever looks after the machine starts the member again. */
+  restartLater(): void {
+    const { scheduler, random, healing } = this.world;
+    if (this.ended) return;
+    const delayMs = healing ? 10 : random.chance(0.7) ? random.between(20, 800) : random.between(800, 6000);
+    scheduler.after(delayMs * 1000, "lifecycle", this, () => this.start(), "start again");
   }
 
   wipe(): void {

@@ -57,7 +57,8 @@ export class Member implements Owner {
   readonly world: World;
   private readonly forwarder: SimForwarder;
   private parts: Parts | null = null;
-  private published = false;
+  /** Clients' calls that are under way here. */
+  calls = 0;
   private stopping = false;
 
   constructor(
@@ -234,18 +235,17 @@ export class Member implements Owner {
           expectedRevision: 0,
           validateOnly: false,
         };
-        const call = world.history.invoke(world.events, operation);
+        const call = world.history.invoke(operation);
         try {
           const context = new SimContext("Publish", clock, null, world.profile.electionMs, true);
           const answer = await this.serve(operation, context);
           if (!this.alive) return;
-          world.history.answered(call, world.events, answer as WriteAnswer);
-          this.published = true;
+          world.history.wrote(call, answer as WriteAnswer);
           return;
         } catch (error) {
           const reason = reasonOf(error);
           if (reason === null) world.fail(error);
-          world.history.refused(call, world.events, reason ?? "INTERNAL");
+          world.history.refused(call, reason ?? "INTERNAL", true);
           if (reason === "MEMBER_WIPED" || reason === "MEMBER_REMOVED") {
             this.refusedByPeer(reason);
             return;
@@ -254,10 +254,6 @@ export class Member implements Owner {
       }
       await new Promise<void>((resolve) => clock.setTimeout(resolve, PUBLISH_RETRY_MS));
     }
-  }
-
-  get isPublished(): boolean {
-    return this.published;
   }
 
   // --- Input --------------------------------------------------------------------------------------------------------
