@@ -390,7 +390,11 @@ function membersOf({ machine }: Member): NodeId[] {
   return [...voters, ...votersOutgoing, ...learners];
 }
 
-const LIVENESS_ROUNDS = 40 * ELECTION_TICKS;
+/**
+ * Many election timeouts, because chance may hold up a healthy group: where only one of five candidates can win, 40
+ * timeouts in a row go to the others once in some 10,000 such groups (0.8^40), 400 never do.
+ */
+const LIVENESS_ROUNDS = 400 * ELECTION_TICKS;
 
 /** Whether the leader votes, and a new proposal of it reaches all members. */
 function servesEverybody(network: Network, leader: Member): boolean {
