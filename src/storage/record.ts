@@ -12,7 +12,7 @@
  *   it can be the rest of a lost write.
  * The CRC of the header is seeded by its segment and position: no copy of a header elsewhere passes for one.
  */
-import { crc32 } from "node:zlib";
+import { chainCrc } from "./crc";
 
 export const RecordType = { SegmentHead: 1, HardState: 2, Entry: 3, SnapshotMark: 4 } as const;
 export type RecordType = (typeof RecordType)[keyof typeof RecordType];
@@ -24,7 +24,7 @@ export const SECTOR_BYTES = 512;
 /** Longer payloads are refused when written and are damage when read. */
 export const MAX_PAYLOAD_BYTES = 64 * 1024 * 1024;
 /** Seeds the header of a segment's first record; the others are seeded by that record's CRC. */
-export const HEAD_SALT = crc32("muster.log.1");
+export const HEAD_SALT = chainCrc(Buffer.from("muster.log.1"));
 
 /** Flag: everything before this record was synced before it was written. */
 export const FLAG_SYNCED = 1;
@@ -105,7 +105,7 @@ export class RecordEncoder {
     buffer.fill(PAD_BYTE, payloadAt + payloadBytes, end);
     const payload = buffer.subarray(payloadAt, payloadAt + payloadBytes);
     const mask = this.maskNeeded(start, end, payload);
-    this.chain = crc32(payload, type === RecordType.SegmentHead ? 0 : this.chain);
+    this.chain = chainCrc(payload, type === RecordType.SegmentHead ? 0 : this.chain);
     buffer.writeUInt32LE(payloadBytes, start);
     buffer[start + 4] = type;
     buffer[start + 5] = this.flags;
@@ -113,7 +113,7 @@ export class RecordEncoder {
     buffer.writeUInt32LE(this.chain, start + 8);
     // The position stands where the CRC will be while the CRC is taken.
     buffer.writeUInt32LE(this.origin + start, start + 12);
-    buffer.writeUInt32LE(crc32(buffer.subarray(start, start + HEADER_BYTES), this.salt), start + 12);
+    buffer.writeUInt32LE(chainCrc(buffer.subarray(start, start + HEADER_BYTES), this.salt), start + 12);
     this.flags = 0;
     this.length = end;
     if (type === RecordType.SegmentHead) this.salt = this.chain;
@@ -243,7 +243,7 @@ export class RecordReader {
     if (end > size) return this.bad(at, "the file ends inside a record", true);
     const payloadEnd = at + HEADER_BYTES + header.length;
     const stored = this.bytes.subarray(at + HEADER_BYTES, payloadEnd);
-    const crc = crc32(stored, header.type === RecordType.SegmentHead ? 0 : this.chain);
+    const crc = chainCrc(stored, header.type === RecordType.SegmentHead ? 0 : this.chain);
     if (crc !== header.crc || !this.padded(payloadEnd, end)) {
       const torn = this.hasZeroSector(at, end);
       const what = torn ? "a part of a record is missing" : "a record does not match its checksum";
@@ -268,7 +268,7 @@ export class RecordReader {
     const { bytes, scratch } = this;
     bytes.copy(scratch, 0, at, at + HEADER_BYTES);
     scratch.writeUInt32LE(at, 12);
-    if (crc32(scratch, this.salt) !== bytes.readUInt32LE(at + 12)) return null;
+    if (chainCrc(scratch, this.salt) !== bytes.readUInt32LE(at + 12)) return null;
     const length = bytes.readUInt32LE(at);
     if (length > MAX_PAYLOAD_BYTES) return null;
     return {

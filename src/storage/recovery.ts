@@ -187,7 +187,14 @@ async function readSegments(fs: StorageFs, dir: string, sequences: readonly numb
       const { records, torn } = readRecords(path, reader, replay, i === sequences.length - 1);
       const usedBytes = reader.position;
       const { nextIndex } = head;
-      summaries.push({ file: path, sequence, nextIndex, records: records + 1, usedBytes, fileBytes: bytes.length });
+      summaries.push({
+        file: path,
+        sequence,
+        nextIndex,
+        records: records + 1,
+        usedBytes,
+        fileBytes: bytes.length,
+      });
       previous = { identity: head.identity, chain: reader.chain };
       result = {
         identity: head.identity,

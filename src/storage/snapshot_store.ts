@@ -5,7 +5,7 @@
  * A file under its final name was whole when it was renamed. Whether it counts is decided by the log: only a snapshot
  * that a mark in the log vouches for was ever acknowledged. docs/formats/wal.md describes the bytes.
  */
-import { crc32 } from "node:zlib";
+import { chainCrc } from "./crc";
 import type { Snapshot } from "../raft/index";
 import { decodeSnapshotHead, encodeSnapshotHead, FORMAT_VERSION } from "./entry_codec";
 import { damaged, diskFullError, finalIoError, isNoSpace, newerFormat, type DataDirError } from "./errors";
@@ -46,10 +46,10 @@ export function encodeSnapshotFile(identity: Identity, snapshot: Snapshot): Buff
   MAGIC.copy(file, 0);
   file.writeUInt32LE(head.length, 8);
   file.set(head, PREFIX_BYTES);
-  const headCrc = crc32(head, crc32(file.subarray(0, 12)));
+  const headCrc = chainCrc(head, chainCrc(file.subarray(0, 12)));
   file.writeUInt32LE(headCrc, 12);
   file.set(snapshot.data, PREFIX_BYTES + head.length);
-  file.writeUInt32LE(crc32(snapshot.data, headCrc), file.length - TRAILER_BYTES);
+  file.writeUInt32LE(chainCrc(snapshot.data, headCrc), file.length - TRAILER_BYTES);
   return file;
 }
 
@@ -69,7 +69,7 @@ export function decodeSnapshotFile(path: string, bytes: Uint8Array): DecodedSnap
   const dataAt = PREFIX_BYTES + headLength;
   if (dataAt + TRAILER_BYTES > file.length) return damaged(path, 8, "the file ends inside its head");
   const headBytes = file.subarray(PREFIX_BYTES, dataAt);
-  const headCrc = crc32(headBytes, crc32(file.subarray(0, 12)));
+  const headCrc = chainCrc(headBytes, chainCrc(file.subarray(0, 12)));
   if (headCrc !== file.readUInt32LE(12)) return damaged(path, 0, "its head does not match its checksum");
   try {
     const head = decodeSnapshotHead(headBytes);
@@ -77,7 +77,7 @@ export function decodeSnapshotFile(path: string, bytes: Uint8Array): DecodedSnap
     const data = file.subarray(dataAt, file.length - TRAILER_BYTES);
     if (data.length !== head.sizeBytes)
       return damaged(path, file.length, "its length is not what its head says");
-    if (crc32(data, headCrc) !== file.readUInt32LE(file.length - TRAILER_BYTES)) {
+    if (chainCrc(data, headCrc) !== file.readUInt32LE(file.length - TRAILER_BYTES)) {
       return damaged(path, dataAt, "its data do not match their checksum");
     }
     const { clusterId, memberId, instanceId } = head.identity;
