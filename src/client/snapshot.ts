@@ -59,7 +59,10 @@ export async function receiveSnapshot(
  * Runs a call whose sink may fail, and tells the two kinds of failure apart: the call's own error says nothing of a
  * full disk here.
  */
-export async function ownErrors<T>(sink: SnapshotSink, run: (guarded: SnapshotSink) => Promise<T>): Promise<T> {
+export async function ownErrors<T>(
+  sink: SnapshotSink,
+  run: (guarded: SnapshotSink) => Promise<T>,
+): Promise<T> {
   let own: { readonly error: unknown } | null = null;
   const guard = async (work: () => Promise<void> | void): Promise<void> => {
     try {
@@ -132,5 +135,6 @@ class Assembly {
 }
 
 function isServiceError(error: unknown): error is ServiceError {
-  return error instanceof Error && "code" in error && typeof error.code === "number" && "metadata" in error;
+  if (!(error instanceof Error) || error instanceof MusterError) return false;
+  return "code" in error && typeof error.code === "number" && "metadata" in error;
 }

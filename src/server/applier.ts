@@ -136,7 +136,10 @@ export class Applier {
       if (error?.reason === "disk-full") {
         // Nothing is lost: the log keeps what the snapshot would have covered.
         this.nextSaveIndex = index + Math.ceil(snapshots.everyEntries / SAVE_RETRY_DIVISOR);
-        log.warn({ index, term, file: error.file, errno: error.errno }, "no space for a snapshot; tried again later");
+        log.warn(
+          { index, term, file: error.file, errno: error.errno },
+          "no space for a snapshot; tried again later",
+        );
         return;
       }
       if (error !== null) {

@@ -92,7 +92,10 @@ export class MaintenanceServiceHost {
 
   private async save(call: SaveCall, context: ServerCallContext): Promise<void> {
     if (call.request instanceof Garbage) {
-      throw refused("INVALID_REQUEST", "the request's bytes do not decode; generate the client from the current proto files");
+      throw refused(
+        "INVALID_REQUEST",
+        "the request's bytes do not decode; generate the client from the current proto files",
+      );
     }
     const backend = this.options.backend();
     if (backend === null || this.stopping) throw stopping();
@@ -197,5 +200,8 @@ class Outgoing {
 }
 
 function stopping(): Error {
-  return refused("SERVER_STOPPING", "this member does not serve now: it waits to join, or is stopping; ask another");
+  return refused(
+    "SERVER_STOPPING",
+    "this member does not serve now: it waits to join, or is stopping; ask another",
+  );
 }

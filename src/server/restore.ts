@@ -60,9 +60,14 @@ export function restoredCluster(
   const old = RosterSnapshot.decode(data);
   // In place of the randomness of a later member's id: every member must compute the same.
   const salt = sha256(joinParts([RESTORE_DOMAIN, token, formatId(saved.clusterId), String(meta.index)]));
-  const isTaken = (id: bigint): boolean => saved.roster.member(id) !== null || saved.roster.tombstone(id) !== null;
+  const isTaken = (id: bigint): boolean =>
+    saved.roster.member(id) !== null || saved.roster.tombstone(id) !== null;
   const born = members
-    .map(({ name, peerUrl }) => ({ id: laterMemberId(sha256, name, peerUrl, 0, salt, isTaken), name, peerUrl }))
+    .map(({ name, peerUrl }) => ({
+      id: laterMemberId(sha256, name, peerUrl, 0, salt, isTaken),
+      name,
+      peerUrl,
+    }))
     .sort(byId);
   const clusterId = hashClusterId(
     sha256,

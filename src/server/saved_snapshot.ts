@@ -92,7 +92,10 @@ export function decodeSavedSnapshot(file: string, bytes: Uint8Array): ReadSnapsh
   const content = view.subarray(0, Math.max(0, view.length - HASH_BYTES));
   const hash = createHash("sha256").update(content).digest();
   if (content.length < PREFIX_BYTES || !hash.equals(view.subarray(content.length))) {
-    throw damaged(file, `its ${String(view.length)} bytes do not match the checksum at their end: cut short, or changed`);
+    throw damaged(
+      file,
+      `its ${String(view.length)} bytes do not match the checksum at their end: cut short, or changed`,
+    );
   }
   const dataAt = PREFIX_BYTES + content.readUInt32LE(MAGIC.length);
   if (dataAt > content.length) throw damaged(file, "it ends inside its head");
@@ -147,7 +150,8 @@ function rosterOf(file: string, data: Uint8Array, appliedIndex: number, clusterI
   } catch (error) {
     throw new SavedSnapshotError(file, textOf(error));
   }
-  if (roster.clusterId !== clusterId) throw damaged(file, "its roster is of another cluster than its head says");
+  if (roster.clusterId !== clusterId)
+    throw damaged(file, "its roster is of another cluster than its head says");
   return roster;
 }
 

@@ -199,8 +199,14 @@ class Member implements Server {
         );
       },
     });
-    const running = this.assemble(storage);
-    await this.bindAdmin(running);
+    let running: Running;
+    try {
+      running = this.assemble(storage);
+      await this.bindAdmin();
+    } catch (error) {
+      await closeStorage(storage);
+      throw error;
+    }
     this.running = running;
     this.go(running, born);
   }
@@ -212,18 +218,13 @@ class Member implements Server {
     this.forwarder.close();
   }
 
-  private async bindAdmin(running: Running): Promise<void> {
+  private async bindAdmin(): Promise<void> {
     const { server } = this.adminListener;
     server.addService(membershipServiceDefinition, this.membershipHost.handlers);
     server.addService(maintenanceServiceDefinition, this.maintenanceHost.handlers);
     this.health.addTo(server);
     reflectionService().addToServer(server);
-    try {
-      await this.adminListener.bind(this.config.adminUrl, "admin-url");
-    } catch (error) {
-      await closeStorage(running.storage);
-      throw error;
-    }
+    await this.adminListener.bind(this.config.adminUrl, "admin-url");
   }
 
   // --- Assembly -----------------------------------------------------------------------------------------------------
@@ -365,7 +366,11 @@ class Member implements Server {
     if (hasSpace !== this.hadSpace) {
       const fields = { data_dir: this.config.dataDir, term: node.term, index: node.lastIndex };
       if (hasSpace) this.deps.log.info(fields, "there is space for the log again");
-      else this.deps.log.error(fields, "the disk is full: no changes are taken until there is space, reads go on");
+      else
+        this.deps.log.error(
+          fields,
+          "the disk is full: no changes are taken until there is space, reads go on",
+        );
     }
     this.hadSpace = hasSpace;
     this.health.set(node.leader !== NO_NODE && hasSpace);
@@ -478,6 +483,8 @@ class Member implements Server {
       this.raftHost.stop();
       this.endParts(running);
       await Promise.all([this.adminListener.close(), this.peerListener.close()]);
+      // A log that failed is not synced again; closing only lets go of the directory. Why it failed is logged above.
+      await closeStorage(running.storage).catch(() => undefined);
     })();
     void this.stopping.then(() => {
       this.resolveExited(1);

@@ -4,7 +4,8 @@
  */
 import { join } from "node:path";
 import { BadRequest, ErrorInfo } from "../../src/generated/google/rpc/error_details";
-import { Child, ensureBuilt, killLeftovers, ProcessCluster, ROOT } from "./support/process_cluster";
+import { ProcessCluster } from "./support/process_cluster";
+import { Child, ensureBuilt, killLeftovers, ROOT } from "./support/processes";
 import type { MemberProcess } from "./support/process_cluster";
 
 const BUF = join(ROOT, "node_modules/.bin/buf");

@@ -2,9 +2,17 @@
  * The check that the other files rely on, shown each kind of lie: a check that finds nothing proves nothing until it has
  * found something.
  */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { MusterClient } from "../../src/client";
+import { loadConfig } from "../../src/server/config";
+import { silentLogger } from "../../src/server/logger";
+import { startServer } from "../../src/server/server";
 import { checkLogs } from "./support/log_check";
 import type { WriteOutcome, WriteRecord } from "./support/load";
-import { ensureBuilt, killLeftovers, muster, withCluster } from "./support/process_cluster";
+import { withCluster } from "./support/process_cluster";
+import { ensureBuilt, freePortBlock, killLeftovers, muster } from "./support/processes";
 import type { MemberProcess } from "./support/process_cluster";
 
 beforeAll(ensureBuilt, 120_000);
@@ -80,3 +88,48 @@ test(
     }),
   120_000,
 );
+
+test("what lies before a snapshot is checked by the outcomes that it remembers", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "muster-e2e-"));
+  try {
+    const dataDir = join(folder, "n1");
+    const base = await freePortBlock([0, 1]);
+    const [admin, peer] = [`127.0.0.1:${base}`, `127.0.0.1:${base + 1}`];
+    const flags = {
+      name: "n1",
+      "admin-url": `http://${admin}`,
+      "peer-url": `http://${peer}`,
+      "data-dir": dataDir,
+    };
+    const config = loadConfig({ flags: { ...flags, "initial-cluster": `n1=http://${peer}` }, env: {} });
+    // In this process, because the snapshots of a real one come after 10,000 entries.
+    const snapshots = { everyEntries: 20, everyBytes: 2 ** 30, keepEntries: 5 };
+    const server = await startServer(config, { log: silentLogger, snapshots });
+    const client = new MusterClient({ endpoints: [admin], timeoutMs: 20_000 });
+    const records: WriteRecord[] = [];
+    for (let n = 0; n < 60; n++) {
+      const requestId = `r${n}`;
+      const { header } = await client.updateAdminUrl({
+        name: "n1",
+        adminUrls: [`http://10.0.0.1:${1000 + n}`],
+        requestId,
+      });
+      records.push(acknowledged(requestId, Number(header?.revision)));
+    }
+    client.close();
+    const applied = server.node.applied;
+    await server.stop();
+
+    const log = { name: "n1", dataDir };
+    const { problems, snapshots: newest, uncovered } = await checkLogs([log], records, applied);
+    expect({ problems, uncovered }).toEqual({ problems: [], uncovered: 0 });
+    expect(newest[0]).toBeGreaterThan(40);
+    const lies = [acknowledged("r0", applied), told("r1", { kind: "not-appended", reasons: ["NO_LEADER"] })];
+    expect((await checkLogs([log], lies, applied)).problems).toEqual([
+      expect.stringMatching(/^n1: r0 .* was acknowledged at \d+, and changed the roster at \d+$/),
+      expect.stringMatching(/^n1: r1 .* was promised not to be appended \(NO_LEADER\), and is in the log$/),
+    ]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}, 60_000);

@@ -6,15 +6,10 @@ import { rmSync } from "node:fs";
 import { Consistency } from "../../src/client";
 import { readDataDirState } from "../../src/storage/data_dir";
 import { nodeFs } from "../../src/storage/fs";
-import {
-  ensureBuilt,
-  freePortBlock,
-  killLeftovers,
-  muster,
-  until,
-  withCluster,
-} from "./support/process_cluster";
-import type { MemberProcess, Outcome, ProcessCluster } from "./support/process_cluster";
+import { withCluster } from "./support/process_cluster";
+import { ensureBuilt, freePortBlock, killLeftovers, muster, until } from "./support/processes";
+import type { MemberProcess, ProcessCluster } from "./support/process_cluster";
+import type { Outcome } from "./support/processes";
 
 /** A member as `--output json` prints it. */
 interface JsonMember {

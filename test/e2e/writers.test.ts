@@ -6,7 +6,7 @@
  *
  *     MUSTER_E2E_ROUNDS=20 npx jest --selectProjects e2e --testPathPatterns e2e/writers
  */
-import { ensureBuilt, killLeftovers } from "./support/process_cluster";
+import { ensureBuilt, killLeftovers } from "./support/processes";
 import { HEADER, row, runRound } from "./support/writers_round";
 
 const ROUNDS = Number(process.env["MUSTER_E2E_ROUNDS"] ?? 2);

@@ -258,7 +258,8 @@ describe("starts that are refused", () => {
     const { header } = await leader.deleteMember({ name: gone.name });
     expect(await gone.ended()).toBe(1);
     const mark = readFileSync(join(gone.config.dataDir, "REMOVED"), "utf8");
-    expect(mark.split("\n")[0]).toBe(`revision ${String(header?.revision)}`);
+    // From its own log, or from a peer that was faster and refused it.
+    expect(mark).toContain(`revision ${String(header?.revision)}`);
     const error = await refusedStart(gone);
     expect(error.message).toContain("removed from its cluster");
     cluster.forget(gone);
@@ -325,11 +326,12 @@ describe("stopping", () => {
     await leader.stop();
     await cluster.leader();
     expect(new Set(acknowledged.values()).size).toBe(acknowledged.size);
-    for (const [what, revision] of acknowledged) {
+    const repeats = [...acknowledged].map(async ([what, revision]) => {
       const [requestId = "", port] = what.split(" ");
       const again = await follower.updateAdminUrl({ ...admin("n1", Number(port)), requestId });
-      expect(again.header?.revision).toBe(revision);
-    }
+      return again.header?.revision === revision;
+    });
+    expect((await Promise.all(repeats)).filter((isSame) => !isSame)).toEqual([]);
   });
 
   test("stopping twice is stopping once, and a stopped member can start again", async () => {

@@ -74,7 +74,7 @@ export const COVERAGE_ROWS = [
   "request repeated",
   "repeat answered from memory",
   "write forwarded",
-  "write not committed, proposed again",
+  "write proposed again by its member",
   "linearizable read",
   "linearizable read at a learner",
   "linearizable read refused",

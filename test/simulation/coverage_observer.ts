@@ -1,7 +1,6 @@
 /** Counts the rare states that members go through. No invariant: it never throws. */
-import type { ApplyResult } from "../../src/membership/index";
 import { MessageType, Role } from "../../src/raft/index";
-import type { Entry, Message } from "../../src/raft/index";
+import type { Message } from "../../src/raft/index";
 import type { AppendBatch } from "../../src/storage/storage";
 import type { Member } from "./member";
 import type { MemberState, Observer, RaftInside } from "./observer";
@@ -73,12 +72,5 @@ export class CoverageObserver implements Observer {
     const first = entries[0];
     if (first !== undefined && first.index <= member.storage.lastIndex()) this.world.coverage.add("tail replaced");
     if (snapshot !== null) this.world.coverage.add("snapshot installed");
-  }
-
-  applied(member: Member, entry: Entry, result: ApplyResult): void {
-    if (result.kind !== "command") return;
-    // Proposed by a leader that lost it, then again: seen where the second one is answered from memory.
-    if (result.decision.accepted && result.decision.repeated && entry.term > 1 && member.node.isLeader)
-      this.world.coverage.add("write not committed, proposed again");
   }
 }

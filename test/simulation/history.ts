@@ -44,6 +44,8 @@ export function isNothingAppended(reason: string): boolean {
 
 export class History {
   readonly calls: Call[] = [];
+  /** How many members the first configuration has: n1, n2, ... on h0, h1, ... */
+  founders = 0;
   private order = 0;
   private newest = 0;
   private readonly rosters = new Map<number, string>();

@@ -23,7 +23,7 @@ export class Host implements Machine {
   ended = false;
   /** A bit of the disk was flipped, and has not been put right. */
   damaged: { readonly undo: () => void } | null = null;
-  /** Bits of snapshots have been flipped: a start may fall back to an older one. */
+  /** The directory was lost once: another instance may be born here. */
   wiped = false;
   private lives = 0;
 

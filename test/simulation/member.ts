@@ -126,6 +126,8 @@ export class Member implements Owner {
     });
     if (report.snapshotIndex > 0) world.coverage.add("restart from a snapshot");
     host.id = storage.identity.memberId;
+    // The bit did no harm: what is written from now on must not be put "right".
+    host.damaged = null;
     this.parts = this.assemble(storage);
     this.phase = "running";
     world.checkers.started(this);
@@ -267,6 +269,7 @@ export class Member implements Owner {
     const { writes, reads, node } = this.must();
     const { world, forwarder, host } = this;
     const forward = forwarder.invocation<never>(operation);
+    let proposed = 0;
     if (operation.kind === "cluster") {
       return reads.atLeader<RosterAnswer>(context, forward, () => this.rosterNow());
     }
@@ -274,7 +277,10 @@ export class Member implements Owner {
       {
         isConfChange: isConfChange(operation),
         validateOnly: operation.validateOnly,
-        command: () => commandFor(operation, world.random, host.time.wallMs()),
+        command: () => {
+          if (proposed++ > 0) world.coverage.add("write proposed again by its member");
+          return commandFor(operation, world.random, host.time.wallMs());
+        },
         forward,
         answer: (decision) => {
           const { revision, repeated, changed, member } = decision;

@@ -7,7 +7,8 @@ import { SeededRandom } from "../../../src/raft/index";
 import { Load } from "./load";
 import { checkLogs } from "./log_check";
 import type { LogSummary } from "./log_check";
-import { ProcessCluster, until } from "./process_cluster";
+import { ProcessCluster } from "./process_cluster";
+import { until } from "./processes";
 import type { MemberProcess } from "./process_cluster";
 
 export const WRITERS = 32;

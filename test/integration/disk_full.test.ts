@@ -1,0 +1,213 @@
+/**
+ * A disk that is full, and one that fails, seen from the wire: DISK_FULL for writes, reads that go on, votes that go on,
+ * health that says so, and all of it over when there is space; a failed sync ends the member for good.
+ */
+import { connectivityState, credentials, status } from "@grpc/grpc-js";
+import { HealthCheckResponse_ServingStatus, HealthClient } from "../../src/generated/grpc/health/v1/health";
+import { silentLogger } from "../../src/server/logger";
+import type { Logger } from "../../src/server/logger";
+import { readLogOffline } from "../../src/storage/offline";
+import { callUnary, refusal, TestCluster, until } from "./support/cluster";
+import type { TestMember } from "./support/cluster";
+import { TroubledDisks } from "./support/full_disk";
+
+jest.setTimeout(120_000);
+
+const SERIALIZABLE = 2;
+let cluster: TestCluster | null = null;
+
+afterEach(async () => {
+  await cluster?.stop();
+  cluster = null;
+});
+
+async function health(member: TestMember): Promise<string> {
+  const client = new HealthClient(new URL(member.config.adminUrl).host, credentials.createInsecure());
+  try {
+    const { status: serving } = await callUnary(client.check.bind(client), { service: "" });
+    const names = Object.entries(HealthCheckResponse_ServingStatus);
+    return names.find(([, value]) => value === serving)?.[0] ?? String(serving);
+  } finally {
+    client.close();
+  }
+}
+
+/** A write of about 8 KB, each different from the one before. */
+function large(i: number): { name: string; adminUrls: string[] } {
+  const label = "x".repeat(60);
+  const host = (n: number): string => `${label}.${label}.${label}.w${String(i)}-${String(n)}`;
+  return { name: "n1", adminUrls: Array.from({ length: 32 }, (_, n) => `http://${host(n)}:1`) };
+}
+
+let writes = 0;
+
+/** Writes until `condition` holds, one at a time, so that every one of them is acknowledged. */
+async function writeUntil(what: string, member: TestMember, condition: () => boolean): Promise<void> {
+  for (let i = 0; i < 400 && !condition(); i++) await member.updateAdminUrl(large(writes++));
+  if (!condition()) throw new Error(`400 writes did not make it come true: ${what}`);
+}
+
+test("a leader without space refuses writes with DISK_FULL, at every member; reads go on; it recovers", async () => {
+  const disks = new TroubledDisks();
+  const lines: string[] = [];
+  const log: Logger = {
+    ...silentLogger,
+    info: (_fields, text) => void lines.push(text),
+    error: (_fields, text) => void lines.push(text),
+  };
+  cluster = await TestCluster.start(3, { depsOf: disks.depsOf, deps: { log } });
+  const leader = await cluster.stable();
+  const [follower] = await cluster.followers();
+  if (follower === undefined) throw new Error("no follower");
+  expect(await health(leader)).toBe("SERVING");
+
+  disks.of(leader.name).full = true;
+  await writeUntil("the leader has no space", leader, () => !leader.running.node.hasSpace);
+  const acknowledged = (await leader.getMembers()).header?.revision;
+
+  for (const member of [leader, follower]) {
+    await refusal(member.updateAdminUrl(large(writes++)), status.RESOURCE_EXHAUSTED, "DISK_FULL");
+    await refusal(member.deleteMember({ name: "n2" }), status.RESOURCE_EXHAUSTED, "DISK_FULL");
+    // Linearizable and serializable reads alike.
+    expect((await member.getMembers()).header?.revision).toBe(acknowledged);
+    expect((await member.getCluster()).header?.memberId).toBe(leader.id);
+    expect((await member.getMembers(SERIALIZABLE)).header?.revision).toBe(acknowledged);
+  }
+  await until("health says so", async () => (await health(leader)) === "NOT_SERVING");
+  expect(await health(follower)).toBe("SERVING");
+  expect(leader.running.node.isLeader).toBe(true);
+  expect(lines.filter((line) => line.startsWith("the disk is full"))).toHaveLength(1);
+
+  disks.of(leader.name).full = false;
+  await until("there is space again", () => leader.running.node.hasSpace);
+  const { header } = await follower.updateAdminUrl({ name: "n1", adminUrls: ["http://127.0.0.1:1"] });
+  expect(header?.revision).toBeGreaterThan(acknowledged ?? 0n);
+  await until("health says so", async () => (await health(leader)) === "SERVING");
+  expect(lines.filter((line) => line === "there is space for the log again")).toHaveLength(1);
+  await cluster.agreed();
+});
+
+test("a follower without space takes no entries, still votes, and catches up when there is space", async () => {
+  const disks = new TroubledDisks();
+  cluster = await TestCluster.start(3, { depsOf: disks.depsOf });
+  const leader = await cluster.stable();
+  const [full, other] = await cluster.followers();
+  if (full === undefined || other === undefined) throw new Error("no followers");
+
+  disks.of(full.name).full = true;
+  await writeUntil("the follower has no space", leader, () => !full.running.node.hasSpace);
+  // The two others go on; the full one keeps what it has.
+  const before = full.running.node.lastIndex;
+  for (let i = 0; i < 5; i++) await leader.updateAdminUrl(large(writes++));
+  await until(
+    "the other follower has everything",
+    () => other.running.node.applied === leader.running.node.applied,
+  );
+  expect(full.running.node.lastIndex).toBe(before);
+  expect(full.running.node.applied).toBeLessThan(leader.running.node.applied);
+  expect((await full.getMembers(SERIALIZABLE)).members).toHaveLength(3);
+  await until("health says so", async () => (await health(full)) === "NOT_SERVING");
+
+  // The leader goes: only the full member's vote can elect the other.
+  const { term } = leader.running.node;
+  await leader.stop();
+  await until("the other leads by the full member's vote", () => other.running.node.isLeader);
+  expect(other.running.node.term).toBeGreaterThan(term);
+  expect(full.running.node.hasSpace).toBe(false);
+  await until("the full member follows", () => full.running.node.leader === other.running.node.id);
+  // Both are needed now, and one takes no entries: nothing is acknowledged, and nothing is pretended.
+  await refusal(
+    other.updateAdminUrl(large(writes++), { timeoutMs: 700 }),
+    status.DEADLINE_EXCEEDED,
+    "OUTCOME_UNKNOWN",
+  );
+
+  disks.of(full.name).full = false;
+  await until("there is space again", () => full.running.node.hasSpace);
+  await other.updateAdminUrl({ name: "n1", adminUrls: ["http://127.0.0.1:1"] });
+  await cluster.agreed();
+  expect(full.running.node.applied).toBe(other.running.node.applied);
+});
+
+test("a restart while there is no space keeps everything acknowledged, and the vote", async () => {
+  const disks = new TroubledDisks();
+  cluster = await TestCluster.start(1, { depsOf: disks.depsOf });
+  const leader = await cluster.leader();
+  disks.of("n1").full = true;
+  await writeUntil("no space", leader, () => !leader.running.node.hasSpace);
+  const { header } = await leader.getMembers();
+  const { term } = leader.running.node;
+  await leader.stop();
+  await leader.start();
+  await until("it leads again, in a term of its own", () => leader.running.node.isLeader);
+  expect(leader.running.node.term).toBeGreaterThan(term);
+  expect((await leader.getMembers()).header?.revision).toBeGreaterThanOrEqual(header?.revision ?? 0n);
+  await until("it notices that there is no space", () => !leader.running.node.hasSpace);
+  await refusal(leader.updateAdminUrl(large(writes++)), status.RESOURCE_EXHAUSTED, "DISK_FULL");
+});
+
+test("a snapshot that finds no space costs nothing but a later try", async () => {
+  const disks = new TroubledDisks();
+  const warnings: string[] = [];
+  const log: Logger = { ...silentLogger, warn: (_fields, text) => void warnings.push(text) };
+  const snapshots = { everyEntries: 20, everyBytes: 64 * 1024 * 1024, keepEntries: 5 };
+  cluster = await TestCluster.start(1, { depsOf: disks.depsOf, deps: { snapshots, log } });
+  const leader = await cluster.leader();
+  const small = (i: number) => ({ name: "n1", adminUrls: [`http://127.0.0.1:${String(1 + i)}`] });
+  disks.of("n1").full = true;
+  for (let i = 0; i < 24; i++) await leader.updateAdminUrl(small(i));
+  await until("a snapshot found no space", () =>
+    warnings.some((text) => text.startsWith("no space for a snapshot")),
+  );
+  expect(leader.exitCode).toBeNull();
+  expect((await readLogOffline(leader.config.dataDir)).report.snapshots).toEqual([]);
+
+  disks.of("n1").full = false;
+  let i = 100;
+  await until("a later one is saved", async () => {
+    await leader.updateAdminUrl(small(i++));
+    return (await readLogOffline(leader.config.dataDir)).report.snapshots.length > 0;
+  });
+  await leader.stop();
+  await leader.start();
+  await cluster.settled();
+});
+
+test("a sync that fails ends the member: file and errno in its log, exit code 1, never tried again", async () => {
+  const disks = new TroubledDisks();
+  const failures: Error[] = [];
+  const log: Logger = {
+    ...silentLogger,
+    error: (_fields, _text, err) => {
+      if (err !== undefined) failures.push(err);
+    },
+  };
+  cluster = await TestCluster.start(3, { depsOf: disks.depsOf, deps: { log } });
+  const leader = await cluster.stable();
+  const survivors = await cluster.followers();
+  const disk = disks.of(leader.name);
+  const connection = leader.client.getChannel();
+  await leader.updateAdminUrl({ name: "n1", adminUrls: ["http://127.0.0.1:1"] });
+
+  disk.failNextSync((path) => path.endsWith(".wal"));
+  // What the failed sync would have covered is not acknowledged by this member.
+  await expect(
+    leader.updateAdminUrl({ name: "n1", adminUrls: ["http://127.0.0.1:2"] }, { timeoutMs: 5000 }),
+  ).rejects.toThrow();
+  expect(await leader.running.exited).toBe(1);
+  expect(failures.map(({ message }) => message)).toEqual([
+    `storage failed for good: ${disk.failedFile ?? ""}: EIO: i/o error, fdatasync`,
+  ]);
+  expect(disk.failedFile).toMatch(/\.wal$/);
+  expect(disk.afterFailure).toEqual([]);
+  expect(connection.getConnectivityState(false)).not.toBe(connectivityState.READY);
+  await leader.stop();
+
+  // The others go on without it, and it comes back with everything it had acknowledged.
+  const leading = await cluster.leader();
+  expect(survivors).toContain(leading);
+  const { header } = await leading.updateAdminUrl({ name: "n1", adminUrls: ["http://127.0.0.1:3"] });
+  await leader.start();
+  await until("it has everything", () => leader.running.node.applied >= Number(header?.revision));
+  await cluster.agreed();
+});

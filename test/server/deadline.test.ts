@@ -1,0 +1,41 @@
+/** A member answers 5 % before the deadline that it received: at least 20 ms, at most 250 ms. */
+import { Deadline } from "../../src/server/deadline";
+import { ManualClock } from "./support/manual_clock";
+
+test.each([
+  [1000, 950],
+  [100, 80],
+  [400, 380],
+  [5000, 4750],
+  [60_000, 59_750],
+  [20, 0],
+  [5, 0],
+  [0, 0],
+  [-100, 0],
+])("of %d ms, %d ms are used", (received, used) => {
+  const clock = new ManualClock();
+  clock.advance(12_345);
+  expect(Deadline.of(clock, received, 1000).remainingMs()).toBe(used);
+});
+
+test("none set: 5 s and two election timeouts, less the margin", () => {
+  expect(Deadline.of(new ManualClock(), null, 1000).remainingMs()).toBe(7000 - 250);
+});
+
+test("one of many days is held to what timers can take", () => {
+  expect(Deadline.of(new ManualClock(), 400 * 86_400_000, 1000).remainingMs()).toBe(86_400_000 - 250);
+});
+
+test("it passes when its time has come, and tells so once", () => {
+  const clock = new ManualClock();
+  const deadline = Deadline.of(clock, 1000, 1000);
+  let told = 0;
+  deadline.onPassed(() => told++);
+  deadline.onPassed(() => told++).cancel();
+  clock.advance(949);
+  expect([deadline.passed, deadline.remainingMs(), told]).toEqual([false, 1, 0]);
+  clock.advance(1);
+  expect([deadline.passed, deadline.remainingMs(), told]).toEqual([true, 0, 1]);
+  clock.advance(1000);
+  expect([deadline.remainingMs(), told]).toEqual([0, 1]);
+});

@@ -1,0 +1,272 @@
+/**
+ * A linearizability checker: is there an order of the operations that respects real time and that the object, run one
+ * operation at a time, could have given these answers in?
+ *
+ * The search of Wing and Gong (1993) with the memory of Lowe (2017), as in porcupine: an
+ * operation may be next if it began before every end of those that are not taken yet; a set of taken operations with the
+ * state they lead to is tried once. An operation of unknown outcome has no end: it may be taken at any time after its
+ * beginning, or never.
+ */
+
+export interface Operation<Input, Output> {
+  readonly input: Input;
+  /** Null: nobody knows. */
+  readonly output: Output | null;
+  /** Places in one order of all beginnings and ends; all different. */
+  readonly begin: number;
+  /** Infinity when nobody knows the outcome. */
+  readonly end: number;
+}
+
+/** An object as a specification: pure. */
+export interface Model<State, Input, Output> {
+  readonly initial: State;
+  /**
+   * The state after the operation; null when an object in this state would not answer so. With an unknown output every
+   * answer is right.
+   */
+  readonly step: (state: State, input: Input, output: Output | null) => { readonly state: State } | null;
+  /** Equal states, equal keys. */
+  readonly key: (state: State) => string;
+}
+
+export type Verdict = "linearizable" | "not linearizable" | "undecided";
+
+interface Mark<Input, Output> {
+  readonly operation: Operation<Input, Output>;
+  readonly number: number;
+  readonly isBegin: boolean;
+  /** Of a beginning: its end. */
+  match: Mark<Input, Output> | null;
+  before: Mark<Input, Output> | null;
+  after: Mark<Input, Output> | null;
+}
+
+/** An operation of unknown outcome. */
+interface Loose<Input, Output> {
+  readonly operation: Operation<Input, Output>;
+  readonly number: number;
+  /** The same input begun before: as long as that one is not taken, this one is no other choice. */
+  readonly twin: Loose<Input, Output> | null;
+}
+
+interface Taken<State, Input, Output> {
+  readonly state: State;
+  /** The known operation that was taken; null: an unknown one. */
+  readonly mark: Mark<Input, Output> | null;
+  /** Place of the unknown one in the list of those. */
+  readonly place: number;
+  readonly number: number;
+}
+
+export const STEPS_MAX = 5_000_000;
+
+export function checkLinearizable<State, Input, Output>(
+  model: Model<State, Input, Output>,
+  operations: readonly Operation<Input, Output>[],
+  stepsMax: number = STEPS_MAX,
+): Verdict {
+  return new Search(model, operations).run(stepsMax);
+}
+
+/**
+ * Known operations stand in a list of beginnings and ends; unknown ones apart, since nothing forces them in: they are
+ * taken only where they change the state, after every known one was tried.
+ */
+class Search<State, Input, Output> {
+  private readonly head: Mark<Input, Output>;
+  private readonly loose: readonly Loose<Input, Output>[];
+  private readonly taken: TakenSet;
+  private readonly seen = new Set<string>();
+  private readonly stack: Taken<State, Input, Output>[] = [];
+  private state: State;
+
+  constructor(
+    private readonly model: Model<State, Input, Output>,
+    operations: readonly Operation<Input, Output>[],
+  ) {
+    const known = operations.filter(({ end }) => end !== Infinity);
+    this.head = listOf(known);
+    this.loose = looseOf(
+      operations.filter(({ end }) => end === Infinity),
+      known.length,
+    );
+    this.taken = new TakenSet(operations.length);
+    this.state = model.initial;
+  }
+
+  run(stepsMax: number): Verdict {
+    let at = this.head.after;
+    let place = 0;
+    for (let steps = 0; this.head.after !== null; steps++) {
+      if (steps > stepsMax) return "undecided";
+      if (at?.isBegin === true) {
+        if (this.takeKnown(at)) {
+          at = this.head.after;
+          place = 0;
+        } else at = at.after;
+        continue;
+      }
+      // Whatever is taken next must have begun before the first end of what is not taken.
+      const bound = at?.operation.end ?? Infinity;
+      const found = this.takeLoose(place, bound);
+      if (found) {
+        at = this.head.after;
+        place = 0;
+        continue;
+      }
+      const last = this.stack.pop();
+      if (last === undefined) return "not linearizable";
+      this.state = last.state;
+      this.taken.remove(last.number);
+      if (last.mark !== null) {
+        unlift(last.mark);
+        at = last.mark.after;
+        place = 0;
+      } else {
+        at = this.firstEnd();
+        place = last.place + 1;
+      }
+    }
+    return "linearizable";
+  }
+
+  private takeKnown(mark: Mark<Input, Output>): boolean {
+    const { operation, number } = mark;
+    const next = this.model.step(this.state, operation.input, operation.output);
+    if (next === null || !this.isNew(number, next.state)) return false;
+    this.stack.push({ state: this.state, mark, place: 0, number });
+    this.state = next.state;
+    lift(mark);
+    return true;
+  }
+
+  private takeLoose(from: number, bound: number): boolean {
+    for (let place = from; place < this.loose.length; place++) {
+      const { operation, number, twin } = this.loose[place] as Loose<Input, Output>; // place < length
+      if (operation.begin > bound) return false;
+      if (this.taken.has(number) || (twin !== null && !this.taken.has(twin.number))) continue;
+      const next = this.model.step(this.state, operation.input, null);
+      if (next === null || this.model.key(next.state) === this.model.key(this.state)) continue;
+      if (!this.isNew(number, next.state)) continue;
+      this.stack.push({ state: this.state, mark: null, place, number });
+      this.state = next.state;
+      return true;
+    }
+    return false;
+  }
+
+  /** Notes the operation as taken, unless this was tried before. */
+  private isNew(number: number, state: State): boolean {
+    this.taken.add(number);
+    const memory = `${this.taken.key()}|${this.model.key(state)}`;
+    if (this.seen.has(memory)) {
+      this.taken.remove(number);
+      return false;
+    }
+    this.seen.add(memory);
+    return true;
+  }
+
+  private firstEnd(): Mark<Input, Output> | null {
+    let at = this.head.after;
+    while (at?.isBegin === true) at = at.after;
+    return at;
+  }
+}
+
+function looseOf<Input, Output>(
+  operations: readonly Operation<Input, Output>[],
+  firstNumber: number,
+): Loose<Input, Output>[] {
+  const twins = new Map<string, Loose<Input, Output>>();
+  const ordered = [...operations].sort((a, b) => a.begin - b.begin);
+  return ordered.map((operation, i) => {
+    const same = JSON.stringify(operation.input);
+    const loose = { operation, number: firstNumber + i, twin: twins.get(same) ?? null };
+    twins.set(same, loose);
+    return loose;
+  });
+}
+
+/** Beginnings and ends in order, behind a head. */
+function listOf<Input, Output>(operations: readonly Operation<Input, Output>[]): Mark<Input, Output> {
+  const marks: { readonly time: number; readonly mark: Mark<Input, Output> }[] = [];
+  operations.forEach((operation, number) => {
+    const end = { operation, number, isBegin: false, match: null, before: null, after: null };
+    const begin = { operation, number, isBegin: true, match: end, before: null, after: null };
+    marks.push({ time: operation.begin, mark: begin }, { time: operation.end, mark: end });
+  });
+  marks.sort((a, b) => (a.time === b.time ? a.mark.number - b.mark.number : a.time - b.time));
+  const nobody: Operation<Input, Output> = { input: null as never, output: null, begin: -1, end: -1 };
+  const head: Mark<Input, Output> = {
+    operation: nobody,
+    number: -1,
+    isBegin: false,
+    match: null,
+    before: null,
+    after: null,
+  };
+  let last = head;
+  for (const { mark } of marks) {
+    last.after = mark;
+    mark.before = last;
+    last = mark;
+  }
+  return head;
+}
+
+function unlink<Input, Output>(mark: Mark<Input, Output>): void {
+  if (mark.before !== null) mark.before.after = mark.after;
+  if (mark.after !== null) mark.after.before = mark.before;
+}
+
+function link<Input, Output>(mark: Mark<Input, Output>): void {
+  if (mark.before !== null) mark.before.after = mark;
+  if (mark.after !== null) mark.after.before = mark;
+}
+
+/** Takes an operation out of the list. */
+function lift<Input, Output>(begin: Mark<Input, Output>): void {
+  unlink(begin);
+  if (begin.match !== null) unlink(begin.match);
+}
+
+/** In reverse order of lift, so that each finds the neighbours that it left. */
+function unlift<Input, Output>(begin: Mark<Input, Output>): void {
+  if (begin.match !== null) link(begin.match);
+  link(begin);
+}
+
+/** Which operations are taken. */
+class TakenSet {
+  private readonly words: Uint32Array;
+
+  constructor(size: number) {
+    this.words = new Uint32Array(Math.ceil(size / 32) || 1);
+  }
+
+  add(number: number): void {
+    this.words[number >> 5] = (this.words[number >> 5] ?? 0) | (1 << (number & 31));
+  }
+
+  has(number: number): boolean {
+    return ((this.words[number >> 5] ?? 0) & (1 << (number & 31))) !== 0;
+  }
+
+  remove(number: number): void {
+    this.words[number >> 5] = (this.words[number >> 5] ?? 0) & ~(1 << (number & 31));
+  }
+
+  /** Full words at the front are only counted: in a long history most are. */
+  key(): string {
+    const { words } = this;
+    let full = 0;
+    while (words[full] === 0xffff_ffff) full++;
+    let end = words.length;
+    while (end > full && words[end - 1] === 0) end--;
+    let key = String(full);
+    for (let i = full; i < end; i++) key += `,${(words[i] ?? 0).toString(36)}`;
+    return key;
+  }
+}

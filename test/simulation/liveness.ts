@@ -1,0 +1,173 @@
+/**
+ * Liveness, at the end of a run: everything is healed, whoever can run is started. Where a quorum of the configuration
+ * runs, there must be a leader within ten election timeouts; then joint configurations are left, every member catches
+ * up, a write and a linearizable read are answered, no call hangs, and logs stay as short as snapshots keep them.
+ */
+import { Role } from "../../src/raft/index";
+import type { NodeId } from "../../src/raft/index";
+import { insideOf } from "./checkers";
+import type { Clients } from "./clients";
+import type { Member } from "./member";
+import { Violation } from "./violation";
+import type { World } from "./world";
+
+const ELECTIONS_MAX = 10;
+/** For members to start, in virtual milliseconds: joiners ask every 500 ms. */
+const START_MS = 6000;
+/** For everything after the election, in virtual milliseconds: a call may take 5 s and two election timeouts. */
+const SETTLE_MS = 25_000;
+/** Entries that may come in one turn before a snapshot is due. */
+const LOG_SLACK = 128;
+
+export class Liveness {
+  private phase: "starting" | "electing" | "settling" | "done" = "starting";
+  private untilUs: number;
+  private asked = false;
+  private written = false;
+  private read = false;
+
+  constructor(
+    private readonly world: World,
+    private readonly clients: Clients,
+  ) {
+    this.untilUs = world.scheduler.nowUs + START_MS * 1000;
+  }
+
+  /** Called after every event. True: the run is over. @throws Violation */
+  look(): boolean {
+    const { scheduler, profile, coverage } = this.world;
+    const late = scheduler.nowUs >= this.untilUs;
+    switch (this.phase) {
+      case "starting":
+        if (!late) return false;
+        this.phase = "electing";
+        this.untilUs = scheduler.nowUs + ELECTIONS_MAX * profile.electionMs * 1000;
+        return false;
+      case "electing": {
+        if (this.leader() !== null) {
+          this.phase = "settling";
+          this.untilUs = scheduler.nowUs + SETTLE_MS * 1000;
+          this.ask();
+          return false;
+        }
+        if (!late) return false;
+        if (!this.hasQuorum()) return this.withoutQuorum();
+        throw this.violation(`no leader ${ELECTIONS_MAX} election timeouts after the cluster was healed`);
+      }
+      case "settling": {
+        const problem = this.unsettled();
+        if (problem === null) {
+          coverage.add("liveness checked");
+          this.phase = "done";
+          return true;
+        }
+        if (!late) return false;
+        if (!this.hasQuorum()) return this.withoutQuorum();
+        throw this.violation(problem);
+      }
+      case "done":
+        return true;
+    }
+  }
+
+  private withoutQuorum(): boolean {
+    this.world.coverage.add("ended without a quorum");
+    this.phase = "done";
+    return true;
+  }
+
+  private running(): Member[] {
+    return this.world.hosts.flatMap(({ running }) => (running === null ? [] : [running]));
+  }
+
+  private leader(): Member | null {
+    const running = this.running();
+    const leader = running.find((member) => member.node.isLeader) ?? null;
+    if (leader === null) return null;
+    const { voters, outgoing } = this.voters(leader);
+    const follows = (id: NodeId): boolean =>
+      running.some(({ node }) => node.id === id && node.leader === leader.node.id && node.term === leader.node.term);
+    return isMajority(voters, follows) && isMajority(outgoing, follows) ? leader : null;
+  }
+
+  private ask(): void {
+    if (this.asked) return;
+    this.asked = true;
+    this.tryWrite();
+    this.tryRead();
+  }
+
+  private tryWrite(): void {
+    const name = this.leader()?.node.roster.members()[0]?.name ?? this.world.hosts[0]?.name ?? "";
+    this.clients.write({ rpc: "UpdateAdminURL", name, adminUrl: "http://last:1" }, (reason) => {
+      this.written = reason === null;
+      if (!this.written && this.phase !== "done") this.tryWrite();
+    });
+  }
+
+  private tryRead(): void {
+    this.clients.read("members", (reason) => {
+      this.read = reason === null;
+      if (!this.read && this.phase !== "done") this.tryRead();
+    });
+  }
+
+  /** What is not as it should be; null when nothing is. */
+  private unsettled(): string | null {
+    const leader = this.leader();
+    if (leader === null) return "the leader was lost again";
+    if (!this.written) return "a write is not answered";
+    if (!this.read) return "a linearizable read is not answered";
+    if (this.clients.open > 0) return `${this.clients.open} calls of clients are not answered`;
+    const { outgoing } = this.voters(leader);
+    if (outgoing.length > 0) return "the joint configuration is not left";
+    const { snapshotEvery, snapshotKeep } = this.world.profile;
+    for (const member of this.running()) {
+      const { node, storage } = member;
+      if (leader.node.roster.member(node.id) === null) continue;
+      if (node.applied < leader.node.committed) return `${member.label} does not catch up`;
+      if (member.waiting > 0) return `${member.waiting} calls wait on ${member.label}`;
+      const kept = storage.lastIndex() - storage.firstIndex() + 1;
+      if (kept > snapshotEvery + snapshotKeep + LOG_SLACK) return `${member.label} keeps ${kept} entries`;
+      if (node.roster.member(node.id)?.started !== true) return `${member.label} is not published`;
+    }
+    return null;
+  }
+
+  private voters(member: Member): { voters: readonly NodeId[]; outgoing: readonly NodeId[] } {
+    const { voters, votersOutgoing } = insideOf(member).tracker.config.confState();
+    return { voters, outgoing: votersOutgoing };
+  }
+
+  /** Whether the members that run could elect a leader, as far as the newest configuration says. */
+  private hasQuorum(): boolean {
+    const running = this.running();
+    const newest = running.reduce<Member | null>((best, member) => {
+      return best === null || member.node.committed > best.node.committed ? member : best;
+    }, null);
+    if (newest === null) return false;
+    const { voters, outgoing } = this.voters(newest);
+    const runs = (id: NodeId): boolean => running.some(({ node }) => node.id === id);
+    return isMajority(voters, runs) && isMajority(outgoing, runs);
+  }
+
+  private violation(problem: string): Violation {
+    const members = this.running().map((member) => {
+      const raft = insideOf(member);
+      const { voters, outgoing } = this.voters(member);
+      const config = `${voters.map(short).join(" ")} | ${outgoing.map(short).join(" ")}`;
+      const at = `applied ${member.node.applied} committed ${raft.log.committed} last ${raft.log.lastIndex()}`;
+      const calls = `waiting ${member.waiting}`;
+      return `${member.label} ${short(raft.id)} ${Role[raft.role]} term ${raft.term} leader ${short(raft.leader)} ${at} [${config}] ${calls}`;
+    });
+    return new Violation("liveness", [problem, ...members].join("\n  "));
+  }
+}
+
+function short(id: NodeId): string {
+  return id.toString(16).slice(0, 4);
+}
+
+function isMajority(voters: readonly NodeId[], holds: (id: NodeId) => boolean): boolean {
+  return voters.length === 0 || voters.filter(holds).length > voters.length / 2;
+}

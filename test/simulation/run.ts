@@ -1,0 +1,189 @@
+/**
+ * One run: a seed, a number of events, and what came of it. After the events everything is healed, and the end is
+ * checked for liveness and for a linearizable history.
+ *
+ * One event is one turn of Node's event loop, so that the members' promises are settled before the next event comes.
+ * Nothing in a run waits for anything real.
+ */
+import { Churn } from "./churn";
+import { Clients } from "./clients";
+import { Faults } from "./faults";
+import { Host } from "./host";
+import { checkHistory } from "./linearizability_roster";
+import { Liveness } from "./liveness";
+import type { Fault } from "./profile";
+import { Violation } from "./violation";
+import { World } from "./world";
+
+export interface RunOptions {
+  readonly seed: number;
+  /** Events before the run is healed. */
+  readonly events: number;
+  readonly without: ReadonlySet<Fault>;
+  /** Told of every event. */
+  readonly print?: (line: string) => void;
+}
+
+export interface RunResult {
+  readonly seed: number;
+  /** Those of the end included. */
+  readonly events: number;
+  /** Virtual milliseconds. */
+  readonly virtualMs: number;
+  readonly hash: string;
+  readonly coverage: readonly number[];
+  readonly calls: number;
+  /** Keys of the history that the checker gave up on. */
+  readonly undecided: number;
+  readonly failure: RunFailure | null;
+}
+
+export interface RunFailure {
+  readonly invariant: string;
+  readonly message: string;
+  readonly event: number;
+  readonly last: readonly string[];
+  readonly stack: string;
+}
+
+/** Events that the end may take: a run that does not come to rest is a failure. */
+const END_EVENTS_MAX = 200_000;
+
+/** The world whose events run now: what nobody catches is its failure. */
+let current: World | null = null;
+let listening = false;
+
+function listen(): void {
+  if (listening) return;
+  listening = true;
+  process.on("unhandledRejection", (reason) => {
+    current?.fail(reason);
+  });
+}
+
+export function simulate(options: RunOptions): Promise<RunResult> {
+  listen();
+  const world = new World(options.seed, options.without);
+  world.trace.print = options.print ?? null;
+  current = world;
+  const clients = new Clients(world);
+  const churn = new Churn(world, clients);
+  const faults = new Faults(world);
+  for (let i = 0; i < world.profile.voters; i++) {
+    const host = new Host(world, i, `n${i + 1}`, true);
+    world.hosts.push(host);
+    host.start();
+  }
+  world.history.founders = world.profile.voters;
+  clients.start();
+  churn.start();
+  faults.start();
+  return new Loop(world, clients, churn, faults, options).run();
+}
+
+class Loop {
+  private liveness: Liveness | null = null;
+  private resolve: (result: RunResult) => void = () => undefined;
+  private undecided = 0;
+
+  constructor(
+    private readonly world: World,
+    private readonly clients: Clients,
+    private readonly churn: Churn,
+    private readonly faults: Faults,
+    private readonly options: RunOptions,
+  ) {}
+
+  run(): Promise<RunResult> {
+    setImmediate(this.turn);
+    return new Promise((resolve) => {
+      this.resolve = resolve;
+    });
+  }
+
+  /** Ends the event before, whose promises are settled now, and runs the next. */
+  private readonly turn = (): void => {
+    const { world, options } = this;
+    if (world.failure !== null || this.isOver()) {
+      this.finish();
+      return;
+    }
+    const event = world.scheduler.next();
+    if (event === null) {
+      world.fail(new Error("nothing is left to happen"));
+      this.finish();
+      return;
+    }
+    world.events++;
+    world.trace.event(event, world.events);
+    try {
+      event.run?.();
+      const member = world.hosts[event.owner.number]?.running;
+      if (member != null) world.checkers.step(member);
+    } catch (error) {
+      world.fail(error);
+    }
+    if (world.events === options.events) this.heal();
+    setImmediate(this.turn);
+  };
+
+  private heal(): void {
+    const { world, clients, churn, faults } = this;
+    world.note("healing");
+    world.healing = true;
+    clients.stopped = true;
+    churn.stopped = true;
+    faults.heal();
+    this.liveness = new Liveness(world, clients);
+  }
+
+  private isOver(): boolean {
+    const { world, liveness, options } = this;
+    if (liveness === null) return false;
+    try {
+      if (world.events > options.events + END_EVENTS_MAX)
+        throw new Violation("liveness", `the end takes more than ${END_EVENTS_MAX} events`);
+      return liveness.look();
+    } catch (error) {
+      world.fail(error);
+      return true;
+    }
+  }
+
+  private finish(): void {
+    const { world } = this;
+    if (world.failure === null) {
+      try {
+        this.undecided = checkHistory(world.history).undecided;
+      } catch (error) {
+        world.fail(error);
+      }
+    }
+    current = null;
+    this.resolve(this.result());
+  }
+
+  private result(): RunResult {
+    const { world, options } = this;
+    const { failure } = world;
+    return {
+      seed: options.seed,
+      events: world.events,
+      virtualMs: Math.round(world.scheduler.nowUs / 1000),
+      hash: world.trace.hash(),
+      coverage: world.coverage.all(),
+      calls: world.history.calls.length,
+      undecided: this.undecided,
+      failure:
+        failure === null
+          ? null
+          : {
+              invariant: failure instanceof Violation ? failure.invariant : "no_unexpected_error",
+              message: failure.message,
+              event: world.events,
+              last: world.trace.last(),
+              stack: failure.stack ?? "",
+            },
+    };
+  }
+}
