@@ -268,14 +268,6 @@ export class Node {
     this.schedule();
   }
 
-  /**
-   * A full disk takes no entries: they would wait for space, and the vote behind them too. A message that is dropped is
-   * as one that was lost; the leader finds out with the next heartbeat, and sends it again.
-   */
-  private wantsSpace(message: Message): boolean {
-    return message.snapshot !== null || message.entries.length > 0;
-  }
-
   reportUnreachable(id: NodeId): void {
     if (this.stopped) return;
     this.raw.reportUnreachable(id);
@@ -539,4 +531,14 @@ export class Node {
     this.stop();
     for (const listener of this.listeners) listener.onFatal?.(error);
   }
+}
+
+/**
+ * What a member whose disk is full takes of a message: entries would wait for space, and every later vote behind them.
+ * An append without its entries still tells the leader where this log ends, and this member what is committed of it;
+ * the leader sends the entries again with its heartbeats. Null: nothing of it.
+ */
+function withoutEntries(message: Message): Message | null {
+  if (message.snapshot !== null) return null;
+  return message.entries.length === 0 ? message : { ...message, entries: [] };
 }

@@ -145,7 +145,8 @@ export class RaftServiceHost {
     receiveSnapshot(call, {
       memberId: node.id,
       clock: this.options.clock,
-      check: (handshake) => this.check(handshake, node),
+      // Before its data travel: on a full disk it would only wait, and every later vote behind it.
+      check: (handshake) => this.check(handshake, node) ?? (node.hasSpace ? null : diskFull(node)),
     }).then(
       ({ handshake, message }: { handshake: Handshake; message: Message }) => {
         this.meet(handshake, node);
@@ -235,6 +236,15 @@ function removedRefusal(memberId: NodeId, node: Node): WireRefusal | null {
   const revision = String(tombstone.revision);
   const text = `member ${id} (${tombstone.name}) was permanently removed at revision ${revision}`;
   return wireRefusal("MEMBER_REMOVED", text, { id, name: tombstone.name, revision });
+}
+
+function diskFull(node: Node): WireRefusal {
+  return {
+    code: GRPC_STATUS.DISK_FULL,
+    reason: "DISK_FULL",
+    text: `the disk of member ${formatId(node.id)} is full; it takes no snapshot until there is space`,
+    metadata: {},
+  };
 }
 
 function wireRefusal(

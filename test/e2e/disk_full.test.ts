@@ -155,9 +155,15 @@ onRealDisk("the leader's disk fills up and is freed again: nothing acknowledged 
     // Killed and started while there is still no space: it follows, takes no entries, and the two others go on.
     await leader.kill();
     leader.start();
-    await until("it follows", async () => ((await leader.cluster())?.header?.leaderId ?? "") !== "");
-    await follower.client.updateAdminUrl({ name: "n2", adminUrls: urls(-1) }, { timeoutMs: 20_000 });
-    expect((await leader.members()).header?.revision).toBeGreaterThanOrEqual(revision);
+    await until("it follows, and has everything acknowledged before", async () => {
+      const header = (await leader.cluster())?.header;
+      return header !== undefined && header.leaderId !== "" && header.revision >= revision;
+    });
+    const others = await follower.client.updateAdminUrl(
+      { name: "n2", adminUrls: urls(-1) },
+      { timeoutMs: 20_000 },
+    );
+    expect((await leader.members()).header?.revision).toBeLessThan(others.header?.revision ?? 0n);
     await until("health says so", async () => (await health(leader)) === "NOT_SERVING");
 
     rmSync(ballast);

@@ -129,6 +129,33 @@ test("a follower without space takes no entries, still votes, and catches up whe
   expect(full.running.node.applied).toBe(other.running.node.applied);
 });
 
+test("a follower without space takes no snapshot, and gets one when there is space", async () => {
+  const disks = new TroubledDisks();
+  const notes: string[] = [];
+  const note = (fields: object, text: string): void =>
+    void notes.push(`${text} ${JSON.stringify(Object.values(fields).map(String))}`);
+  const log: Logger = { ...silentLogger, info: note, warn: note };
+  const snapshots = { everyEntries: 60, everyBytes: 64 * 1024 * 1024, keepEntries: 5 };
+  cluster = await TestCluster.start(3, { depsOf: disks.depsOf, deps: { log, snapshots } });
+  const leader = await cluster.stable();
+  const [full] = await cluster.followers();
+  if (full === undefined) throw new Error("no follower");
+  disks.of(full.name).full = true;
+  await writeUntil("the follower has no space", leader, () => !full.running.node.hasSpace);
+  const behind = full.running.node.lastIndex;
+  // Until the leader's log does not reach back to where the follower stands.
+  const refused = (): boolean =>
+    notes.some((text) => text.startsWith("snapshot not delivered") && text.includes("is full"));
+  await writeUntil("a snapshot is offered and refused", leader, refused);
+  expect(notes.filter((text) => text.startsWith("installed a snapshot"))).toEqual([]);
+  expect(full.running.node.lastIndex).toBe(behind);
+
+  disks.of(full.name).full = false;
+  await cluster.agreed();
+  expect(full.running.node.applied).toBe(leader.running.node.applied);
+  expect(notes.filter((text) => text.startsWith("installed a snapshot"))).toHaveLength(1);
+});
+
 test("a restart while there is no space keeps everything acknowledged, and the vote", async () => {
   const disks = new TroubledDisks();
   cluster = await TestCluster.start(1, { depsOf: disks.depsOf });

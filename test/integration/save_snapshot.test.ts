@@ -26,7 +26,7 @@ afterEach(async () => {
   gates.liftAll();
   for (const spy of spies.splice(0)) spy.mockRestore();
   for (const client of clients.splice(0)) client.close();
-  await Promise.all(cluster.members.map((member) => (member.server === null ? member.start() : null)));
+  await Promise.all(cluster.members.filter(({ server }) => server === null).map((member) => member.start()));
   await cluster.settled();
 });
 
