@@ -1,7 +1,10 @@
 /** One gRPC listener: bound where a URL says, closed so that nothing hangs. */
-import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { Server, ServerCredentials, logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import type { Clock } from "../transport/clock";
 import { StartRefusedError } from "./first_start";
+
+// What goes wrong is told by the errors that the library gives; its own lines beside them are no JSON and say less.
+setLogVerbosity(logVerbosity.NONE);
 
 /** How long calls may go on while the listener closes, in milliseconds. */
 const DRAIN_MS = 500;

@@ -37,6 +37,7 @@ import type { Clock, Timer } from "../transport/clock";
 import type { PeerAddress, Transport } from "../transport/transport";
 import { ContactTracker } from "./contact";
 import type { Logger } from "./logger";
+import { PeerSet } from "./peer_set";
 import { ReadQueue } from "./reads";
 import type { Read } from "./reads";
 import { Waiters } from "./waiters";
@@ -86,8 +87,6 @@ const TICKS_AT_ONCE_MAX = 2;
  * end (a member that has none yet takes any).
  */
 const TERM_LEAP_MAX = 2 ** 20;
-/** Peers known by their streams alone; the oldest goes first. A joiner needs to answer the cluster's members. */
-const PROVISIONAL_PEERS_MAX = 64;
 
 interface QueuedProposal {
   readonly command: RosterCommand;
@@ -114,13 +113,13 @@ export class Node {
   private leaderSeen: NodeId = NO_NODE;
   private termSeen = 0;
   private roleSeen: Role = Role.Follower;
-  /** Peers that a stream told of before the roster did (a member that joins has no roster yet). */
-  private readonly provisionalPeers = new Map<NodeId, PeerAddress>();
+  private readonly peers: PeerSet;
 
   constructor(private readonly options: NodeOptions) {
     const { storage, roster, heartbeatMs, electionMs } = options;
     this.id = storage.identity.memberId;
     this.clusterId = storage.identity.clusterId;
+    this.peers = new PeerSet(this.id);
     this.electionTicks = Math.round(electionMs / heartbeatMs);
     this.contacts = new ContactTracker(this.electionTicks);
     this.reads = new ReadQueue(options.firstReadContext, Math.ceil(this.electionTicks / 2));
@@ -243,53 +242,52 @@ export class Node {
 
   /** Messages from the member `from`, decoded and checked by the transport. */
   receive(from: NodeId, messages: readonly Message[]): void {
-    if (this.stopped) return;
-    for (const message of messages) {
-      if (this.raw.term > 0 && message.term > this.raw.term + TERM_LEAP_MAX) {
-        this.options.log.warn(
-          { from, term: message.term, own: this.raw.term },
-          "refused a term far ahead of this member's",
-        );
-        continue;
-      }
-      if (this.wantsSpace(message) && !this.hasSpace) continue;
-      if (message.snapshot !== null && !this.applier.canInstall(message.snapshot)) continue;
-      // On a full disk entries are as good as lost on the way: the leader sends them again. Votes and heartbeats go on.
-      if (message.entries.length > 0 && !this.hasSpace) continue;
-      this.raw.step(message);
-      if (
-        this.raw.role === Role.Leader &&
-        message.term === this.raw.term &&
-        this.roster.member(from) !== null
-      ) {
-        this.contacts.heard(from, this.tickNow, this.options.clock.now());
-      }
+    this.take(() => {
+      for (const message of messages) this.receiveOne(from, message);
+    });
+  }
+
+  private receiveOne(from: NodeId, message: Message): void {
+    const { log, clock } = this.options;
+    if (this.raw.term > 0 && message.term > this.raw.term + TERM_LEAP_MAX) {
+      log.warn({ from, term: message.term, own: this.raw.term }, "refused a term far ahead of this member's");
+      return;
     }
-    this.schedule();
+    const taken = this.hasSpace ? message : withoutEntries(message);
+    if (taken === null || (taken.snapshot !== null && !this.applier.canInstall(taken.snapshot))) return;
+    this.raw.step(taken);
+    const heardAsLeader = this.raw.role === Role.Leader && message.term === this.raw.term;
+    if (heardAsLeader && this.roster.member(from) !== null) {
+      this.contacts.heard(from, this.tickNow, clock.now());
+    }
   }
 
   reportUnreachable(id: NodeId): void {
-    if (this.stopped) return;
-    this.raw.reportUnreachable(id);
-    this.schedule();
+    this.take(() => {
+      this.raw.reportUnreachable(id);
+    });
   }
 
   reportSnapshot(id: NodeId, delivered: boolean): void {
+    this.take(() => {
+      this.raw.reportSnapshot(id, delivered);
+    });
+  }
+
+  /** Gives the core input. What it throws is a broken invariant: this member ends, the process does not just die of it. */
+  private take(input: () => void): void {
     if (this.stopped) return;
-    this.raw.reportSnapshot(id, delivered);
+    try {
+      input();
+    } catch (error) {
+      this.fail(error instanceof Error ? error : new Error(String(error)));
+    }
     this.schedule();
   }
 
   /** A stream came from a member that the roster does not have (yet): answers need its address. */
   meet(peer: PeerAddress): void {
-    if (this.roster.member(peer.id) !== null || peer.id === this.id) return;
-    this.provisionalPeers.delete(peer.id);
-    this.provisionalPeers.set(peer.id, peer);
-    for (const oldest of this.provisionalPeers.keys()) {
-      if (this.provisionalPeers.size <= PROVISIONAL_PEERS_MAX) break;
-      this.provisionalPeers.delete(oldest);
-    }
-    this.syncPeers();
+    if (this.peers.meet(peer, this.roster)) this.syncPeers();
   }
 
   /** Proposes a command that changes no configuration. `settle` is called once, unless the waiter is forgotten. */
@@ -486,15 +484,7 @@ export class Node {
   }
 
   private syncPeers(): void {
-    const peers = new Map<NodeId, PeerAddress>();
-    for (const member of this.roster.members()) {
-      this.provisionalPeers.delete(member.id);
-      if (member.id !== this.id) peers.set(member.id, { id: member.id, peerUrls: member.peerUrls });
-    }
-    for (const peer of this.provisionalPeers.values()) {
-      if (this.roster.tombstone(peer.id) === null) peers.set(peer.id, peer);
-    }
-    this.options.transport.setPeers([...peers.values()]);
+    this.options.transport.setPeers(this.peers.addresses(this.roster));
   }
 
   // --- Notices ------------------------------------------------------------------------------------------------------

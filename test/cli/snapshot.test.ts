@@ -14,11 +14,14 @@ import type {
   SaveSnapshotResponse,
 } from "../../src/generated/muster/v1/maintenance_service";
 import { Roster } from "../../src/membership/index";
+import { createRestoredDataDir, restoredCluster } from "../../src/server/restore";
 import { decodeSavedSnapshot } from "../../src/server/saved_snapshot";
+import { readDataDirState } from "../../src/storage/data_dir";
 import { nodeFs } from "../../src/storage/fs";
 import { readLogOffline } from "../../src/storage/offline";
 import { openStorage } from "../../src/storage/wal";
 import { refusal } from "../client/support/scripted_server";
+import { TroubledDisk } from "../integration/support/full_disk";
 import { Folder, makeDataDir, savedSample, stateOf } from "./support/data_dir";
 import { muster } from "./support/harness";
 import type { Outcome } from "./support/harness";
@@ -478,6 +481,26 @@ describe("snapshot restore", () => {
       err: `muster: ${dir} already holds a member's data.\n`,
     });
     expect(stateOf(dir)).toEqual(before);
+  });
+
+  test("without space nothing is made, and the same command makes it later", async () => {
+    const dir = folder.at("n1.data");
+    const disk = new TroubledDisk();
+    disk.full = true;
+    const cluster = restoredCluster(
+      decodeSavedSnapshot(file, readFileSync(file)),
+      [{ name: "n1", peerUrl: urlOf("n1") }],
+      "",
+    );
+    const id = cluster.members[0]?.id ?? 0n;
+    await expect(createRestoredDataDir(disk.fs, dir, cluster, id)).rejects.toMatchObject({
+      reason: "io",
+      errno: "ENOSPC",
+      message: expect.stringContaining(dir) as string,
+    });
+    expect(await readDataDirState(nodeFs, dir)).toBe("empty");
+    expect((await restore("n1", ["n1"])).code).toBe(0);
+    expect((await readLogOffline(dir)).identity.memberId).toBe(id);
   });
 
   test("not from a damaged file, and then nothing is made", async () => {

@@ -16,6 +16,10 @@ export interface Operation<Input, Output> {
   readonly begin: number;
   /** Infinity when nobody knows the outcome. */
   readonly end: number;
+  /** Its answer shows that it changes nothing, whatever the state: a read, or a refusal. */
+  readonly isPure: boolean;
+  /** Where the answer itself says its place among the changes (a revision): they are taken in this order only. */
+  readonly order?: number | undefined;
 }
 
 /** An object as a specification: pure. */
@@ -57,6 +61,8 @@ interface Taken<State, Input, Output> {
   /** Place of the unknown one in the list of those. */
   readonly place: number;
   readonly number: number;
+  /** There was no better choice: it changed nothing. */
+  readonly isForced: boolean;
 }
 
 export const STEPS_MAX = 5_000_000;
@@ -79,6 +85,9 @@ class Search<State, Input, Output> {
   private readonly taken: TakenSet;
   private readonly seen = new Set<string>();
   private readonly stack: Taken<State, Input, Output>[] = [];
+  private readonly ordered: readonly { readonly order: number; readonly number: number }[];
+  /** No ordered operation before this place is free. */
+  private firstOrdered = 0;
   private state: State;
 
   constructor(
@@ -92,6 +101,9 @@ class Search<State, Input, Output> {
       known.length,
     );
     this.taken = new TakenSet(operations.length);
+    this.ordered = known
+      .flatMap(({ order }, number) => (order === undefined ? [] : [{ order, number }]))
+      .sort((a, b) => a.order - b.order);
     this.state = model.initial;
   }
 
@@ -100,25 +112,28 @@ class Search<State, Input, Output> {
     let place = 0;
     for (let steps = 0; this.head.after !== null; steps++) {
       if (steps > stepsMax) return "undecided";
+      let isStuck = false;
       if (at?.isBegin === true) {
-        if (this.takeKnown(at)) {
+        const outcome = this.takeKnown(at);
+        if (outcome === "taken") {
           at = this.head.after;
           place = 0;
-        } else at = at.after;
-        continue;
+          continue;
+        }
+        isStuck = outcome === "stuck";
+        if (!isStuck) {
+          at = at.after;
+          continue;
+        }
       }
       // Whatever is taken next must have begun before the first end of what is not taken.
-      const bound = at?.operation.end ?? Infinity;
-      const found = this.takeLoose(place, bound);
-      if (found) {
+      if (!isStuck && this.takeLoose(place, at?.operation.end ?? Infinity)) {
         at = this.head.after;
         place = 0;
         continue;
       }
-      const last = this.stack.pop();
-      if (last === undefined) return "not linearizable";
-      this.state = last.state;
-      this.taken.remove(last.number);
+      const last = this.takeBack();
+      if (last === null) return "not linearizable";
       if (last.mark !== null) {
         unlift(last.mark);
         at = last.mark.after;
@@ -131,14 +146,42 @@ class Search<State, Input, Output> {
     return "linearizable";
   }
 
-  private takeKnown(mark: Mark<Input, Output>): boolean {
+  /** The last choice that had another one. */
+  private takeBack(): Taken<State, Input, Output> | null {
+    for (;;) {
+      const last = this.stack.pop();
+      if (last === undefined) return null;
+      this.state = last.state;
+      this.taken.remove(last.number);
+      this.firstOrdered = 0;
+      if (!last.isForced) return last;
+      if (last.mark !== null) unlift(last.mark);
+    }
+  }
+
+  /** "stuck": it fits and changes nothing, so that no other choice is better, and where it leads to was tried. */
+  private takeKnown(mark: Mark<Input, Output>): "taken" | "not" | "stuck" {
     const { operation, number } = mark;
-    const next = this.model.step(this.state, operation.input, operation.output);
-    if (next === null || !this.isNew(number, next.state)) return false;
-    this.stack.push({ state: this.state, mark, place: 0, number });
+    const { model, state } = this;
+    if (operation.order !== undefined && operation.order > this.nextOrder()) return "not";
+    const next = model.step(state, operation.input, operation.output);
+    if (next === null) return "not";
+    const isForced = operation.isPure && model.key(next.state) === model.key(state);
+    if (!this.isNew(number, next.state)) return isForced ? "stuck" : "not";
+    this.stack.push({ state, mark, place: 0, number, isForced });
     this.state = next.state;
     lift(mark);
-    return true;
+    return "taken";
+  }
+
+  private nextOrder(): number {
+    for (let at = this.firstOrdered; at < this.ordered.length; at++) {
+      const { order, number } = this.ordered[at] as { order: number; number: number }; // at < length
+      if (this.taken.has(number)) continue;
+      this.firstOrdered = at;
+      return order;
+    }
+    return Infinity;
   }
 
   private takeLoose(from: number, bound: number): boolean {
@@ -149,7 +192,7 @@ class Search<State, Input, Output> {
       const next = this.model.step(this.state, operation.input, null);
       if (next === null || this.model.key(next.state) === this.model.key(this.state)) continue;
       if (!this.isNew(number, next.state)) continue;
-      this.stack.push({ state: this.state, mark: null, place, number });
+      this.stack.push({ state: this.state, mark: null, place, number, isForced: false });
       this.state = next.state;
       return true;
     }
@@ -198,7 +241,13 @@ function listOf<Input, Output>(operations: readonly Operation<Input, Output>[]):
     marks.push({ time: operation.begin, mark: begin }, { time: operation.end, mark: end });
   });
   marks.sort((a, b) => (a.time === b.time ? a.mark.number - b.mark.number : a.time - b.time));
-  const nobody: Operation<Input, Output> = { input: null as never, output: null, begin: -1, end: -1 };
+  const nobody: Operation<Input, Output> = {
+    input: null as never,
+    output: null,
+    begin: -1,
+    end: -1,
+    isPure: false,
+  };
   const head: Mark<Input, Output> = {
     operation: nobody,
     number: -1,

@@ -3,14 +3,21 @@
  * local). Every read of the roster is a read of every name. What spans names (one revision for all, and real time) is
  * checked as the history grows (history.ts).
  */
+import type { MemberRecord } from "../../src/membership/index";
 import type { Call, History } from "./history";
 import { checkLinearizable } from "./linearizability";
 import type { Model, Operation } from "./linearizability";
 import type { WriteBody } from "./operations";
 import { Violation } from "./violation";
 
-/** A member as clients see it; null: no member has the name. */
-type MemberView = { readonly peerUrl: string; readonly adminUrl: string; readonly learner: boolean } | null;
+/** A name as clients see it. */
+interface MemberView {
+  /** Null: no member has the name. */
+  readonly member: { readonly peerUrl: string; readonly adminUrl: string; readonly learner: boolean } | null;
+  /** The revision of its last change, or of its removal; a lower bound where that change had an unknown outcome. */
+  readonly revision: number;
+  readonly isExact: boolean;
+}
 
 type Input =
   | { readonly kind: "read" }
@@ -21,59 +28,78 @@ type Input =
   | { readonly kind: "move"; readonly peerUrl: string }
   | { readonly kind: "promote" };
 
+type Change = Exclude<Input, { kind: "read" }>;
+
 type Output =
-  | { readonly kind: "read"; readonly member: MemberView }
-  | { readonly kind: "done" }
+  | { readonly kind: "read"; readonly seen: MemberView }
+  /** A change that was accepted; `revision` is that of the member afterwards. */
+  | { readonly kind: "done"; readonly revision: number }
   | { readonly kind: "refused"; readonly reason: string };
 
-const SAME = (state: MemberView): { readonly state: MemberView } => ({ state });
+type Step = { readonly state: MemberView } | null;
 
 export const memberModel: Model<MemberView, Input, Output> = {
-  initial: null,
-  key: (state) => (state === null ? "-" : `${state.peerUrl} ${state.adminUrl} ${state.learner}`),
+  initial: { member: null, revision: 0, isExact: true },
+  key: (state) => `${contents(state)} ${state.revision} ${state.isExact}`,
   step: (state, input, output) => {
-    if (input.kind === "read") {
-      return output?.kind === "read" && memberModel.key(state) === memberModel.key(output.member) ? SAME(state) : null;
+    if (input.kind === "read") return output?.kind === "read" ? read(state, output.seen) : null;
+    if (output?.kind === "refused") return fitsRefusal(state, input, output.reason) ? { state } : null;
+    const member = effect(state, input);
+    if (output === null) {
+      // It may have found nothing to do.
+      if (member === undefined || contents({ member }) === contents(state)) return { state };
+      return { state: { member, revision: state.revision, isExact: false } };
     }
-    if (output?.kind === "refused") return fitsRefusal(state, input, output.reason) ? SAME(state) : null;
-    const after = effect(state, input);
-    // Of unknown outcome: it may have found nothing to do.
-    if (after === undefined) return output === null ? SAME(state) : null;
-    return { state: after };
+    if (member === undefined || output.kind !== "done") return null;
+    const after = { member, revision: output.revision, isExact: true };
+    if (output.revision > state.revision) return { state: after };
+    return memberModel.key(after) === memberModel.key(state) ? { state } : null;
   },
 };
 
+function contents({ member }: Pick<MemberView, "member">): string {
+  return member === null ? "-" : `${member.peerUrl} ${member.adminUrl} ${member.learner}`;
+}
+
+function read(state: MemberView, seen: MemberView): Step {
+  if (contents(state) !== contents(seen)) return null;
+  // The revision at which a member that is gone was removed can't be read.
+  if (seen.member === null) return { state };
+  if (state.isExact) return state.revision === seen.revision ? { state } : null;
+  return seen.revision > state.revision ? { state: seen } : null;
+}
+
 /** Undefined: it would be refused. */
-function effect(state: MemberView, input: Exclude<Input, { kind: "read" }>): MemberView | undefined {
+function effect({ member }: MemberView, input: Change): MemberView["member"] | undefined {
   if (input.kind === "add") {
-    if (state !== null) return undefined;
+    if (member !== null) return undefined;
     return { peerUrl: input.peerUrl, adminUrl: "", learner: input.learner };
   }
-  if (state === null) return undefined;
+  if (member === null) return undefined;
   switch (input.kind) {
     case "remove":
       return null;
     case "admin":
-      return { ...state, adminUrl: input.adminUrl };
+      return { ...member, adminUrl: input.adminUrl };
     case "publish":
-      return addressOf(state.peerUrl) === input.address ? { ...state, adminUrl: input.adminUrl } : undefined;
+      return addressOf(member.peerUrl) === input.address ? { ...member, adminUrl: input.adminUrl } : undefined;
     case "move":
-      return { ...state, peerUrl: input.peerUrl };
+      return { ...member, peerUrl: input.peerUrl };
     case "promote":
-      return state.learner ? { ...state, learner: false } : undefined;
+      return member.learner ? { ...member, learner: false } : undefined;
   }
 }
 
-function fitsRefusal(state: MemberView, input: Input, reason: string): boolean {
+function fitsRefusal({ member }: MemberView, input: Change, reason: string): boolean {
   if (input.kind === "publish") return true; // by id, not by name
   switch (reason) {
     case "MEMBER_NOT_FOUND":
     case "MEMBER_REMOVED":
-      return state === null;
+      return member === null;
     case "MEMBER_NAME_EXISTS":
-      return state !== null;
+      return member !== null;
     case "NOT_A_LEARNER":
-      return state !== null && !state.learner;
+      return member?.learner === false;
     default:
       return true; // says nothing of this name
   }
@@ -97,23 +123,12 @@ export function checkHistory(history: History): { readonly undecided: number } {
       else list.push(operation);
     }
   }
-  // The first configuration is there before anybody asks: its first appearance counts as an add of unknown outcome.
   for (const call of history.calls) {
     if (call.outcome.kind !== "read") continue;
-    const { answer } = call.outcome;
-    const members = new Map(answer.members.map((member) => [member.name, member]));
+    const members = new Map(call.outcome.answer.members.map((member) => [member.name, member]));
     for (const [name, operations] of byName) {
-      const found = members.get(name);
-      const member =
-        found === undefined
-          ? null
-          : { peerUrl: found.peerUrls[0] ?? "", adminUrl: found.adminUrls[0] ?? "", learner: found.learner };
-      operations.push({
-        input: { kind: "read" },
-        output: { kind: "read", member },
-        begin: call.begin,
-        end: call.end,
-      });
+      const output = { kind: "read", seen: viewOf(members.get(name)) } as const;
+      operations.push({ input: { kind: "read" }, output, begin: call.begin, end: call.end, isPure: true });
     }
   }
   let undecided = 0;
@@ -128,10 +143,18 @@ export function checkHistory(history: History): { readonly undecided: number } {
   return { undecided };
 }
 
-/** The member of the first configuration with this name, or null. */
+/** The member of the first configuration with this name: there before anybody asks. Entries are in order of id. */
 function founderOf(history: History, name: string, number: number): MemberView {
-  if (number < 1 || number > history.founders) return null;
-  return { peerUrl: `http://h${number - 1}:7461`, adminUrl: "", learner: name === "" };
+  if (number < 1 || number > history.founders) return memberModel.initial;
+  const member = { peerUrl: `http://h${number - 1}:7461`, adminUrl: "", learner: name === "" };
+  return { member, revision: 0, isExact: false };
+}
+
+function viewOf(record: MemberRecord | undefined): MemberView {
+  if (record === undefined) return memberModel.initial;
+  const { peerUrls, adminUrls, learner, updateRevision } = record;
+  const member = { peerUrl: peerUrls[0] ?? "", adminUrl: adminUrls[0] ?? "", learner };
+  return { member, revision: updateRevision, isExact: true };
 }
 
 /**
@@ -141,7 +164,8 @@ function founderOf(history: History, name: string, number: number): MemberView {
 function withoutUnseen(operations: readonly MemberOperation[]): MemberOperation[] {
   const seen = new Set<string>();
   for (const { output } of operations) {
-    if (output?.kind === "read" && output.member !== null) seen.add(output.member.adminUrl).add(output.member.peerUrl);
+    if (output?.kind !== "read" || output.seen.member === null) continue;
+    seen.add(output.seen.member.adminUrl).add(output.seen.member.peerUrl);
   }
   return operations.filter(({ input, output }) => {
     if (output !== null) return true;
@@ -154,13 +178,18 @@ function withoutUnseen(operations: readonly MemberOperation[]): MemberOperation[
 function operationOf(call: Call, input: Input): MemberOperation | null {
   const { begin, end, outcome } = call;
   switch (outcome.kind) {
-    case "wrote":
-      return { input, output: { kind: "done" }, begin, end };
+    case "wrote": {
+      const { answer } = outcome;
+      // A removal answers with the member as it was before.
+      const revision = input.kind === "remove" ? answer.revision : (answer.member?.updateRevision ?? 0);
+      const order = revision === answer.revision ? revision : undefined;
+      return { input, output: { kind: "done", revision }, begin, end, isPure: false, order };
+    }
     case "refused":
-      return { input, output: { kind: "refused", reason: outcome.reason }, begin, end };
+      return { input, output: { kind: "refused", reason: outcome.reason }, begin, end, isPure: true };
     case "open":
     case "unknown":
-      return { input, output: null, begin, end: Infinity };
+      return { input, output: null, begin, end: Infinity, isPure: false };
     case "void":
     case "read":
       return null;
