@@ -54,7 +54,8 @@ const TOLD_AT_ONCE: ReadonlySet<string> = new Set(["TOO_MANY_REQUESTS", "DISK_FU
 
 export class Writes {
   private stopping = false;
-  private readonly forwarded = new Set<() => void>();
+  /** What ends the waiting of attempts under way, for a member that stops. */
+  private readonly endings = new Set<() => void>();
 
   constructor(
     private readonly node: Node,
@@ -66,7 +67,7 @@ export class Writes {
   /** This member stops: no further attempt is made, and nobody waits any longer for an attempt under way. */
   stop(): void {
     this.stopping = true;
-    for (const giveUp of [...this.forwarded]) giveUp();
+    for (const end of [...this.endings]) end();
   }
 
   /** @throws RefusedError, PassedOnError, CallCancelledError */
@@ -104,9 +105,9 @@ export class Writes {
       const giveUp = (): void => {
         resolve({ kind: "lost" });
       };
-      this.forwarded.add(giveUp);
+      this.endings.add(giveUp);
       const leave = (): void => {
-        this.forwarded.delete(giveUp);
+        this.endings.delete(giveUp);
       };
       call.then(resolve, reject);
       call.then(leave, leave);
@@ -158,7 +159,10 @@ export class Writes {
       const stop = this.node.listen({ onLeadership: done, onTick: done });
       const timer = context.deadline.onPassed(done);
       context.onCancel(done);
+      const { endings } = this;
+      endings.add(done);
       function done(): void {
+        endings.delete(done);
         stop();
         timer.cancel();
         resolve();

@@ -147,6 +147,8 @@ export class Liveness {
     }, null);
     if (newest === null) return false;
     const { voters, outgoing } = this.voters(newest);
+    // A joiner that has heard of nobody yet can't tell.
+    if (voters.length === 0) return false;
     const runs = (id: NodeId): boolean => running.some(({ node }) => node.id === id);
     return isMajority(voters, runs) && isMajority(outgoing, runs);
   }
