@@ -39,7 +39,7 @@ export interface ApplierOptions {
   /** Tells the core of a membership change that was accepted, and at which index. */
   readonly applyConfChange: (change: ConfChange, index: number) => void;
   readonly confState: () => ConfState;
-  /** A member was added, changed or removed, or another roster was installed. */
+  /** A member was added, changed or removed, a joint configuration was left, or another roster was installed. */
   readonly onRosterChange: () => void;
   readonly onStorageError: (error: StorageError) => void;
 }
@@ -78,6 +78,8 @@ export class Applier {
     const change = confChangeOf(entry, result);
     if (change !== null) applyConfChange(change, entry.index);
     if (result.kind === "empty") {
+      // A joint configuration was left: its outgoing voters are gone for good.
+      if (change !== null) onRosterChange();
       waiters.applied(entry.index, null, null);
       return;
     }

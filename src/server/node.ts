@@ -198,6 +198,10 @@ export class Node {
   get writesWaiting(): number {
     return this.queued.length + this.waiters.size;
   }
+  /** Whether its vote still counts in a joint configuration, though the roster may have removed it. */
+  isLeaving(id: NodeId): boolean {
+    return this.raw.status().confState.votersOutgoing.includes(id);
+  }
   /** Allocates; not for the hot path. */
   status(): RaftStatus {
     return this.raw.status();
@@ -479,12 +483,14 @@ export class Node {
   private afterRosterChange(): void {
     this.syncPeers();
     const tombstone = this.roster.tombstone(this.id);
-    if (tombstone === null) return;
+    if (tombstone === null || this.isLeaving(this.id)) return;
     for (const listener of this.listeners) listener.onRemoved?.(tombstone.revision);
   }
 
   private syncPeers(): void {
-    this.options.transport.setPeers(this.peers.addresses(this.roster));
+    this.options.transport.setPeers(
+      this.peers.addresses(this.roster, this.raw.status().confState.votersOutgoing),
+    );
   }
 
   // --- Notices ------------------------------------------------------------------------------------------------------

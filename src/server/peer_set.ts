@@ -11,6 +11,7 @@ const PROVISIONAL_MAX = 64;
 
 export class PeerSet {
   private readonly provisional = new Map<NodeId, PeerAddress>();
+  private lastFound: ReadonlyMap<NodeId, PeerAddress> = new Map();
 
   constructor(private readonly self: NodeId) {}
 
@@ -26,12 +27,23 @@ export class PeerSet {
     return true;
   }
 
-  /** Everyone to talk to; who is in the roster by now, or removed from it, is no longer provisional. */
-  addresses(roster: Roster): PeerAddress[] {
-    for (const id of [...this.provisional.keys()]) {
-      if (roster.member(id) !== null || roster.tombstone(id) !== null) this.provisional.delete(id);
+  /**
+   * Everyone to talk to: the members, the outgoing voters of a joint configuration (the roster has removed them, but
+   * their votes still count until it is left), and who is provisional.
+   */
+  addresses(roster: Roster, outgoing: readonly NodeId[]): PeerAddress[] {
+    const found = new Map<NodeId, PeerAddress>();
+    for (const { id, peerUrls } of roster.members()) if (id !== this.self) found.set(id, { id, peerUrls });
+    for (const id of outgoing) {
+      const last = this.lastFound.get(id);
+      if (last !== undefined && !found.has(id)) found.set(id, last);
     }
-    const members = roster.members().filter((member) => member.id !== this.self);
-    return [...members.map(({ id, peerUrls }) => ({ id, peerUrls })), ...this.provisional.values()];
+    for (const [id, peer] of [...this.provisional]) {
+      const removed = roster.tombstone(id) !== null && !outgoing.includes(id);
+      if (removed || roster.member(id) !== null) this.provisional.delete(id);
+      else if (!found.has(id)) found.set(id, peer);
+    }
+    this.lastFound = found;
+    return [...found.values()];
   }
 }

@@ -231,7 +231,7 @@ function refusePeer({ clusterId, memberId, instanceId }: Handshake, node: Node):
 
 function removedRefusal(memberId: NodeId, node: Node): WireRefusal | null {
   const tombstone = node.roster.tombstone(memberId);
-  if (tombstone === null) return null;
+  if (tombstone === null || node.isLeaving(memberId)) return null;
   const id = formatId(memberId);
   const revision = String(tombstone.revision);
   const text = `member ${id} (${tombstone.name}) was permanently removed at revision ${revision}`;

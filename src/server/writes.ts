@@ -156,11 +156,12 @@ export class Writes {
    */
   leadershipOrTick(context: CallContext): Promise<void> {
     return new Promise((resolve) => {
+      const { endings } = this;
       const stop = this.node.listen({ onLeadership: done, onTick: done });
       const timer = context.deadline.onPassed(done);
-      context.onCancel(done);
-      const { endings } = this;
       endings.add(done);
+      // Last: it calls back at once when the caller has gone away already.
+      context.onCancel(done);
       function done(): void {
         endings.delete(done);
         stop();

@@ -109,6 +109,9 @@ function addressOf(url: string): string {
   return url.slice(url.indexOf("//") + 2, url.lastIndexOf(":"));
 }
 
+/** How often one publish takes effect beyond the first, at most. */
+const PUBLISHED_AGAIN = 2;
+
 type MemberOperation = Operation<Input, Output>;
 
 /** @returns how many names the checker gave up on. @throws Violation */
@@ -118,9 +121,12 @@ export function checkHistory(history: History): { readonly undecided: number } {
     for (const { name, input } of inputsOf(call)) {
       const operation = operationOf(call, input);
       if (operation === null) continue;
-      const list = byName.get(name);
-      if (list === undefined) byName.set(name, [operation]);
-      else list.push(operation);
+      let list = byName.get(name);
+      if (list === undefined) byName.set(name, (list = []));
+      list.push(operation);
+      // A publish has no request_id: each time that a member sends it again it may take effect again.
+      if (input.kind !== "publish") continue;
+      for (let i = 0; i < PUBLISHED_AGAIN; i++) list.push({ ...operation, output: null, end: Infinity, isPure: false });
     }
   }
   for (const call of history.calls) {

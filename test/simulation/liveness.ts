@@ -128,7 +128,8 @@ export class Liveness {
       if (node.applied < leader.node.committed) return `${member.label} does not catch up`;
       if (member.waiting > 0) return `${member.waiting} calls wait on ${member.label}`;
       const kept = storage.lastIndex() - storage.firstIndex() + 1;
-      if (kept > snapshotEvery + snapshotKeep + LOG_SLACK) return `${member.label} keeps ${kept} entries`;
+      // A start brings back what whole segments still hold; the next snapshot drops it.
+      if (member.snapshots > 0 && kept > snapshotEvery + snapshotKeep + LOG_SLACK) return `${member.label} keeps ${kept} entries`;
       if (node.roster.member(node.id)?.started !== true) return `${member.label} is not published`;
     }
     return null;

@@ -59,6 +59,8 @@ export class Member implements Owner {
   private parts: Parts | null = null;
   /** Clients' calls that are under way here. */
   calls = 0;
+  /** Snapshots that this process has taken. */
+  snapshots = 0;
   private stopping = false;
 
   constructor(

@@ -21,7 +21,10 @@ export function watchStorage(member: Member, storage: Storage): Storage {
   storage.saveSnapshot = (snapshot, keepEntries, done) => {
     world.coverage.add("snapshot taken");
     world.checkers.snapshot(member, snapshot);
-    saveSnapshot(snapshot, keepEntries, done);
+    saveSnapshot(snapshot, keepEntries, (error) => {
+      if (error === null) member.snapshots++;
+      done(error);
+    });
   };
   return storage;
 }
