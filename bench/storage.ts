@@ -1,10 +1,15 @@
 /**
- * The durable log on the disk under a directory: appends per second with 1 and with 64 batches waiting, bytes on disk per
- * entry, and how long opening 15,000 entries takes.
+ * Storage, measured: the durable log on the disk under a directory, and what the past of a member costs it and others.
  *
- *     node -r ./scripts/swc-register.js bench/storage.ts [--dir DIR] [--seconds 3]
+ *     node -r ./scripts/swc-register.js bench/storage.ts [SCENARIO...] [--dir DIR] [--seconds 3]
  *
- * Prints a table of what was measured; nothing is derived from other machines.
+ *     append     appends per second with 1 and with 64 batches waiting, bytes on disk per entry, opening 15,000 entries
+ *     restart    start of a member with 15,000 entries, 10,000 remembered requests and 100,000 tombstones
+ *     long-log   start of a member with 1,000,000 entries after its last snapshot
+ *     catch-up   a leader's write latency while a follower that missed 100,000 entries catches up by snapshot
+ *
+ * Without a scenario all of them run, which takes some minutes. The last three start members from dist: `npm run build`
+ * comes first. Prints tables of what was measured; nothing is derived from other machines.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -14,8 +19,12 @@ import { EntryType, type Entry } from "../src/raft/index";
 import { createDataDir } from "../src/storage/data_dir";
 import { nodeFs } from "../src/storage/fs";
 import { readLogOffline } from "../src/storage/offline";
-import type { AppendBatch, Storage } from "../src/storage/storage";
+import type { AppendBatch } from "../src/storage/storage";
 import { openStorage } from "../src/storage/wal";
+import { catchUp } from "./storage_catch_up";
+import { append, close } from "./storage_data";
+import { longLog, restart } from "./storage_restart";
+import { figure, table } from "./table";
 
 const ENTRY_BYTES = 300;
 const RESTART_ENTRIES = 15_000;
@@ -35,24 +44,6 @@ function batchOf(index: number): AppendBatch {
     snapshot: null,
     mustSync: true,
   };
-}
-
-function append(storage: Storage, batch: AppendBatch): Promise<void> {
-  return new Promise((resolve, reject) => {
-    storage.append(batch, (error) => {
-      if (error === null) resolve();
-      else reject(error);
-    });
-  });
-}
-
-function close(storage: Storage): Promise<void> {
-  return new Promise((resolve, reject) => {
-    storage.close((error) => {
-      if (error === null) resolve();
-      else reject(error);
-    });
-  });
 }
 
 interface Measured {
@@ -83,7 +74,7 @@ async function appendLoad(dir: string, waiting: number, seconds: number): Promis
   return { perSecond: latencies.length / elapsed, p50Ms: at(0.5), p99Ms: at(0.99) };
 }
 
-async function restart(dir: string): Promise<{ readonly openMs: number; readonly bytesPerEntry: number }> {
+async function reopen(dir: string): Promise<{ readonly openMs: number; readonly bytesPerEntry: number }> {
   await createDataDir(nodeFs, dir, IDENTITY);
   const first = (await openStorage(nodeFs, dir)).storage;
   const writes: Promise<void>[] = [];
@@ -100,30 +91,45 @@ async function restart(dir: string): Promise<{ readonly openMs: number; readonly
   return { openMs, bytesPerEntry: used / RESTART_ENTRIES };
 }
 
+async function appends(root: string, seconds: number): Promise<void> {
+  const rows: string[][] = [];
+  for (const waiting of [1, 64]) {
+    const { perSecond, p50Ms, p99Ms } = await appendLoad(join(root, `w${waiting}`), waiting, seconds);
+    rows.push([String(waiting), ...[perSecond, p50Ms, p99Ms].map(figure)]);
+  }
+  console.log(`entries of ${ENTRY_BYTES} bytes, one per batch, with a hard state each`);
+  console.log(table(["batches waiting", "appends/s", "p50 ms", "p99 ms"], rows));
+  const { openMs, bytesPerEntry } = await reopen(join(root, "reopen"));
+  console.log(`on disk: ${bytesPerEntry.toFixed(0)} bytes per batch of one entry and a hard state`);
+  console.log(`opening ${RESTART_ENTRIES} entries: ${openMs.toFixed(0)} ms\n`);
+}
+
+const SCENARIOS: Readonly<Record<string, (root: string, seconds: number) => Promise<void>>> = {
+  append: appends,
+  restart,
+  "long-log": longLog,
+  "catch-up": catchUp,
+};
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
     options: { dir: { type: "string", default: tmpdir() }, seconds: { type: "string", default: "3" } },
   });
+  const names = Object.keys(SCENARIOS);
+  const unknown = positionals.find((name) => !names.includes(name));
+  if (unknown !== undefined) throw new Error(`no scenario ${unknown}; there are ${names.join(", ")}`);
   const root = mkdtempSync(join(values.dir, "muster-bench-storage-"));
-  try {
-    console.log(`entries of ${ENTRY_BYTES} bytes, one per batch, with a hard state each; ${root}`);
-    for (const waiting of [1, 64]) {
-      const { perSecond, p50Ms, p99Ms } = await appendLoad(
-        join(root, `w${waiting}`),
-        waiting,
-        Number(values.seconds),
-      );
-      const waits = String(waiting).padStart(2);
-      console.log(
-        `${waits} waiting: ${perSecond.toFixed(0)} appends/s, p50 ${p50Ms.toFixed(3)} ms, p99 ${p99Ms.toFixed(3)} ms`,
-      );
-    }
-    const { openMs, bytesPerEntry } = await restart(join(root, "restart"));
-    console.log(`on disk: ${bytesPerEntry.toFixed(0)} bytes per batch of one entry and a hard state`);
-    console.log(`opening ${RESTART_ENTRIES} entries: ${openMs.toFixed(0)} ms`);
-  } finally {
+  // However it ends; members that still run end then, too.
+  process.on("exit", () => {
     rmSync(root, { recursive: true, force: true });
+  });
+  for (const name of positionals.length === 0 ? names : positionals) {
+    await SCENARIOS[name]?.(root, Number(values.seconds));
   }
 }
 
-void main();
+main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+});

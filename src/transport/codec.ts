@@ -70,12 +70,18 @@ export function isMemberId(id: NodeId): boolean {
   return id > NO_NODE && id < LOCAL_APPLY_THREAD && id !== LOCAL_APPEND_THREAD;
 }
 
+/** Numeric enums map both ways at run time; a number from the wire need not be one of theirs. */
+function nameIn(values: Readonly<Record<number, string | undefined>>, value: number): string | undefined {
+  return values[value];
+}
+
 /** Checks and converts a message that came on an Exchange stream. */
 export function decodeMessage(wire: WireMessage): DecodeResult {
   return guarded(() => {
-    const type = wire.type as MessageType;
+    const type: MessageType = wire.type;
     if (!EXCHANGED.has(type)) {
-      fail(`message type ${MessageType[type] ?? String(wire.type)} is not exchanged between members`);
+      const name = nameIn(MessageType, type) ?? String(wire.type);
+      fail(`message type ${name} is not exchanged between members`);
     }
     if (wire.snapshot !== undefined) fail("snapshot outside InstallSnapshot");
     return decodeFields(type, wire, null);
@@ -176,13 +182,14 @@ function decodeEntry(wire: WireEntry): Entry {
 
 function decodeConfChange(wire: WireConfChange): ConfChange {
   const transition = wire.transition as ConfChangeTransition;
-  if (ConfChangeTransition[transition] === undefined) {
+  if (nameIn(ConfChangeTransition, transition) === undefined) {
     fail(`unknown transition ${String(wire.transition)} of a membership change`);
   }
   if (wire.changes.length > CONF_CHANGE_STEPS_MAX) fail("too many steps in a membership change");
   const changes = wire.changes.map(({ type, nodeId }) => {
     const known = type as ConfChangeType;
-    if (ConfChangeType[known] === undefined) fail(`unknown step ${String(type)} of a membership change`);
+    if (nameIn(ConfChangeType, known) === undefined)
+      fail(`unknown step ${String(type)} of a membership change`);
     if (!isMemberId(nodeId)) fail("no valid id in a membership change");
     return { type: known, nodeId };
   });

@@ -86,7 +86,7 @@ export const raftServiceDefinition = {
 } as const;
 
 /** The handlers that fit raftServiceDefinition. A type, not an interface: grpc-js asks for an index signature. */
-// eslint-disable-next-line @typescript-eslint/consistent-type-definitions -- see above
+
 export type RaftServiceHandlers = {
   exchange: handleBidiStreamingCall<Incoming<ExchangeRequest>, ExchangeResponse>;
   installSnapshot: handleClientStreamingCall<Incoming<InstallSnapshotRequest>, InstallSnapshotResponse>;

@@ -10,7 +10,7 @@
  */
 import { Metadata } from "@grpc/grpc-js";
 import type { status } from "@grpc/grpc-js";
-import { Any } from "../generated/google/protobuf/any";
+import { type Any } from "../generated/google/protobuf/any";
 import { ErrorInfo } from "../generated/google/rpc/error_details";
 import { Status } from "../generated/google/rpc/status";
 

@@ -115,6 +115,7 @@ const PUBLISHED_AGAIN = 2;
 type MemberOperation = Operation<Input, Output>;
 
 /** @returns how many names the checker gave up on. @throws Violation */
+export function debugOps(history: History): Map<string, MemberOperation[]> { (globalThis as any).DBG = new Map(); checkHistory(history); return (globalThis as any).DBG; }
 export function checkHistory(history: History): { readonly undecided: number } {
   const byName = new Map<string, MemberOperation[]>();
   for (const call of history.calls) {
@@ -141,7 +142,8 @@ export function checkHistory(history: History): { readonly undecided: number } {
   for (const [name, operations] of byName) {
     const founder = /^n(\d+)$/.exec(name);
     const initial = founderOf(history, name, founder === null ? 0 : Number(founder[1]));
-    const verdict = checkLinearizable({ ...memberModel, initial }, withoutUnseen(operations));
+    (globalThis as any).DBG?.set(name, resolved(operations));
+    const verdict = checkLinearizable({ ...memberModel, initial }, resolved(operations));
     if (verdict === "undecided") undecided++;
     if (verdict === "not linearizable")
       throw new Violation("linearizable", `the history of ${name} is not linearizable:\n${describe(operations)}`);
@@ -164,20 +166,40 @@ function viewOf(record: MemberRecord | undefined): MemberView {
 }
 
 /**
- * A change of a URL whose outcome nobody knows, and whose value nobody ever saw, can as well have come last: it is left
- * out, since the search takes time exponential in the number of open operations.
+ * Uses what readers saw of changes whose outcome the caller does not know; the search takes time exponential in their
+ * number. Each change of a URL has a value of its own. One that nobody ever saw can as well have come last: it is left
+ * out. One that somebody saw did happen, before the end of the first read that shows it, and at the revision of the
+ * oldest member that has it, unless that is the revision of another change.
  */
-function withoutUnseen(operations: readonly MemberOperation[]): MemberOperation[] {
-  const seen = new Set<string>();
-  for (const { output } of operations) {
+function resolved(operations: readonly MemberOperation[]): MemberOperation[] {
+  const seen = new Map<string, { revision: number; end: number }>();
+  const revisions = new Map<number, number>();
+  const count = (revision: number): void => void revisions.set(revision, (revisions.get(revision) ?? 0) + 1);
+  for (const { output, end } of operations) {
+    if (output?.kind === "done") count(output.revision);
     if (output?.kind !== "read" || output.seen.member === null) continue;
-    seen.add(output.seen.member.adminUrl).add(output.seen.member.peerUrl);
+    const { member, revision } = output.seen;
+    for (const url of [member.adminUrl, member.peerUrl]) {
+      const before = seen.get(url) ?? { revision, end };
+      seen.set(url, { revision: Math.min(before.revision, revision), end: Math.min(before.end, end) });
+    }
   }
-  return operations.filter(({ input, output }) => {
-    if (output !== null) return true;
-    if (input.kind === "admin") return seen.has(input.adminUrl);
-    if (input.kind === "move") return seen.has(input.peerUrl);
-    return true;
+  const urlOf = (input: Input): string | null =>
+    input.kind === "admin" ? input.adminUrl : input.kind === "move" ? input.peerUrl : null;
+  const open = operations.flatMap(({ input, output }) => {
+    const url = output === null ? urlOf(input) : null;
+    return url === null ? [] : [url];
+  });
+  for (const url of open) count(seen.get(url)?.revision ?? 0);
+  return operations.flatMap((operation) => {
+    const url = operation.output === null ? urlOf(operation.input) : null;
+    if (url === null) return [operation];
+    const found = seen.get(url);
+    if (found === undefined) return [];
+    const { revision, end } = found;
+    if (revisions.get(revision) !== 1) return [operation];
+    // Just before that end, which is a place of its own.
+    return [{ ...operation, output: { kind: "done", revision }, end: end - 0.5, order: revision }];
   });
 }
 

@@ -46,6 +46,8 @@ export interface LoadOptions {
   readonly churners?: number;
   /** Longest pause of a writer between two writes, in milliseconds: sets the load. @default 50 */
   readonly thinkMsMax?: number;
+  /** Of several loads on one cluster, which this is, from 0: keeps their writes apart. @default 0 */
+  readonly part?: number;
 }
 
 /** A failure that says: this attempt is in nobody's log. SPEC sections 2 ("Deadlines") and 3. */
@@ -129,11 +131,12 @@ export class Load {
   // --- Writers ----------------------------------------------------------------------------------------------------
 
   private async changeAdminUrls(writer: number): Promise<void> {
+    const { part = 0 } = this.options;
     for (let n = 0; !this.stopping; n++) {
       // A value that no other write has: its change can't be taken for another's.
-      const adminUrls = [`http://10.${writer}.${n >> 8}.${n & 255}:7460`];
+      const adminUrls = [`http://10.${writer}.${n >> 8}.${n & 255}:${7460 + part}`];
       const name = this.pick(this.options.targets);
-      const requestId = `w${writer}-${n}`;
+      const requestId = `w${part}-${writer}-${n}`;
       const request = { id: "", name, adminUrls, requestId, expectedRevision: 0n, validateOnly: false };
       await this.write({
         requestId,
@@ -151,7 +154,7 @@ export class Load {
     const common = { expectedRevision: 0n, validateOnly: false };
     const deadlineMs = (): number => 500 + this.random.below(3000);
     for (let n = 0; !this.stopping; n++) {
-      const name = `c${writer}-${n}`;
+      const name = `c${this.options.part ?? 0}-${writer}-${n}`;
       const [first, second] = [`http://127.0.0.${10 + writer}:9`, `http://127.0.0.${20 + writer}:9`];
       const id = (step: string): string => `${name}-${step}`;
       const step = (what: string, send: Send): Promise<WriteOutcome> =>

@@ -5,11 +5,10 @@
  */
 import { SeededRandom } from "../../../src/raft/index";
 import { Load } from "./load";
-import { checkLogs } from "./log_check";
-import type { LogSummary } from "./log_check";
 import { ProcessCluster } from "./process_cluster";
 import { until } from "./processes";
 import type { MemberProcess } from "./process_cluster";
+import { stopAndCheck } from "./stop_and_check";
 
 export const WRITERS = 32;
 
@@ -94,24 +93,7 @@ async function underLoad(cluster: ProcessCluster, seed: number): Promise<RoundRe
   await loadFor(1000 + random.below(1000));
   await moreAcknowledged(load, ENOUGH);
   await load.stop();
-  await cluster.settled();
-  const live = await Promise.all(cluster.members.map((member) => member.members()));
-  const applied = await Promise.all(cluster.members.map((member) => member.cluster()));
-  const exits = await Promise.all(cluster.members.map((member) => member.stop()));
-  const logs = cluster.members.map(({ name, spec }) => ({ name, dataDir: spec.dataDir }));
-  const summary = await checkLogs(
-    logs,
-    load.records,
-    Math.max(...applied.map((c) => Number(c?.appliedIndex))),
-  );
-  const problems = [...summary.problems, ...load.unexpected];
-  for (const [i, { code, signal }] of exits.entries()) {
-    if (code !== 0) problems.push(`${cluster.members[i]?.name} ended with ${code ?? signal}`);
-  }
-  for (const [i, answer] of live.entries()) {
-    if (!sameMembers(answer.members, summary))
-      problems.push(`${cluster.members[i]?.name} showed other members than its log`);
-  }
+  const { problems, ...summary } = await stopAndCheck(cluster, load);
   return {
     seed,
     acknowledged: load.count("acknowledged"),
@@ -151,10 +133,4 @@ async function killLeader(
   );
   const recoveryMs = Math.round((load.firstAcknowledgedAfter(killedMs) ?? NaN) - killedMs);
   return { voters, recoveryMs, downMs };
-}
-
-function sameMembers(members: readonly unknown[], summary: LogSummary): boolean {
-  const text = (value: unknown): string =>
-    JSON.stringify(value, (_key, v: unknown) => (typeof v === "bigint" ? v.toString() : v));
-  return text(members) === text(summary.members);
 }

@@ -1,0 +1,34 @@
+/**
+ * The end of a stretch of load: the members come to rest, stop as a service manager stops them, and their logs are read
+ * offline and held against what the writers were told and against what the members showed while they still ran.
+ */
+import type { Load } from "./load";
+import { checkLogs } from "./log_check";
+import type { LogSummary } from "./log_check";
+import type { ProcessCluster } from "./process_cluster";
+
+/** Every member must run, and `load` be over. The problems of the result include those of the load itself. */
+export async function stopAndCheck(cluster: ProcessCluster, load: Load): Promise<LogSummary> {
+  await cluster.settled();
+  const live = await Promise.all(cluster.members.map((member) => member.members()));
+  const applied = await Promise.all(cluster.members.map((member) => member.cluster()));
+  const exits = await Promise.all(cluster.members.map((member) => member.stop()));
+  const logs = cluster.members.map(({ name, spec }) => ({ name, dataDir: spec.dataDir }));
+  const appliedIndex = Math.max(...applied.map((c) => Number(c?.appliedIndex)));
+  const summary = await checkLogs(logs, load.records, appliedIndex);
+  const problems = [...summary.problems, ...load.unexpected];
+  for (const [i, { code, signal }] of exits.entries()) {
+    if (code !== 0) problems.push(`${cluster.members[i]?.name} ended with ${code ?? signal}`);
+  }
+  for (const [i, answer] of live.entries()) {
+    if (!sameMembers(answer.members, summary))
+      problems.push(`${cluster.members[i]?.name} showed other members than its log`);
+  }
+  return { ...summary, problems };
+}
+
+function sameMembers(members: readonly unknown[], summary: LogSummary): boolean {
+  const text = (value: unknown): string =>
+    JSON.stringify(value, (_key, v: unknown) => (typeof v === "bigint" ? v.toString() : v));
+  return text(members) === text(summary.members);
+}
