@@ -4,19 +4,31 @@
  * Repeated until committed; a member counts as started from then on. What the configuration says wins over an earlier
  * UpdateAdminURL. A refusal as removed or wiped is final. SPEC section 2, "Publish".
  */
+import { randomUUID } from "node:crypto";
 import { Metadata } from "@grpc/grpc-js";
 import type { PublishRequest, PublishResponse } from "../generated/muster/raft/v1/raft_service";
-import { publishCommand } from "../membership/index";
+import { fingerprint, publishCommand } from "../membership/index";
 import type { Reason } from "../membership/index";
 import type { Clock } from "../transport/clock";
 import type { CallContext } from "./call";
 import { Deadline } from "./deadline";
 import { RefusedError } from "./errors";
 import { PassedOnError } from "./forwarder";
-import { newProposalId } from "./identity";
+import { newProposalId, sha256 } from "./identity";
 import type { Logger } from "./logger";
 import type { Node } from "./node";
 import type { WriteRequest, Writes } from "./writes";
+
+function publishFingerprint({
+  requestId,
+  memberId,
+  instanceId,
+  adminUrls,
+  version,
+}: PublishRequest): Uint8Array {
+  const fields = { memberId, instanceId: Buffer.from(instanceId).toString("hex"), adminUrls, version };
+  return fingerprint(sha256, "Publish", { ...fields, requestId, expectedRevision: 0, validateOnly: false });
+}
 
 /** The write behind RaftService.Publish. */
 export function publishWrite(request: PublishRequest, wallNow: () => number): WriteRequest<PublishResponse> {
@@ -25,7 +37,12 @@ export function publishWrite(request: PublishRequest, wallNow: () => number): Wr
     validateOnly: false,
     command: () =>
       publishCommand(
-        { proposalId: newProposalId(), timeMs: wallNow() },
+        {
+          proposalId: newProposalId(),
+          timeMs: wallNow(),
+          requestId: request.requestId,
+          fingerprint: publishFingerprint(request),
+        },
         {
           id: request.memberId,
           instanceId: request.instanceId,
@@ -88,6 +105,8 @@ export class Publisher {
       adminUrls: [adminUrl],
       version,
       clusterId: node.clusterId,
+      // A call of its own each time: the forwarder repeats it under this id, and apply remembers what became of it.
+      requestId: `publish-${randomUUID()}`,
     };
     try {
       const context = ownCall(Deadline.of(clock, null, electionMs));

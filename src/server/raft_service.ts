@@ -12,7 +12,7 @@ import type {
   PublishRequest,
   PublishResponse,
 } from "../generated/muster/raft/v1/raft_service";
-import { formatId, normaliseUrl, refuseInvalid } from "../membership/index";
+import { formatId, normaliseUrl, refuseInvalid, validateRequestId } from "../membership/index";
 import type { Message, NodeId } from "../raft/index";
 import { acceptExchange } from "../transport/exchange_acceptor";
 import type { ExchangeHandle } from "../transport/exchange_acceptor";
@@ -197,6 +197,8 @@ export class RaftServiceHost {
         description: `must have 1 to ${String(VERSION_LENGTH_MAX)} characters`,
       });
     }
+    const idProblem = request.requestId === "" ? "required" : validateRequestId(request.requestId);
+    if (idProblem !== null) violations.push({ field: "request_id", description: idProblem });
     for (const [i, url] of request.adminUrls.entries()) {
       const result = normaliseUrl(url);
       if (!result.ok) violations.push({ field: `admin_urls[${String(i)}]`, description: result.problem });

@@ -238,11 +238,12 @@ describe("refusals of the request and of the roster", () => {
   test("a publish that is malformed, or of nobody", async () => {
     const instanceId = Buffer.alloc(3);
     const bad = await refusal(
-      publish(leader, { instanceId, version: "", adminUrls: ["nowhere"] }),
+      publish(leader, { instanceId, version: "", adminUrls: ["nowhere"], requestId: "" }),
       INVALID_ARGUMENT,
       "INVALID_REQUEST",
     );
-    expect(bad.violations.map(({ field }) => field)).toEqual(["instance_id", "version", "admin_urls[0]"]);
+    const fields = bad.violations.map(({ field }) => field);
+    expect(fields).toEqual(["instance_id", "version", "request_id", "admin_urls[0]"]);
     await refusal(publish(leader, { memberId: 77n }), NOT_FOUND, "MEMBER_NOT_FOUND");
   });
 });

@@ -5,6 +5,7 @@
 import { status } from "@grpc/grpc-js";
 import { TestCluster, refusal, until } from "./support/cluster";
 import type { TestMember } from "./support/cluster";
+import { publish } from "./support/peer";
 
 jest.setTimeout(60_000);
 
@@ -171,4 +172,17 @@ test("publish: a restart with the same settings proposes nothing; the configured
     const found = members.find(({ name }) => name === follower.name);
     return found?.adminUrls.join() === follower.config.adminUrl && found.started;
   });
+});
+
+test("a publish that is repeated late does not undo what was acknowledged in between", async () => {
+  cluster = await TestCluster.start(3);
+  const [member] = await twoFollowers();
+  const { node } = member.running;
+  const instanceId = Buffer.from(node.roster.member(node.id)?.instanceId ?? []);
+  const again = { instanceId, adminUrls: ["http://127.0.0.1:31"], requestId: "one publish" };
+  const first = await publish(member, again);
+  await member.updateAdminUrl({ name: member.name, adminUrls: ["http://127.0.0.1:32"] });
+  expect(await publish(member, again)).toBe(first);
+  const { members } = await member.getMembers();
+  expect(members.find(({ name }) => name === member.name)?.adminUrls).toEqual(["http://127.0.0.1:32"]);
 });

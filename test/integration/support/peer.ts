@@ -100,6 +100,8 @@ export class PeerStream {
   }
 }
 
+let publishes = 0;
+
 /** The publish call of a member's peer listener, with everything valid but what is given. */
 export async function publish(to: TestMember, fields: Partial<PublishRequest>): Promise<number> {
   const client = new RaftServiceClient(hostOf(to.config.peerUrl), credentials.createInsecure(), OPTIONS);
@@ -111,6 +113,7 @@ export async function publish(to: TestMember, fields: Partial<PublishRequest>): 
       adminUrls: [to.config.adminUrl],
       version: "0.1.0",
       clusterId: node.clusterId,
+      requestId: `publish-${String(++publishes)}-${node.id.toString(16)}`,
       ...fields,
     };
     return (await callUnary(client.publish.bind(client), request)).revision;

@@ -91,6 +91,11 @@ export interface PublishRequest {
   version: string;
   /** The cluster it belongs to. */
   clusterId: bigint;
+  /**
+   * One for each attempt to publish, kept when the call is repeated: a repeat that arrives late must not undo a change
+   * that was acknowledged in between. 1 to 64 printable ASCII characters.
+   */
+  requestId: string;
 }
 
 /** The roster has it. */
@@ -656,7 +661,7 @@ export const InstallSnapshotResponse: MessageFns<InstallSnapshotResponse> = {
 };
 
 function createBasePublishRequest(): PublishRequest {
-  return { memberId: 0n, instanceId: Buffer.alloc(0), adminUrls: [], version: "", clusterId: 0n };
+  return { memberId: 0n, instanceId: Buffer.alloc(0), adminUrls: [], version: "", clusterId: 0n, requestId: "" };
 }
 
 export const PublishRequest: MessageFns<PublishRequest> = {
@@ -681,6 +686,9 @@ export const PublishRequest: MessageFns<PublishRequest> = {
         throw new globalThis.Error("value provided for field message.clusterId of type fixed64 too large");
       }
       writer.uint32(41).fixed64(message.clusterId);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(50).string(message.requestId);
     }
     return writer;
   },
@@ -738,6 +746,14 @@ export const PublishRequest: MessageFns<PublishRequest> = {
             message.clusterId = reader.fixed64() as bigint;
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -773,6 +789,11 @@ export const PublishRequest: MessageFns<PublishRequest> = {
         : isSet(object.cluster_id)
         ? BigInt(object.cluster_id)
         : 0n,
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
     };
   },
 
@@ -793,6 +814,9 @@ export const PublishRequest: MessageFns<PublishRequest> = {
     if (message.clusterId !== 0n) {
       obj.clusterId = message.clusterId.toString();
     }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
     return obj;
   },
 
@@ -806,6 +830,7 @@ export const PublishRequest: MessageFns<PublishRequest> = {
     message.adminUrls = object.adminUrls?.map((e) => e) || [];
     message.version = object.version ?? "";
     message.clusterId = (object.clusterId !== undefined && object.clusterId !== null) ? BigInt(object.clusterId) : 0n;
+    message.requestId = object.requestId ?? "";
     return message;
   },
 };

@@ -112,7 +112,7 @@ export interface RosterCommand {
   version: number;
   /** Finds the call that waits for this entry on the member that proposed it. Unique per proposal. */
   proposalId: bigint;
-  /** The caller's request id; empty only in bootstrap and publish commands. */
+  /** The caller's request id; empty only in bootstrap commands. */
   requestId: string;
   /** SHA-256 over RPC and normalised client fields: tells a repeat from another use of the same request id. */
   fingerprint: Buffer;
