@@ -1,7 +1,8 @@
 /**
  * What a change must pass before it is merged; .ci/run calls this after `npm ci`. Runs verify, the test command of
- * the README, 10,000 random schedules of the Raft core, and the conformance suites where their folder lies beside this
- * clone, each within its time limit, and ends with the sum of their totals as `N passed, N failed`.
+ * the README, 10,000 random schedules of the Raft core, 200 simulated clusters, and, where their folders lie beside
+ * this clone, the conformance suites and the histories, each within its time limit, and ends with the sum of their
+ * totals as `N passed, N failed`.
  *
  * MUSTER_CONFORMANCE names another folder for the conformance suites.
  */
@@ -30,6 +31,9 @@ async function main() {
   await step("Raft properties", () =>
     run(process.execPath, [...properties, "--schedules", "10000"], { limitMs: 2 * MINUTE_MS }),
   );
+  await step("simulation", () =>
+    runScript("sim.js", ["--seeds", "1..200", "--events", "5000"], { limitMs: 5 * MINUTE_MS }),
+  );
   const suites = process.env.MUSTER_CONFORMANCE ?? path.join(root, "..", "shared", "conformance");
   for (const suite of ["quorum", "confchange", "interaction"]) {
     const folder = path.join(suites, suite);
@@ -40,6 +44,14 @@ async function main() {
     await step(`conformance ${suite}`, () =>
       runScript("conformance.js", [suite, folder], { limitMs: MINUTE_MS }),
     );
+  }
+  for (const kind of ["jepsen", "kv"]) {
+    const folder = path.join(root, "..", "shared", "histories", kind);
+    if (!fs.existsSync(folder)) {
+      console.log(`\n== histories ${kind}: left out, their folder is not there`);
+      continue;
+    }
+    await step(`histories ${kind}`, () => runScript("histories.js", [folder], { limitMs: MINUTE_MS }));
   }
   console.log("");
   finish(sum);

@@ -97,7 +97,8 @@ export class Checkers {
 
   acknowledged(member: Member, operation: WriteOperation, revision: number, appliedIndex: number): void {
     this.guard(() => {
-      for (const observer of this.observers) observer.acknowledged?.(member, operation, revision, appliedIndex);
+      for (const observer of this.observers)
+        observer.acknowledged?.(member, operation, revision, appliedIndex);
     });
   }
 

@@ -50,7 +50,8 @@ export class Clients {
     if (name === null) return;
     const choice = random.below(100);
     if (choice < 45) {
-      if (world.has("writes")) this.write({ rpc: "UpdateAdminURL", name, adminUrl: this.freshAdminUrl(name) });
+      if (world.has("writes"))
+        this.write({ rpc: "UpdateAdminURL", name, adminUrl: this.freshAdminUrl(name) });
     } else if (choice < 50) {
       if (world.has("writes")) this.write({ rpc: "UpdateAdminURL", name: "nobody", adminUrl: "http://x:1" });
     } else if (!world.has("reads")) return;
@@ -217,7 +218,13 @@ export class Clients {
         refuse();
         return;
       }
-      const context = new SimContext(rpc, member.clock, timeoutMs, world.profile.electionMs, !random.chance(0.05));
+      const context = new SimContext(
+        rpc,
+        member.clock,
+        timeoutMs,
+        world.profile.electionMs,
+        !random.chance(0.05),
+      );
       const answer = (reply: Reply): void => {
         if (!member.alive) return;
         member.calls--;

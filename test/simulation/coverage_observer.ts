@@ -33,7 +33,8 @@ export class CoverageObserver implements Observer {
       if (raft.tracker.config.voters.outgoing.ids().length > 0) coverage.add("leader change while joint");
     }
     if (before.role === Role.Leader && raft.role !== Role.Leader) coverage.add("leader stepped down");
-    if (before.role === Role.Candidate && raft.role === Role.Follower) coverage.add("candidate lost its election");
+    if (before.role === Role.Candidate && raft.role === Role.Follower)
+      coverage.add("candidate lost its election");
   }
 
   private transfer(member: Member, raft: RaftInside, before: MemberState): void {
@@ -70,7 +71,8 @@ export class CoverageObserver implements Observer {
 
   appended(member: Member, { entries, snapshot }: AppendBatch): void {
     const first = entries[0];
-    if (first !== undefined && first.index <= member.storage.lastIndex()) this.world.coverage.add("tail replaced");
+    if (first !== undefined && first.index <= member.storage.lastIndex())
+      this.world.coverage.add("tail replaced");
     if (snapshot !== null) this.world.coverage.add("snapshot installed");
   }
 }

@@ -80,7 +80,8 @@ export class SimFile {
 
   synced(writes: readonly PendingWrite[]): void {
     for (const { position, bytes } of writes) this.durable.write(position, bytes);
-    this.pending = this.pending.length === writes.length ? [] : this.pending.filter((w) => !writes.includes(w));
+    this.pending =
+      this.pending.length === writes.length ? [] : this.pending.filter((w) => !writes.includes(w));
   }
 
   /** The sync failed: the pages are marked clean, and some never reached the disk. */
@@ -108,7 +109,8 @@ export class SimFile {
   killed(random: SimRandom): void {
     for (const write of this.pending) {
       if (write.done) continue;
-      for (const { position, bytes } of keepSome(sectors(write, 512), random)) this.data.write(position, bytes);
+      for (const { position, bytes } of keepSome(sectors(write, 512), random))
+        this.data.write(position, bytes);
     }
     // Still to be written by the system, so a power loss soon after may lose it; that is left to another crash.
     this.durable = new Bytes(this.data.copy());
@@ -182,7 +184,7 @@ function apply(names: Map<string, SimNode>, change: NameChange): void {
 
 function sectors({ position, bytes }: PendingWrite, size: number): { position: number; bytes: Buffer }[] {
   const pieces: { position: number; bytes: Buffer }[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const end = Math.min(bytes.length, at + size - ((position + at) % size));
     pieces.push({ position: position + at, bytes: bytes.subarray(at, end) });
     at = end;

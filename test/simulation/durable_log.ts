@@ -72,7 +72,8 @@ export class DurableLog {
     const first = entries[0];
     if (first === undefined) return;
     for (let i = first.index; i <= this.lastIndex; i++) {
-      if (i - first.index >= entries.length || entries[i - first.index]?.term !== this.termAt(i)) lost(i, this.termAt(i));
+      if (i - first.index >= entries.length || entries[i - first.index]?.term !== this.termAt(i))
+        lost(i, this.termAt(i));
     }
     this.terms.length = Math.max(0, first.index - this.base - 1);
     for (const entry of entries) this.terms.push(entry.term);

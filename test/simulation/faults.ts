@@ -208,7 +208,9 @@ export class Faults {
   /** A bit turns while the member is down; after a while the disk is put right (or the churn replaces the member). */
   bitFlip(): void {
     const { random, coverage } = this.world;
-    const host = random.pick(this.hosts.filter((candidate) => candidate.id !== 0n && candidate.damaged === null));
+    const host = random.pick(
+      this.hosts.filter((candidate) => candidate.id !== 0n && candidate.damaged === null),
+    );
     if (host === null || host.ended || this.damagedCount() > 0) return;
     if (host.member !== null) host.crash("kill");
     const target = random.pick(host.disk.files().filter(({ file }) => file.data.size > 0));

@@ -99,13 +99,17 @@ export class History {
     const text = members.map(describe).join(";");
     const known = this.rosters.get(revision);
     if (known === undefined) this.rosters.set(revision, text);
-    else if (known !== text) throw new Violation("one_roster", `two rosters at revision ${revision}: ${text}, ${known}`);
+    else if (known !== text)
+      throw new Violation("one_roster", `two rosters at revision ${revision}: ${text}, ${known}`);
   }
 
   private inRealTime(call: Call, revision: number): void {
     if (revision < call.floor) {
       const what = call.operation?.body.rpc ?? "a read";
-      throw new Violation("real_time", `${what} answers revision ${revision}, but ${call.floor} was seen before it began`);
+      throw new Violation(
+        "real_time",
+        `${what} answers revision ${revision}, but ${call.floor} was seen before it began`,
+      );
     }
     this.newest = Math.max(this.newest, revision);
   }

@@ -108,29 +108,28 @@ class Search<State, Input, Output> {
   }
 
   run(stepsMax: number): Verdict {
-    let at = this.head.after;
+    let at: Mark<Input, Output> | null = null;
     let place = 0;
+    let isFresh = true;
     for (let steps = 0; this.head.after !== null; steps++) {
       if (steps > stepsMax) return "undecided";
       let isStuck = false;
-      if (at?.isBegin === true) {
-        const outcome = this.takeKnown(at);
-        if (outcome === "taken") {
-          at = this.head.after;
-          place = 0;
-          continue;
-        }
-        isStuck = outcome === "stuck";
-        if (!isStuck) {
-          at = at.after;
-          continue;
-        }
-      }
-      // Whatever is taken next must have begun before the first end of what is not taken.
-      if (!isStuck && this.takeLoose(place, at?.operation.end ?? Infinity)) {
+      if (isFresh) {
+        isStuck = !this.takeForced();
         at = this.head.after;
         place = 0;
-        continue;
+        isFresh = false;
+        if (at === null) break;
+      }
+      if (!isStuck) {
+        if (at?.isBegin === true) {
+          isFresh = this.takeKnown(at) === "taken";
+          if (!isFresh) at = at.after;
+          continue;
+        }
+        // Whatever is taken next must have begun before the first end of what is not taken.
+        isFresh = this.takeLoose(place, at?.operation.end ?? Infinity);
+        if (isFresh) continue;
       }
       const last = this.takeBack();
       if (last === null) return "not linearizable";
@@ -144,6 +143,27 @@ class Search<State, Input, Output> {
       }
     }
     return "linearizable";
+  }
+
+  /**
+   * Takes every operation that changes nothing and fits now: no order is better than one that takes it first. False:
+   * where that leads to was tried.
+   */
+  private takeForced(): boolean {
+    let at = this.head.after;
+    while (at?.isBegin === true) {
+      const after: Mark<Input, Output> | null = at.after;
+      if (!at.operation.isPure) {
+        at = after;
+        continue;
+      }
+      const outcome = this.takeKnown(at);
+      if (outcome === "stuck") return false;
+      // With its end gone, more may be within reach; what was passed by did not fit this state.
+      const isEndGone = outcome === "taken" && after?.operation === at.operation;
+      at = isEndGone ? this.head.after : after;
+    }
+    return true;
   }
 
   /** The last choice that had another one. */

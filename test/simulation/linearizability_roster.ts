@@ -82,7 +82,9 @@ function effect({ member }: MemberView, input: Change): MemberView["member"] | u
     case "admin":
       return { ...member, adminUrl: input.adminUrl };
     case "publish":
-      return addressOf(member.peerUrl) === input.address ? { ...member, adminUrl: input.adminUrl } : undefined;
+      return addressOf(member.peerUrl) === input.address
+        ? { ...member, adminUrl: input.adminUrl }
+        : undefined;
     case "move":
       return { ...member, peerUrl: input.peerUrl };
     case "promote":
@@ -115,7 +117,6 @@ const PUBLISHED_AGAIN = 2;
 type MemberOperation = Operation<Input, Output>;
 
 /** @returns how many names the checker gave up on. @throws Violation */
-export function debugOps(history: History): Map<string, MemberOperation[]> { (globalThis as any).DBG = new Map(); checkHistory(history); return (globalThis as any).DBG; }
 export function checkHistory(history: History): { readonly undecided: number } {
   const byName = new Map<string, MemberOperation[]>();
   for (const call of history.calls) {
@@ -127,7 +128,8 @@ export function checkHistory(history: History): { readonly undecided: number } {
       list.push(operation);
       // A publish has no request_id: each time that a member sends it again it may take effect again.
       if (input.kind !== "publish") continue;
-      for (let i = 0; i < PUBLISHED_AGAIN; i++) list.push({ ...operation, output: null, end: Infinity, isPure: false });
+      for (let i = 0; i < PUBLISHED_AGAIN; i++)
+        list.push({ ...operation, output: null, end: Infinity, isPure: false });
     }
   }
   for (const call of history.calls) {
@@ -142,11 +144,13 @@ export function checkHistory(history: History): { readonly undecided: number } {
   for (const [name, operations] of byName) {
     const founder = /^n(\d+)$/.exec(name);
     const initial = founderOf(history, name, founder === null ? 0 : Number(founder[1]));
-    (globalThis as any).DBG?.set(name, resolved(operations));
     const verdict = checkLinearizable({ ...memberModel, initial }, resolved(operations));
     if (verdict === "undecided") undecided++;
     if (verdict === "not linearizable")
-      throw new Violation("linearizable", `the history of ${name} is not linearizable:\n${describe(operations)}`);
+      throw new Violation(
+        "linearizable",
+        `the history of ${name} is not linearizable:\n${describe(operations)}`,
+      );
   }
   return { undecided };
 }
@@ -258,6 +262,9 @@ function describe(operations: readonly MemberOperation[]): string {
   const lines = [...operations].sort((a, b) => a.begin - b.begin);
   return lines
     .slice(0, 80)
-    .map(({ input, output, begin, end }) => `  ${begin}..${end} ${JSON.stringify(input)} -> ${JSON.stringify(output)}`)
+    .map(
+      ({ input, output, begin, end }) =>
+        `  ${begin}..${end} ${JSON.stringify(input)} -> ${JSON.stringify(output)}`,
+    )
     .join("\n");
 }

@@ -86,7 +86,9 @@ export class Liveness {
     if (leader === null) return null;
     const { voters, outgoing } = this.voters(leader);
     const follows = (id: NodeId): boolean =>
-      running.some(({ node }) => node.id === id && node.leader === leader.node.id && node.term === leader.node.term);
+      running.some(
+        ({ node }) => node.id === id && node.leader === leader.node.id && node.term === leader.node.term,
+      );
     return isMajority(voters, follows) && isMajority(outgoing, follows) ? leader : null;
   }
 
@@ -129,7 +131,8 @@ export class Liveness {
       if (member.waiting > 0) return `${member.waiting} calls wait on ${member.label}`;
       const kept = storage.lastIndex() - storage.firstIndex() + 1;
       // A start brings back what whole segments still hold; the next snapshot drops it.
-      if (member.snapshots > 0 && kept > snapshotEvery + snapshotKeep + LOG_SLACK) return `${member.label} keeps ${kept} entries`;
+      if (member.snapshots > 0 && kept > snapshotEvery + snapshotKeep + LOG_SLACK)
+        return `${member.label} keeps ${kept} entries`;
       if (node.roster.member(node.id)?.started !== true) return `${member.label} is not published`;
     }
     return null;

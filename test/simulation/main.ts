@@ -76,7 +76,12 @@ async function runAll(options: SimOptions): Promise<number> {
   const { events, without, twice, firstSeed, lastSeed } = options;
   for (const kept of keptSeeds()) {
     const seeds = { first: kept.seed, last: kept.seed };
-    await runSeeds(seeds, { events: kept.events, without: [], twice: false }, { ...options, workers: 1 }, done);
+    await runSeeds(
+      seeds,
+      { events: kept.events, without: [], twice: false },
+      { ...options, workers: 1 },
+      done,
+    );
   }
   await runSeeds({ first: firstSeed, last: lastSeed }, { events, without, twice }, options, done);
   console.log(`\n${coverageTable(sum.coverage)}\n`);
@@ -140,6 +145,8 @@ async function traceOne(options: SimOptions): Promise<number> {
   const result = await simulate({ seed, events, without, print: (line) => console.log(line) });
   const { failure, hash } = result;
   if (failure !== null) console.log(`${failure.invariant}: ${failure.message}\n${failure.stack}`);
-  console.log(`seed ${seed}: ${result.events} events, hash ${hash}, ${failure === null ? "clean" : "failed"}`);
+  console.log(
+    `seed ${seed}: ${result.events} events, hash ${hash}, ${failure === null ? "clean" : "failed"}`,
+  );
   return failure === null ? 0 : 1;
 }

@@ -69,13 +69,7 @@ export class Network {
   /**
    * Carries something from one machine to another: `arrive` runs there, perhaps late, twice or never.
    */
-  carry(
-    kind: EventKind,
-    from: Machine,
-    to: Machine,
-    arrive: () => void,
-    options: CarryOptions,
-  ): void {
+  carry(kind: EventKind, from: Machine, to: Machine, arrive: () => void, options: CarryOptions): void {
     const { random, profile, coverage, perfect } = this;
     const link = this.link(from, to);
     const { lost, extraUs = 0, detail = null, once = false } = options;

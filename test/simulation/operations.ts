@@ -2,7 +2,12 @@
  * What clients and operators ask for, as plain values: one description serves the call, the forwarded call and the
  * history. Built into roster commands as the handlers of the service do it.
  */
-import { addMemberCommand, fingerprint, laterMemberId, promoteMemberCommand } from "../../src/membership/index";
+import {
+  addMemberCommand,
+  fingerprint,
+  laterMemberId,
+  promoteMemberCommand,
+} from "../../src/membership/index";
 import {
   publishCommand,
   removeMemberCommand,
@@ -21,7 +26,12 @@ export type WriteBody =
   | { readonly rpc: "DeleteMember"; readonly name: string }
   | { readonly rpc: "UpdateAdminURL"; readonly name: string; readonly adminUrl: string }
   | { readonly rpc: "PromoteMember"; readonly name: string }
-  | { readonly rpc: "ReplaceMember"; readonly name: string; readonly newName: string; readonly peerUrl: string }
+  | {
+      readonly rpc: "ReplaceMember";
+      readonly name: string;
+      readonly newName: string;
+      readonly peerUrl: string;
+    }
   | {
       readonly rpc: "Publish";
       readonly name: string;

@@ -40,7 +40,9 @@ export async function shrink(options: SimOptions): Promise<number> {
     }
   }
   const left = without.size > 0 ? ` --without ${[...without].join(",")}` : "";
-  console.log(`shortest: npm run sim -- --seeds ${best.seed}..${best.seed} --events ${best.event}${left} --trace`);
+  console.log(
+    `shortest: npm run sim -- --seeds ${best.seed}..${best.seed} --events ${best.event}${left} --trace`,
+  );
   return 0;
 }
 

@@ -68,14 +68,18 @@ function describe(detail: unknown): string {
   if (detail === null || detail === undefined) return "";
   if (typeof detail === "string") return detail;
   if (Array.isArray(detail)) return (detail as readonly Message[]).map(describeMessage).join(", ");
-  return JSON.stringify(detail, (_, value: unknown) => (typeof value === "bigint" ? value.toString(16) : value));
+  return JSON.stringify(detail, (_, value: unknown) =>
+    typeof value === "bigint" ? value.toString(16) : value,
+  );
 }
 
 export function describeMessage(m: Message): string {
   const parts = [MessageType[m.type], shortId(m.from), "->", shortId(m.to), `term ${m.term}`];
   if (m.index > 0 || m.logTerm > 0) parts.push(`at ${m.logTerm}/${m.index}`);
   if (m.entries.length > 0) {
-    parts.push(`entries ${m.entries.map((e) => `${e.term}/${e.index}${e.confChange === null ? "" : "c"}`).join(" ")}`);
+    parts.push(
+      `entries ${m.entries.map((e) => `${e.term}/${e.index}${e.confChange === null ? "" : "c"}`).join(" ")}`,
+    );
   }
   if (m.commit > 0) parts.push(`commit ${m.commit}`);
   if (m.snapshot !== null) parts.push(`snapshot ${m.snapshot.meta.term}/${m.snapshot.meta.index}`);

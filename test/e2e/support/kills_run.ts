@@ -7,7 +7,7 @@
  * every write of it. Then the same data directories run on. All chance of the test comes from the seed; what the
  * machine does with time does not.
  */
-import { SeededRandom } from "../../../src/raft/index";
+import type { SeededRandom } from "../../../src/raft/index";
 import { Load } from "./load";
 import type { ProcessCluster, MemberProcess } from "./process_cluster";
 import { until } from "./processes";

@@ -19,7 +19,10 @@ export class AcknowledgedIsDurable implements Observer {
     const { term, vote } = hardState;
     if (term < durable.term || (term === durable.term && durable.vote !== 0n && vote !== durable.vote)) {
       const was = `term ${durable.term} vote ${durable.vote.toString(16)}`;
-      throw new Violation(NAME, `${member.label} starts with term ${term} vote ${vote.toString(16)}, had ${was}`);
+      throw new Violation(
+        NAME,
+        `${member.label} starts with term ${term} vote ${vote.toString(16)}, had ${was}`,
+      );
     }
     const last = storage.lastIndex();
     const snapshotIndex = storage.snapshot()?.meta.index ?? 0;
@@ -33,7 +36,10 @@ export class AcknowledgedIsDurable implements Observer {
       throw new Violation(NAME, `${member.label} starts without ${had}/${index}, which was acknowledged`);
     }
     if (last < durable.firstKnown - 1)
-      throw new Violation(NAME, `${member.label} starts with a log up to ${last}, shorter than what was dropped`);
+      throw new Violation(
+        NAME,
+        `${member.label} starts with a log up to ${last}, shorter than what was dropped`,
+      );
     durable.restart(storage, { term, vote });
     this.world.note(`${member.label} starts at term ${term}, log ${storage.firstIndex()}..${last}`);
   }

@@ -14,7 +14,10 @@ const NAME = "acknowledged_writes";
 
 export class AcknowledgedWrites implements Observer {
   /** By index: the request that was applied there, and whether it changed the roster. */
-  private readonly applications = new Map<number, { readonly requestId: string; readonly changed: boolean }>();
+  private readonly applications = new Map<
+    number,
+    { readonly requestId: string; readonly changed: boolean }
+  >();
 
   constructor(private readonly world: World) {}
 
@@ -31,6 +34,9 @@ export class AcknowledgedWrites implements Observer {
     const at = this.applications.get(revision);
     const committed = revision <= this.world.checkers.record.committed || member.node.committed >= revision;
     if (at?.requestId === requestId && at.changed && committed && revision <= appliedIndex) return;
-    throw new Violation(NAME, `${member.label} acknowledges ${requestId} at ${revision}, where it was not applied`);
+    throw new Violation(
+      NAME,
+      `${member.label} acknowledges ${requestId} at ${revision}, where it was not applied`,
+    );
   }
 }

@@ -32,7 +32,11 @@ export class CommitAgreement implements Observer {
       const known = record.terms[index];
       if (typeof entryTerm !== "number") continue;
       if (known === undefined) {
-        if (!led) throw new Violation(NAME, `${member.label} takes ${entryTerm}/${index} as committed; no leader did`);
+        if (!led)
+          throw new Violation(
+            NAME,
+            `${member.label} takes ${entryTerm}/${index} as committed; no leader did`,
+          );
         record.commit(index, entryTerm, role === Role.Leader ? term : before.term);
       } else if (known !== entryTerm) {
         throw new Violation(

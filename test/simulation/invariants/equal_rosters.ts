@@ -26,7 +26,10 @@ export class EqualRosters implements Observer {
     // The leader's commit is recorded after the event in which it may already apply.
     if (index <= this.record.committed) {
       if (this.record.terms[index] !== term || this.record.digestAt(index) !== digestOf(entry))
-        throw new Violation(NAME, `${member.label} applies ${term}/${index}, which is not the committed entry`);
+        throw new Violation(
+          NAME,
+          `${member.label} applies ${term}/${index}, which is not the committed entry`,
+        );
     }
     const outcome = `${term} ${describe(result)} ${roster.revision} ${roster.members().length}`;
     const known = this.outcomes[index];
@@ -45,7 +48,8 @@ export class EqualRosters implements Observer {
     const hash = crc32(bytes);
     const known = this.hashes[index];
     if (known === undefined) this.hashes[index] = hash;
-    else if (known !== hash) throw new Violation(NAME, `the roster of ${member.label} differs at index ${index}`);
+    else if (known !== hash)
+      throw new Violation(NAME, `the roster of ${member.label} differs at index ${index}`);
   }
 }
 

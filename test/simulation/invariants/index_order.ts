@@ -14,11 +14,17 @@ export class IndexOrder implements Observer {
     this.look(member, applied, log.committed, log.lastIndex());
     this.look(member, log.applied, log.committed, log.lastIndex());
     if (applied < before.applied)
-      throw new Violation("index_order", `${member.label} goes back from ${before.applied} applied to ${applied}`);
+      throw new Violation(
+        "index_order",
+        `${member.label} goes back from ${before.applied} applied to ${applied}`,
+      );
   }
 
   private look(member: Member, applied: number, committed: number, last: number): void {
     if (applied <= committed && committed <= last) return;
-    throw new Violation("index_order", `${member.label}: applied ${applied}, committed ${committed}, last ${last}`);
+    throw new Violation(
+      "index_order",
+      `${member.label}: applied ${applied}, committed ${committed}, last ${last}`,
+    );
   }
 }

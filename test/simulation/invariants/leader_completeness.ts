@@ -20,7 +20,10 @@ export class LeaderCompleteness implements Observer {
       const own = index <= log.lastIndex() ? log.term(index) : "unavailable";
       if (own !== committedTerm && own !== "compacted") {
         const entry = `${committedTerm}/${index}`;
-        throw new Violation("leader_completeness", `${member.label} leads term ${term} without ${entry}, committed before`);
+        throw new Violation(
+          "leader_completeness",
+          `${member.label} leads term ${term} without ${entry}, committed before`,
+        );
       }
     }
   }

@@ -26,8 +26,8 @@ export class OneVote implements Observer {
   private vote(member: Member, term: number, candidate: NodeId): void {
     const { number, wiped } = member.host;
     if (wiped) return; // another member under an old id: it is refused, or counts as new
-    let own = this.votes.get(number);
-    if (own === undefined) this.votes.set(number, (own = new Map()));
+    const own = this.votes.get(number) ?? new Map<number, NodeId>();
+    this.votes.set(number, own);
     const before = own.get(term);
     if (before !== undefined && before !== candidate) {
       const [a, b] = [before.toString(16), candidate.toString(16)];

@@ -18,13 +18,19 @@ export class Revision implements Observer {
     const changed = decision?.accepted === true && decision.changed && !decision.repeated;
     const before = this.revisions[index - 1] ?? 0;
     if (revision < before || revision > index || (changed && revision !== index))
-      throw new Violation("revision", `${member.label} has revision ${revision} at ${index}, after ${before}`);
+      throw new Violation(
+        "revision",
+        `${member.label} has revision ${revision} at ${index}, after ${before}`,
+      );
     this.revisions[index] = revision;
   }
 
   step(member: Member, _raft: RaftInside, before: MemberState): void {
     const { revision } = member.node.roster;
     if (revision < before.revision)
-      throw new Violation("revision", `${member.label} goes back from revision ${before.revision} to ${revision}`);
+      throw new Violation(
+        "revision",
+        `${member.label} goes back from revision ${before.revision} to ${revision}`,
+      );
   }
 }
