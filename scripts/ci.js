@@ -26,7 +26,7 @@ async function main() {
   };
 
   await step("verify", () => runScript("verify.js", ["--no-tests"], { limitMs: 6 * MINUTE_MS }));
-  await step("tests", () => run("npm", ["test"], { limitMs: 14 * MINUTE_MS }));
+  await step("tests", () => run("npm", ["test"], { limitMs: 17 * MINUTE_MS }));
   const properties = ["-r", "./scripts/swc-register.js", "test/raft/support/run_properties.ts"];
   await step("Raft properties", () =>
     run(process.execPath, [...properties, "--schedules", "10000"], { limitMs: 2 * MINUTE_MS }),

@@ -16,7 +16,7 @@ const { root, runTool, endGroup, finish } = require("./tools");
 const PROJECTS = [
   { name: "unit", workers: 2, limitMs: 8 * 60_000 },
   { name: "integration", workers: 1, limitMs: 6 * 60_000 },
-  { name: "e2e", workers: 1, limitMs: 6 * 60_000 },
+  { name: "e2e", workers: 1, limitMs: 9 * 60_000 },
 ];
 
 /** How long jest may take to end after its last test, in milliseconds. */
