@@ -36,6 +36,8 @@ interface Replay {
   /** Every request_id that stands in an entry or is remembered. */
   readonly seen: Set<string>;
   readonly roster: Roster;
+  /** By revision: the members then. */
+  readonly rosters: Map<number, ReturnType<Roster["members"]>>;
   readonly snapshotIndex: number;
   /** Of writes before this index the snapshot may remember no outcome any more. 0: of all it does. */
   coveredFrom: number;
@@ -50,8 +52,8 @@ export interface LogSummary {
   readonly uncovered: number;
   /** Newest snapshot of each member, 0 without one. */
   readonly snapshots: readonly number[];
-  /** Members as they are after the last committed entry. */
-  readonly members: readonly Member[];
+  /** Members as they were at a revision; null when no member's log has it. */
+  readonly membersAt: (revision: number) => readonly Member[] | null;
 }
 
 /**
@@ -81,7 +83,7 @@ export async function checkLogs(
     lastIndex: Math.min(...read.map(({ log }) => log.report.lastIndex)),
     uncovered: countBefore(records, Math.min(...replays.map(({ coveredFrom }) => coveredFrom))),
     snapshots: replays.map(({ snapshotIndex }) => snapshotIndex),
-    members: first === undefined ? [] : first.roster.members().map(toMember),
+    membersAt: (revision) => first?.rosters.get(revision)?.map(toMember) ?? null,
   };
 }
 
@@ -117,6 +119,7 @@ function replay(
     changes,
     seen,
     roster,
+    rosters: new Map([[roster.revision, roster.members()]]),
     snapshotIndex: snapshot?.meta.index ?? 0,
     coveredFrom: 0,
   };
@@ -131,6 +134,7 @@ function replay(
     result.entryDigests.set(entry.index, digestEntry(entry));
     if (entry.index <= roster.appliedIndex) continue;
     const applied = roster.apply(entry);
+    result.rosters.set(roster.revision, roster.members());
     if (applied.kind === "command" && requestId !== "") {
       const { decision } = applied;
       if (decision.accepted && decision.changed && !decision.repeated) note(changes, requestId, entry.index);
