@@ -17,7 +17,7 @@ export class Checkers {
   private readonly states = new WeakMap<Member, MemberState>();
 
   constructor(private readonly world: World) {
-    this.observers = [...invariants(world, this.record), new CoverageObserver(world)];
+    this.observers = [...invariants(world, this.record), new CoverageObserver(world), world.moments];
   }
 
   born(member: Member, entries: readonly Entry[]): void {

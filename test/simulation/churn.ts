@@ -130,7 +130,7 @@ export class Churn {
     const host = hosts.find(({ id }) => id === target?.id);
     if (target === null || host === undefined) return;
     const peerUrl = `http://${host.address}:${this.nextPort++}`;
-    this.clients.write({ rpc: "UpdateMember", name: target.name, peerUrl }, (reason) => {
+    this.clients.write({ rpc: "UpdateMember", name: target.name, id: target.id, peerUrl }, (reason) => {
       if (reason === null) coverage.add("peer URL updated");
       else this.refused(reason);
     });

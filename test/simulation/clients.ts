@@ -256,7 +256,10 @@ export class Clients {
   private someHost(): Host | null {
     const { hosts, random } = this.world;
     const running = hosts.filter((host) => host.running !== null);
-    return random.pick(running.length > 0 && random.chance(0.95) ? running : hosts);
+    if (!this.world.healing) return random.pick(running.length > 0 && random.chance(0.95) ? running : hosts);
+    // In the end nobody asks one that was removed before it ever heard of the cluster.
+    const leader = running.find((host) => host.running?.node.isLeader === true)?.running;
+    return random.pick(running.filter((host) => leader?.node.roster.member(host.id) !== null));
   }
 
   private guard(look: () => void): void {

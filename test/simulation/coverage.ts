@@ -22,6 +22,8 @@ export const COVERAGE_ROWS = [
   "power loss",
   "power loss that lost writes",
   "process killed",
+  "aimed crash",
+  "aimed isolation",
   "crash in recovery",
   "torn tail cut",
   "sync error",

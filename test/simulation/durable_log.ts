@@ -13,14 +13,6 @@ export class DurableLog {
   private baseTerm = 0;
   private terms: number[] = [];
 
-  clear(): void {
-    this.term = 0;
-    this.vote = 0n;
-    this.base = 0;
-    this.baseTerm = 0;
-    this.terms = [];
-  }
-
   get lastIndex(): number {
     return this.base + this.terms.length;
   }

@@ -3,6 +3,7 @@
  * when the run heals.
  */
 import type { Host } from "./host";
+import { MOMENTS } from "./moments";
 import type { Fault } from "./profile";
 import type { World } from "./world";
 
@@ -16,12 +17,13 @@ const KINDS: readonly { readonly fault: Fault; readonly weight: number; readonly
   { fault: "jump", weight: 5, begin: (faults) => faults.jump() },
   { fault: "pause", weight: 10, begin: (faults) => faults.pause() },
   { fault: "crash", weight: 26, begin: (faults) => faults.crash() },
+  { fault: "aimed", weight: 26, begin: (faults) => faults.aimed() },
   { fault: "stop", weight: 6, begin: (faults) => faults.stop() },
   { fault: "sync-error", weight: 5, begin: (faults) => faults.ioError() },
   { fault: "disk-full", weight: 5, begin: (faults) => faults.diskFull() },
   { fault: "slow-disk", weight: 6, begin: (faults) => faults.slowDisk() },
   { fault: "bit-flip", weight: 4, begin: (faults) => faults.bitFlip() },
-  { fault: "wipe", weight: 2, begin: (faults) => faults.wipe() },
+  { fault: "wipe", weight: 6, begin: (faults) => faults.wipe() },
 ];
 
 export class Faults {
@@ -98,8 +100,15 @@ export class Faults {
     };
     const n = order.length;
     if (n < 2) return;
+    // The leader on the smaller side: what it still appends will have to go.
+    const leader = order.findIndex((host) => host.running?.node.isLeader === true);
+    if (leader > 0 && random.chance(0.6)) order.unshift(...order.splice(leader, 1));
     const kind = random.below(10);
-    if (kind < 4) {
+    if (kind < 2) {
+      coverage.add("partition");
+      const side = random.between(1, Math.ceil(n / 2));
+      cut((i, j) => i < side !== j < side);
+    } else if (kind < 4) {
       coverage.add("partition");
       const side = random.between(1, n - 1);
       cut((i, j) => i < side !== j < side);
@@ -173,6 +182,41 @@ export class Faults {
     const recovering = alive.filter((host) => host.member?.phase === "starting");
     const host = random.pick(recovering.length > 0 && random.chance(0.3) ? recovering : alive);
     host?.crash(kind);
+  }
+
+  /** At the next moment of some kind: the member crashes before or after its disk is done, or is cut off. */
+  aimed(): void {
+    const { world } = this;
+    const { random, scheduler, profile, coverage, network, nobody } = world;
+    const moment = random.pick(MOMENTS) ?? "leader";
+    const isCrash = random.chance(0.5);
+    const delayUs = random.below(random.chance(0.6) ? 2 * profile.syncUs : 300_000);
+    world.moments.arm(moment, ({ host }) => {
+      scheduler.after(
+        delayUs,
+        "fault",
+        nobody,
+        () => {
+          if (this.stopped || host.member === null) return;
+          if (isCrash) {
+            coverage.add("aimed crash");
+            host.crash("power", random.chance(0.7) ? random.between(1, 200) : random.between(200, 3000));
+            return;
+          }
+          coverage.add("aimed isolation");
+          // From all, or from all but one; both ways, or only what it sends.
+          const friend = random.chance(0.5) ? random.pick(this.hosts) : null;
+          const both = random.chance(0.7);
+          for (const other of this.hosts) {
+            if (other === host || other === friend) continue;
+            network.block(host, other);
+            if (both) network.block(other, host);
+          }
+          this.later(200, 4000, () => network.heal(), "network");
+        },
+        moment,
+      );
+    });
   }
 
   stop(): void {
@@ -252,15 +296,26 @@ export class Faults {
   }
 
   private isKnownEverywhere(host: Host): boolean {
-    for (const other of this.hosts) {
-      if (other === host || other.id === 0n || other.ended) continue;
-      const snapshot = other.running?.storage.snapshot() ?? null;
-      const known = other.running?.node.roster.member(host.id) ?? null;
+    const members = this.newestRoster();
+    const others = this.hosts.filter((other) => other !== host && members.has(other.id));
+    for (const { running } of others) {
+      const snapshot = running?.storage.snapshot() ?? null;
+      const known = running?.node.roster.member(host.id) ?? null;
       if (snapshot === null || known === null || !known.started) return false;
       if (known.updateRevision > snapshot.meta.index) return false;
     }
     // What is left must be able to go on without it.
-    const others = this.hosts.filter((other) => other !== host && other.running !== null && !other.ended);
-    return others.length >= 3;
+    return members.has(host.id) && others.length >= 3;
+  }
+
+  private newestRoster(): ReadonlySet<bigint> {
+    let newest: readonly { readonly id: bigint }[] = [];
+    let index = 0;
+    for (const { running } of this.hosts) {
+      if (running === null || running.node.applied <= index) continue;
+      index = running.node.applied;
+      newest = running.node.roster.members();
+    }
+    return new Set(newest.map(({ id }) => id));
   }
 }

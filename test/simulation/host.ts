@@ -6,6 +6,7 @@ import { MachineTime } from "./member_clock";
 import { SimDisk } from "./disk";
 import { Member } from "./member";
 import type { Machine } from "./network";
+import type { SimRandom } from "./random";
 import type { World } from "./world";
 import { DurableLog } from "./durable_log";
 
@@ -15,7 +16,9 @@ export class Host implements Machine {
   readonly disk = new SimDisk();
   readonly time: MachineTime;
   /** What storage has acknowledged: what must be there after any crash. */
-  readonly durable = new DurableLog();
+  durable = new DurableLog();
+  /** What was acknowledged by a directory that is lost: answers of it may still be on their way. */
+  lost: DurableLog | null = null;
   member: Member | null = null;
   /** The id that the directory was born with; 0n before. */
   id = 0n;
@@ -69,7 +72,7 @@ export class Host implements Machine {
   }
 
   /** The process ends at once; with "power", so does the machine. */
-  crash(kind: "power" | "kill"): void {
+  crash(kind: "power" | "kill", restartMs: number | null = null): void {
     const { world, member } = this;
     world.coverage.add(kind === "power" ? "power loss" : "process killed");
     if (member?.phase === "starting") world.coverage.add("crash in recovery");
@@ -78,7 +81,7 @@ export class Host implements Machine {
     if ((member?.calls ?? 0) > 0) world.coverage.add("call at a member that was killed");
     member?.die();
     this.member = null;
-    this.restartLater();
+    this.restartLater(restartMs);
   }
 
   /** The process ended by itself. Its disk keeps what the operating system has. */
@@ -90,17 +93,22 @@ export class Host implements Machine {
   }
 
   /** Whoever looks after the machine starts the member again. */
-  restartLater(): void {
+  private restartLater(afterMs: number | null = null): void {
     const { scheduler, random, healing } = this.world;
     if (this.ended) return;
-    const delayMs = healing ? 10 : random.chance(0.7) ? random.between(20, 800) : random.between(800, 6000);
+    const delayMs = afterMs ?? this.someDelay(random, healing);
     scheduler.after(delayMs * 1000, "lifecycle", this, () => this.start(), "start again");
+  }
+
+  private someDelay(random: SimRandom, healing: boolean): number {
+    return healing ? 10 : random.chance(0.7) ? random.between(20, 800) : random.between(800, 6000);
   }
 
   wipe(): void {
     this.world.coverage.add("member wiped");
     this.disk.wipe();
-    this.durable.clear();
+    this.lost = this.durable;
+    this.durable = new DurableLog();
     this.wiped = true;
   }
 }

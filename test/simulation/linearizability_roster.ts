@@ -93,7 +93,7 @@ function effect({ member }: MemberView, input: Change): MemberView["member"] | u
 }
 
 function fitsRefusal({ member }: MemberView, input: Change, reason: string): boolean {
-  if (input.kind === "publish") return true; // by id, not by name
+  if (input.kind === "publish" || input.kind === "move") return true; // by id, not only by name
   switch (reason) {
     case "MEMBER_NOT_FOUND":
     case "MEMBER_REMOVED":
@@ -111,9 +111,6 @@ function addressOf(url: string): string {
   return url.slice(url.indexOf("//") + 2, url.lastIndexOf(":"));
 }
 
-/** How often one publish takes effect beyond the first, at most. */
-const PUBLISHED_AGAIN = 2;
-
 type MemberOperation = Operation<Input, Output>;
 
 /** @returns how many names the checker gave up on. @throws Violation */
@@ -126,10 +123,6 @@ export function checkHistory(history: History): { readonly undecided: number } {
       let list = byName.get(name);
       if (list === undefined) byName.set(name, (list = []));
       list.push(operation);
-      // A publish has no request_id: each time that a member sends it again it may take effect again.
-      if (input.kind !== "publish") continue;
-      for (let i = 0; i < PUBLISHED_AGAIN; i++)
-        list.push({ ...operation, output: null, end: Infinity, isPure: false });
     }
   }
   for (const call of history.calls) {

@@ -235,7 +235,7 @@ export class Member implements Owner {
         const operation: WriteOperation = {
           kind: "write",
           body,
-          requestId: "",
+          requestId: `publish-${world.random.u64().toString(16)}`,
           expectedRevision: 0,
           validateOnly: false,
         };

@@ -22,7 +22,8 @@ import type { SimRandom } from "./random";
 
 export type WriteBody =
   | { readonly rpc: "AddMember"; readonly name: string; readonly peerUrl: string; readonly learner: boolean }
-  | { readonly rpc: "UpdateMember"; readonly name: string; readonly peerUrl: string }
+  /** Both name and id: a name may be another member's by the time that the call arrives. */
+  | { readonly rpc: "UpdateMember"; readonly name: string; readonly id: bigint; readonly peerUrl: string }
   | { readonly rpc: "DeleteMember"; readonly name: string }
   | { readonly rpc: "UpdateAdminURL"; readonly name: string; readonly adminUrl: string }
   | { readonly rpc: "PromoteMember"; readonly name: string }
@@ -43,7 +44,6 @@ export type WriteBody =
 export interface WriteOperation {
   readonly kind: "write";
   readonly body: WriteBody;
-  /** Empty for Publish. */
   readonly requestId: string;
   /** 0: any. */
   readonly expectedRevision: number;
@@ -77,17 +77,20 @@ export function isConfChange({ body }: WriteOperation): boolean {
 /** The command of one attempt on the member that leads. */
 export function commandFor(operation: WriteOperation, random: SimRandom, wallMs: number): RosterCommand {
   const { body, requestId, expectedRevision, validateOnly } = operation;
-  const envelope: CommandEnvelope = { proposalId: random.u64(), timeMs: wallMs };
-  if (body.rpc === "Publish") {
-    const { id, instanceId, adminUrl } = body;
-    return publishCommand(envelope, { id, instanceId, adminUrls: [adminUrl], version: "1.0.0" });
-  }
-  const fields = { ...body, requestId, expectedRevision, validateOnly };
-  return changeCommand(
-    body,
-    { ...envelope, requestId, expectedRevision, fingerprint: fingerprint(sha256, body.rpc, fields) },
-    random,
-  );
+  // Publish has its fields by id; the instance id is no string.
+  const named =
+    body.rpc === "Publish" ? { ...body, instanceId: Buffer.from(body.instanceId).toString("hex") } : body;
+  const fields = { ...named, requestId, expectedRevision, validateOnly };
+  const envelope: CommandEnvelope = {
+    proposalId: random.u64(),
+    timeMs: wallMs,
+    requestId,
+    expectedRevision,
+    fingerprint: fingerprint(sha256, body.rpc, fields),
+  };
+  if (body.rpc !== "Publish") return changeCommand(body, envelope, random);
+  const { id, instanceId, adminUrl } = body;
+  return publishCommand(envelope, { id, instanceId, adminUrls: [adminUrl], version: "1.0.0" });
 }
 
 function changeCommand(
@@ -104,7 +107,7 @@ function changeCommand(
       return addMemberCommand(envelope, { id: newId(name, peerUrl), name, peerUrl, adminUrls: [], learner });
     }
     case "UpdateMember":
-      return updateMemberCommand(envelope, { member, newPeerUrl: body.peerUrl });
+      return updateMemberCommand(envelope, { member: { ...member, id: body.id }, newPeerUrl: body.peerUrl });
     case "DeleteMember":
       return removeMemberCommand(envelope, { member, peerUrl: "" });
     case "UpdateAdminURL":

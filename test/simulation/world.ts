@@ -12,6 +12,7 @@ import type { Fault, Profile } from "./profile";
 import type { Host } from "./host";
 import { Checkers } from "./checkers";
 import { History } from "./history";
+import { Moments } from "./moments";
 
 /** Owner of what happens to nobody in particular. */
 const NOBODY: Owner = { number: -2, label: "", alive: true, pausedUntilUs: 0 };
@@ -26,6 +27,7 @@ export class World {
   readonly hosts: Host[] = [];
   readonly checkers: Checkers;
   readonly history = new History();
+  readonly moments = new Moments();
   readonly nobody = NOBODY;
   /** Events so far. */
   events = 0;

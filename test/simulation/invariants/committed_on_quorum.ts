@@ -43,7 +43,10 @@ export class CommittedOnQuorum implements Observer {
   private majority(voters: readonly NodeId[], index: number, term: number): boolean {
     if (voters.length === 0) return true;
     const holding = voters.filter((id) =>
-      this.world.hosts.some((host) => host.id === id && host.durable.holds(index, term)),
+      this.world.hosts.some(
+        (host) =>
+          host.id === id && (host.durable.holds(index, term) || host.lost?.holds(index, term) === true),
+      ),
     );
     return holding.length > voters.length / 2;
   }

@@ -28,12 +28,12 @@ export function invariants(world: World, record: ClusterRecord): Observer[] {
     new CommittedOnQuorum(world, record),
     new IndexOrder(),
     new OneConfChange(record),
+    new RemovedIds(),
+    new Revision(),
     new OneTruth(),
+    new RepeatedRequests(),
     new EqualRosters(record),
     new AcknowledgedIsDurable(world),
     new AcknowledgedWrites(world),
-    new RepeatedRequests(),
-    new RemovedIds(),
-    new Revision(),
   ];
 }

@@ -7,38 +7,41 @@ import { PLANTS } from "./all";
 
 const SRC = join(__dirname, "..", "..", "..", "src");
 
-interface Compiling {
-  _compile(code: string, filename: string): void;
-}
-
 /** @throws when there is no such plant, or its place in the sources is not there, or more than once */
 export function plantInLoader(name: string): void {
   const plant = PLANTS.find((candidate) => candidate.name === name);
   if (plant === undefined) throw new Error(`there is no plant ${name}`);
-  const target = join(SRC, plant.file);
+  const texts = planted(plant);
   const extensions = (Module as unknown as { _extensions: Record<string, Loader> })._extensions;
   const load = extensions[".ts"];
   if (load === undefined) throw new Error("TypeScript is not loaded by this process");
-  planted(plant);
   extensions[".ts"] = (module, filename) => {
-    if (filename !== target) {
-      load(module, filename);
-      return;
+    const text = texts.get(filename);
+    if (text === undefined) load(module, filename);
+    else {
+      withSource(filename, text, () => {
+        load(module, filename);
+      });
     }
-    withSource(filename, planted(plant), () => {
-      load(module, filename);
-    });
   };
 }
 
-type Loader = (module: Compiling, filename: string) => void;
+type Loader = (module: object, filename: string) => void;
 
-/** The file's text with the bug. */
-export function planted({ name, file, find, replace }: Plant): string {
-  const text = readFileSync(join(SRC, file), "utf8");
-  const places = text.split(find).length - 1;
-  if (places !== 1) throw new Error(`plant ${name}: its place is ${places} times in ${file}`);
-  return text.replace(find, () => replace);
+/** The texts with the bug, by file. */
+export function planted({ name, edits }: Plant): Map<string, string> {
+  const texts = new Map<string, string>();
+  for (const { file, find, replace } of edits) {
+    const path = join(SRC, file);
+    const text = texts.get(path) ?? readFileSync(path, "utf8");
+    const places = text.split(find).length - 1;
+    if (places !== 1) throw new Error(`plant ${name}: its place is ${places} times in ${file}`);
+    texts.set(
+      path,
+      text.replace(find, () => replace),
+    );
+  }
+  return texts;
 }
 
 /** Lets the loader read another text than the file's. */

@@ -1,0 +1,57 @@
+/**
+ * Moments at which a fault does the most harm: a vote was just given, a leader just elected, a tail just replaced. A
+ * fault may be armed for the next one, so that crashes and partitions do not only come where nothing happens.
+ */
+import { EntryType, MessageType, Role } from "../../src/raft/index";
+import type { Message } from "../../src/raft/index";
+import type { AppendBatch } from "../../src/storage/storage";
+import type { Member } from "./member";
+import type { MemberState, Observer, RaftInside } from "./observer";
+
+export const MOMENTS = [
+  "vote",
+  "candidate",
+  "leader",
+  "append",
+  "change",
+  "snapshot",
+  "transfer",
+  "ack",
+] as const;
+export type Moment = (typeof MOMENTS)[number];
+
+export class Moments implements Observer {
+  private armed: { readonly moment: Moment; readonly act: (member: Member) => void } | null = null;
+
+  /** `act` is called at the next such moment, with the member that it comes to. */
+  arm(moment: Moment, act: (member: Member) => void): void {
+    this.armed = { moment, act };
+  }
+
+  step(member: Member, raft: RaftInside, before: MemberState): void {
+    if (this.armed === null || raft.role === before.role) return;
+    if (raft.role === Role.Leader) this.come("leader", member);
+    else if (raft.role === Role.Candidate) this.come("candidate", member);
+  }
+
+  sent(member: Member, { type, reject }: Message): void {
+    if (this.armed === null) return;
+    if (type === MessageType.VoteResponse && !reject) this.come("vote", member);
+    else if (type === MessageType.TimeoutNow) this.come("transfer", member);
+    else if (type === MessageType.AppendResponse && !reject) this.come("ack", member);
+  }
+
+  appended(member: Member, { entries, snapshot }: AppendBatch): void {
+    if (this.armed === null) return;
+    if (snapshot !== null) this.come("snapshot", member);
+    else if (entries.some((entry) => entry.type !== EntryType.Normal)) this.come("change", member);
+    else if (entries.length > 0) this.come("append", member);
+  }
+
+  private come(moment: Moment, member: Member): void {
+    if (this.armed?.moment !== moment) return;
+    const { act } = this.armed;
+    this.armed = null;
+    act(member);
+  }
+}

@@ -1,0 +1,65 @@
+/** Planted bugs: elections and votes. */
+import { plant } from "./plant";
+import type { Plant } from "./plant";
+
+const ELECTION = "raft/election.ts";
+const STATE = "raft/state.ts";
+
+export const ELECTION_PLANTS: readonly Plant[] = [
+  plant(
+    "vote-before-disk",
+    "a vote is answered before it is on disk",
+    STATE,
+    "      case MessageType.VoteResponse:\n      case MessageType.PreVoteResponse:\n        this.messagesAfterAppend.push(message);",
+    "        this.messagesAfterAppend.push(message);\n        break;\n      case MessageType.VoteResponse:\n      case MessageType.PreVoteResponse:\n        (message.to === this.id ? this.messagesAfterAppend : this.messages).push(message);",
+  ),
+  plant(
+    "vote-granted-twice",
+    "a member that voted votes for another candidate of the term",
+    ELECTION,
+    "r.vote === m.from || (r.vote === NO_NODE && r.leader === NO_NODE)",
+    "r.vote === m.from || r.leader === NO_NODE",
+  ),
+  plant(
+    "vote-erased-on-step-down",
+    "stepping down within a term erases the vote",
+    STATE,
+    "    this.leader = NO_NODE;\n    this.electionElapsed = 0;",
+    "    if (this.role !== Role.Leader) this.vote = NO_NODE;\n    this.leader = NO_NODE;\n    this.electionElapsed = 0;",
+  ),
+  plant(
+    "log-not-compared",
+    "a vote does not depend on the candidate's log",
+    ELECTION,
+    "if (!canVote || !r.log.isUpToDate(m.logTerm, m.index)) {",
+    "if (!canVote) {",
+  ),
+  plant(
+    "only-last-index-compared",
+    "candidates' logs are compared by length, not by the term of the last entry",
+    "raft/log.ts",
+    "return term > lastTerm || (term === lastTerm && index >= this.lastIndex());",
+    "return index >= this.lastIndex();",
+  ),
+  plant(
+    "half-is-a-majority",
+    "in a group of even size half of it decides",
+    "raft/quorum/majority.ts",
+    "return Math.floor(n / 2) + 1;",
+    "return Math.ceil(n / 2);",
+  ),
+  plant(
+    "grant-for-another-term-counts",
+    "a granted pre-vote of an earlier round counts in this one, and its term is adopted",
+    "raft/raft.ts",
+    "(type === MessageType.PreVoteResponse && !m.reject)) return true;",
+    "type === MessageType.PreVoteResponse || type === MessageType.VoteResponse) return true;",
+  ),
+  plant(
+    "transfer-never-given-up",
+    "a leadership transfer to a member that is gone is never given up",
+    "raft/raft.ts",
+    "        abortTransfer(this);\n        maybeAutoLeave(this);",
+    "        maybeAutoLeave(this);",
+  ),
+];

@@ -1,0 +1,116 @@
+/** Planted bugs: membership changes, the roster, snapshots. */
+import { plant } from "./plant";
+import type { Plant } from "./plant";
+
+const JOINT = "raft/quorum/joint.ts";
+const ROSTER = "membership/roster.ts";
+
+export const MEMBERSHIP_PLANTS: readonly Plant[] = [
+  {
+    name: "two-changes-at-once",
+    bug: "a membership change is proposed while another is pending",
+    edits: [
+      {
+        file: "raft/membership.ts",
+        find: "if (r.pendingConfIndex > applied) {",
+        replace: "if (r.pendingConfIndex > applied + 1_000_000) {",
+      },
+      {
+        file: "server/node.ts",
+        find: "return pendingConfIndex <= applied && confState.votersOutgoing.length === 0;",
+        replace: "return pendingConfIndex >= 0 && applied >= 0 && confState.votersOutgoing.length === 0;",
+      },
+    ],
+  },
+  plant(
+    "joint-commit-by-one-half",
+    "in a joint configuration the incoming majority alone commits",
+    JOINT,
+    "return Math.min(this.incoming.committedIndex(acked), this.outgoing.committedIndex(acked));",
+    "return this.incoming.committedIndex(acked);",
+  ),
+  plant(
+    "joint-election-by-one-half",
+    "in a joint configuration the incoming majority alone elects",
+    JOINT,
+    "if (incoming === outgoing) return incoming;",
+    "if (incoming === outgoing || this.outgoing.size > 0) return incoming;",
+  ),
+  plant(
+    "joint-never-left",
+    "the leader does not leave a joint configuration",
+    "raft/membership.ts",
+    "if (!autoLeave || r.role !== Role.Leader",
+    "if (!autoLeave || r.term > 0 || r.role !== Role.Leader",
+  ),
+  plant(
+    "refused-change-applied",
+    "a membership change that the roster refused still changes the core's configuration",
+    "server/applier.ts",
+    'return result.kind === "empty" ? entry.confChange : result.confChange;',
+    'return result.kind === "empty" || entry.confChange !== null ? entry.confChange : result.confChange;',
+  ),
+  plant(
+    "configuration-kept-after-snapshot",
+    "installing a snapshot leaves the old configuration in force",
+    "raft/snapshot.ts",
+    "  r.adoptSaved(confState, index);",
+    "  if (confState.voters.length === 0) r.adoptSaved(confState, index);",
+  ),
+  plant(
+    "snapshot-without-learners",
+    "a snapshot's configuration lists learners as voters",
+    "server/applier.ts",
+    "confState: this.options.confState() };",
+    "confState: { ...this.options.confState(), voters: [...this.options.confState().voters, ...this.options.confState().learners].sort((a, b) => (a < b ? -1 : 1)), learners: [] } };",
+  ),
+  plant(
+    "snapshot-without-requests",
+    "a snapshot leaves out the remembered requests",
+    ROSTER,
+    "outcomes: this.requests.all(),",
+    "outcomes: [],",
+  ),
+  plant(
+    "removed-member-restored",
+    "restoring a snapshot brings back the members of remembered outcomes",
+    ROSTER,
+    "if (outcome.member !== undefined) record(outcome.member);",
+    "if (outcome.member !== undefined) roster.put(record(outcome.member));",
+  ),
+  plant(
+    "revision-lost-in-snapshot",
+    "restoring a snapshot sets the revision back",
+    ROSTER,
+    "roster.currentRevision = state.revision;",
+    "roster.currentRevision = 0;",
+  ),
+  plant(
+    "removed-member-stays-listed",
+    "a removed member stays in the roster",
+    ROSTER,
+    "this.byId.delete(effect.member.id);",
+    "",
+  ),
+  plant(
+    "update-makes-a-voter",
+    "changing a learner's peer URL makes it a voter in the roster",
+    "membership/rules.ts",
+    "record({ ...found, peerUrls: [newPeerUrl], updateRevision: index }),",
+    "record({ ...found, peerUrls: [newPeerUrl], learner: false, updateRevision: index }),",
+  ),
+  plant(
+    "apply-reads-a-clock",
+    "apply takes the time of a removal from the member's own clock",
+    "membership/rules.ts",
+    "const tombstone = { id: member.id, name: member.name, revision: index, timeMs };",
+    "const tombstone = { id: member.id, name: member.name, revision: index, timeMs: timeMs + Math.floor(performance.now() * 1000) };",
+  ),
+  plant(
+    "double-apply",
+    "a repeated request is applied again",
+    ROSTER,
+    'const known = requestId === "" ? undefined : this.requests.find(requestId);',
+    'const known = requestId === "" || requestId.startsWith("r") ? undefined : this.requests.find(requestId);',
+  ),
+];
