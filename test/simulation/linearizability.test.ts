@@ -1,3 +1,4 @@
+/** The linearizability checker, checked itself: histories that are good, and the same ones broken. */
 import { checkLinearizable } from "./linearizability";
 import type { Operation } from "./linearizability";
 import { kvModel, parseKv } from "./histories/kv";

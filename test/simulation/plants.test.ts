@@ -1,3 +1,4 @@
+/** Planted bugs are found: the simulation proves that its checks can fail. */
 import { PLANTS } from "./plants/all";
 import { findPlant } from "./plants/find";
 import { planted } from "./plants/loader";

@@ -1,3 +1,4 @@
+/** A few seeds of the simulation, run twice: clean, and the same each time. */
 import { coverageTable } from "./coverage";
 import { keptSeeds } from "./main";
 import { simulate } from "./run";
