@@ -23,6 +23,7 @@ module.exports = {
       ["<rootDir>/test/**/*.test.ts"],
       ["/test/integration/", "/test/e2e/", "/test/simulation/"],
     ),
+    project("simulation", ["<rootDir>/test/simulation/**/*.test.ts"]),
     project("integration", ["<rootDir>/test/integration/**/*.test.ts"]),
     project("e2e", ["<rootDir>/test/e2e/**/*.test.ts"]),
   ],

@@ -82,7 +82,9 @@ export class LogWriter {
     this.dir = start.dir;
     this.options = start.options;
     this.active = start.segment;
-    this.segments = new SegmentList(start.fs, start.dir, start.segments);
+    this.segments = new SegmentList(start.fs, start.dir, start.segments, (error) => {
+      this.fail(error);
+    });
     this.position = start.segment.position;
     this.filled = start.segment.filled;
     this.chain = start.segment.chain;

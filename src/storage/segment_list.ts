@@ -4,8 +4,10 @@
  * Invariant: numbers without gaps, on disk too, whatever a power loss takes back: the oldest goes first, one at a time,
  * and the directory is synced after each.
  */
-import { series, type StorageFs } from "./fs";
+import { finalIoError } from "./errors";
+import type { StorageFs } from "./fs";
 import { joinPath, segmentName } from "./segment";
+import type { StorageError } from "./storage";
 
 /** A segment on disk, the active one included. */
 export interface SegmentInfo {
@@ -22,6 +24,8 @@ export class SegmentList {
     private readonly fs: StorageFs,
     private readonly dir: string,
     segments: readonly SegmentInfo[],
+    /** A sync of the directory failed: nobody knows any more which of its changes are on disk. */
+    private readonly onFailure: (error: StorageError) => void,
   ) {
     this.segments = segments.map((s) => ({ ...s }));
   }
@@ -41,22 +45,21 @@ export class SegmentList {
     if (this.dropping || oldest === undefined || second === undefined) return;
     if (second.nextIndex - 1 > index) return;
     this.dropping = true;
-    series(
-      [
-        (next) => {
-          this.fs.unlink(joinPath(this.dir, segmentName(oldest.sequence)), next);
-        },
-        (next) => {
-          this.fs.syncDir(this.dir, next);
-        },
-      ],
-      (error) => {
-        this.dropping = false;
+    this.fs.unlink(joinPath(this.dir, segmentName(oldest.sequence)), (unlinkError) => {
+      if (unlinkError !== null) {
         // What could not be deleted is only space; the next snapshot tries again.
-        if (error !== null) return;
+        this.dropping = false;
+        return;
+      }
+      this.fs.syncDir(this.dir, (syncError) => {
+        if (syncError !== null) {
+          this.onFailure(finalIoError(this.dir, syncError));
+          return;
+        }
+        this.dropping = false;
         this.segments.shift();
         this.drop(index);
-      },
-    );
+      });
+    });
   }
 }

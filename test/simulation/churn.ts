@@ -12,7 +12,6 @@ import type { World } from "./world";
 
 /** Machines of a run, those that ended included. */
 const HOSTS_MAX = 30;
-const VOTERS_TO_REPLACE_MIN = 3;
 
 export class Churn {
   stopped = false;
@@ -106,8 +105,6 @@ export class Churn {
   }
 
   private replace(members: readonly MemberRecord[]): void {
-    // The outgoing half must have its majority without the member that goes: it ends when the joint change begins.
-    if (members.filter((member) => !member.learner).length < VOTERS_TO_REPLACE_MIN) return;
     const target = this.world.random.pick(members);
     const host = this.newcomer(members);
     if (target === null || host === null) return;

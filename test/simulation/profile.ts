@@ -64,7 +64,7 @@ export interface Profile {
 
 export function drawProfile(random: SimRandom, without: ReadonlySet<Fault>): Profile {
   const voters = random.pick([1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7]) ?? 3;
-  const rough = random.below(3);
+  const rough = random.below(4);
   const probability = (max: number): number => (random.chance(0.4) ? 0 : random.below(1000) * (max / 1000));
   const on = (fault: Fault, value: number): number => (without.has(fault) ? 0 : value);
   return {
@@ -83,8 +83,8 @@ export function drawProfile(random: SimRandom, without: ReadonlySet<Fault>): Pro
     snapshotKeep: random.pick([0, 3, 20, 50]) ?? 20,
     clients: random.between(1, 6),
     thinkMs: random.pick([30, 100, 300]) ?? 100,
-    faultMs: [100, 300, 1000][rough] ?? 300,
-    churnMs: random.pick([500, 1200, 3000]) ?? 1200,
+    faultMs: [100, 300, 1000, 4000][rough] ?? 300,
+    churnMs: random.pick([300, 800, 2000]) ?? 1200,
     skew: on("skew", random.pick([0, 0.01, 0.1]) ?? 0),
     without,
   };

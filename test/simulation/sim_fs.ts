@@ -131,6 +131,10 @@ export class SimFs implements StorageFs {
       "syncDir",
       path,
       () => {
+        if (this.fails("sync")) {
+          done(errno("EIO", path));
+          return;
+        }
         dir?.synced(changes);
         done(dir === undefined ? errno("ENOENT", path) : null);
       },

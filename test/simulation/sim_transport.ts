@@ -144,7 +144,7 @@ export class SimTransport implements Transport {
 export function refusePeer(from: Identity, to: NodeId, node: Node): PeerRefusal | null {
   if (from.clusterId !== node.clusterId) return "CLUSTER_ID_MISMATCH";
   const { roster } = node;
-  if (roster.tombstone(from.memberId) !== null) return "MEMBER_REMOVED";
+  if (roster.tombstone(from.memberId) !== null && !node.isLeaving(from.memberId)) return "MEMBER_REMOVED";
   const known = roster.member(from.memberId);
   if (known !== null && known.instanceId.length > 0 && !sameBytes(known.instanceId, from.instanceId))
     return "MEMBER_WIPED";

@@ -8,50 +8,12 @@ import { createDataDir, readDataDirState } from "../../src/storage/data_dir";
 import { readLogOffline, type OfflineLog } from "../../src/storage/offline";
 import type { Storage } from "../../src/storage/storage";
 import { CrashFs, PowerLoss, seeded, type Below } from "./support/crash_fs";
-import { DIR, type Model, scriptedRun, signature, type Run, type Step } from "./support/scripted_run";
-import { allEntries, append, close, entry, fsRun, hardState, IDENTITY, open, SMALL } from "./support/values";
+import { check, follow, nothingPromised, type Promised } from "./support/promised";
+import { DIR, scriptedRun, type Run } from "./support/scripted_run";
+import { append, close, entry, fsRun, hardState, IDENTITY, open, SMALL } from "./support/values";
 
 const STATES = Number(process.env["MUSTER_CRASH_STATES"] ?? 3000);
 const RUNS = 8;
-
-/** What must be there at one moment of a run. */
-interface Promised {
-  created: boolean;
-  /** The first and the last step that may be the newest one on disk. */
-  acked: number;
-  issued: number;
-  savedIndex: number;
-}
-
-function follow(promised: Promised, note: string, value: number): void {
-  if (note === "created") promised.created = true;
-  else if (note === "acked") promised.acked = Math.max(promised.acked, value);
-  else if (note === "issued") promised.issued = value;
-  else if (note === "saved") promised.savedIndex = Math.max(promised.savedIndex, value);
-}
-
-/** Whether what was recovered is the log after `step`. A snapshot proves its own index committed. */
-function matches(storage: Storage, step: Step, snapshots: ReadonlyMap<number, string>): boolean {
-  const { hardState: state } = storage.initialState();
-  if (state.term !== step.state.term || state.vote !== step.state.vote) return false;
-  if (storage.lastIndex() !== step.last || storage.firstIndex() <= step.base) return false;
-  const raised = state.commit > step.state.commit && snapshots.has(state.commit);
-  if (state.commit !== step.state.commit && !raised) return false;
-  return allEntries(storage).every((e) => step.log.get(e.index) === signature(e));
-}
-
-function check(storage: Storage, model: Model, promised: Promised): void {
-  const newest = storage.snapshot();
-  expect(newest?.meta.index ?? 0).toBeGreaterThanOrEqual(promised.savedIndex);
-  if (newest !== null) {
-    expect(Buffer.from(newest.data).toString()).toBe(model.snapshots.get(newest.meta.index));
-  }
-  const candidates = model.steps.slice(promised.acked, promised.issued + 1);
-  if (candidates.some((step) => matches(storage, step, model.snapshots))) return;
-  const { hardState: state } = storage.initialState();
-  const shown = `${state.term}/${state.vote}/${state.commit}, entries ${storage.firstIndex()}..${storage.lastIndex()}`;
-  throw new Error(`recovered ${shown} is none of the steps ${promised.acked}..${promised.issued}`);
-}
 
 /** The log takes more after recovery, and that is there after another opening. */
 async function goesOn(fs: CrashFs, storage: Storage): Promise<void> {
@@ -110,7 +72,7 @@ async function crashStates(seed: number, count: number, tally: Tally): Promise<v
   const perMoment = Math.max(1, Math.round(count / lossy.length));
   const chosen = new Set(lossy.filter(() => below(lossy.length) < count));
   const power = new PowerLoss();
-  const promised: Promised = { created: false, acked: 0, issued: 0, savedIndex: 0 };
+  const promised = nothingPromised();
   for (const [i, op] of run.fs.ops.entries()) {
     power.apply(op);
     if (op.kind === "note") follow(promised, op.note, op.value);

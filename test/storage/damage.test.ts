@@ -36,15 +36,33 @@ import {
 const MEMBER = memberDir(DIR);
 const SEGMENT_1 = `${MEMBER}/0000000000000001.wal`;
 
+interface Size {
+  readonly segmentBytes?: number;
+  readonly fill?: string;
+  /** The n-th entry has n times as many bytes. */
+  readonly entryBytes?: number;
+  readonly snapshotBytes?: number;
+}
+
 /** A directory with two snapshots, several segments and a tail; the last write was acknowledged. */
-async function rich(segmentBytes = 8192, fill = "d"): Promise<CrashFs> {
+async function rich({
+  segmentBytes = 8192,
+  fill = "d",
+  entryBytes = 5,
+  snapshotBytes = 20,
+}: Size = {}): Promise<CrashFs> {
   const fs = new CrashFs();
   fs.recording = false;
   await createDataDir(fs, DIR, IDENTITY, undefined, SMALL);
   const { storage } = await open(fs, DIR, { segmentBytes });
   for (let i = 1; i <= 60; i++) {
-    await append(storage, { hardState: hardState(1, 1n, i - 1), entries: [entry(i, 1, fill.repeat(i * 5))] });
-    if (i === 20 || i === 40 || i === 50) await save(storage, snapshot(i, 1), 5);
+    await append(storage, {
+      hardState: hardState(1, 1n, i - 1),
+      entries: [entry(i, 1, fill.repeat(i * entryBytes))],
+    });
+    if (i === 20 || i === 40 || i === 50) {
+      await save(storage, snapshot(i, 1, `state at ${i} `.padEnd(snapshotBytes, "s")), 5);
+    }
   }
   await append(storage, { hardState: hardState(3, 2n, 59), entries: [entry(60, 3, Buffer.alloc(900))] });
   await close(storage);
@@ -83,7 +101,7 @@ function text(_key: string, value: unknown): unknown {
 
 /** MUSTER_FLIP_EVERY=1 flips every bit; when not set, about 4,000 chosen by seed. */
 test("every flipped bit is found, and its file named", async () => {
-  const fs = await rich();
+  const fs = await rich({ segmentBytes: 24 * 1024, entryBytes: 24, snapshotBytes: 15_000 });
   const expected = stateOf((await open(fs.clone(), DIR)).storage, 41);
   expect(expected.entries.length).toBe(20);
   const paths = fs.files();
@@ -91,6 +109,7 @@ test("every flipped bit is found, and its file named", async () => {
   expect(paths.filter((p) => p.endsWith(".wal")).length).toBeGreaterThan(1);
   expect(paths).not.toContain(SEGMENT_1);
   const bits = paths.reduce((sum, path) => sum + fs.contents(path).length * 8, 0);
+  expect(bits / 8).toBeGreaterThanOrEqual(64 * 1024);
   const every = Number(process.env["MUSTER_FLIP_EVERY"] ?? Math.ceil(bits / 4000));
   const below = seeded(5);
   const tally = new Map<string, number>();
@@ -107,7 +126,9 @@ test("every flipped bit is found, and its file named", async () => {
       if (result !== "refused" && result !== "reported") throw new Error(`${path} bit ${bit}: ${result}`);
     }
   }
-  console.log(`flipped bits: ${[...tally].map(([k, n]) => `${k} ${n}`).join(", ")}`);
+  console.log(
+    `${bits} bits in ${paths.length} files; flipped bits: ${[...tally].map(([k, n]) => `${k} ${n}`).join(", ")}`,
+  );
   expect(tally.get("refused")).toBeGreaterThan(100);
 }, 1_200_000);
 
@@ -203,7 +224,7 @@ test("both snapshots gone, or an installed one: the start is refused", async () 
 });
 
 test("a missing segment is a gap; none at all too", async () => {
-  const fs = await rich(4096);
+  const fs = await rich({ segmentBytes: 4096 });
   const segments = fs.files().filter((p) => p.endsWith(".wal"));
   expect(segments.length).toBeGreaterThan(2);
   const copy = fs.clone();
@@ -235,7 +256,7 @@ test("a segment of another member, or of another place in the log, is refused", 
 
   // The same member, the same indexes and terms, other entries: only the chain of checksums tells.
   const mine = await rich();
-  const twin = await rich(8192, "e");
+  const twin = await rich({ fill: "e" });
   twin.contents(last).copy(mine.contents(last));
   await expect(open(mine, DIR)).rejects.toMatchObject({ reason: "damage", file: last, offset: 0 });
 });

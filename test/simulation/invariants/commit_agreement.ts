@@ -1,6 +1,7 @@
 /**
  * State machine safety, of the log: nobody takes another entry as committed than the one that a leader committed at
- * that index, and nobody before a leader did. Raft paper, figure 3.
+ * that index, and nobody before a leader did. A leader commits by counting only up to an entry of its own term. Raft
+ * paper, figure 3 and section 5.4.2.
  */
 import { Role } from "../../../src/raft/index";
 import type { Member } from "../member";
@@ -24,6 +25,13 @@ export class CommitAgreement implements Observer {
     if (log.committed === before.committed) return;
     if (log.committed < before.committed)
       throw new Violation(NAME, `${member.label} takes back its commit index ${before.committed}`);
+    const counted = role === Role.Leader && before.role === Role.Leader && before.term === term;
+    const lastTerm = counted ? log.term(log.committed) : term;
+    if (typeof lastTerm === "number" && lastTerm !== term)
+      throw new Violation(
+        NAME,
+        `${member.label} leads term ${term} and commits ${lastTerm}/${log.committed} by counting`,
+      );
     // It may have stepped down in the same event.
     const led = role === Role.Leader || before.role === Role.Leader;
     const { record } = this;

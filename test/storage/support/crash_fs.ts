@@ -48,6 +48,8 @@ interface DirNode {
 export type Tree = Map<number, FileNode | DirNode>;
 
 const ROOT = 1;
+/** A write that fails keeps whole ones. */
+const SECTOR_BYTES = 512;
 
 function errno(code: string, path: string): FsError {
   return Object.assign(new Error(`${code}: ${path}`), { code });
@@ -264,12 +266,17 @@ export class CrashFs implements StorageFs {
     return {
       write: (bytes, position, done) => {
         this.later("write", path, (error) => {
+          const node = this.tree.get(inode);
+          if (node?.kind !== "file") throw new Error("a file handle of a directory");
           if (error !== null) {
+            // As far as it came, in whole sectors.
+            const end = position + bytes.length / 2;
+            const part = Buffer.from(bytes.subarray(0, Math.max(0, end - (end % SECTOR_BYTES) - position)));
+            node.data = applyWrite(node.data, position, part);
+            this.record({ kind: "write", inode, position, bytes: part });
             done(error);
             return;
           }
-          const node = this.tree.get(inode);
-          if (node?.kind !== "file") throw new Error("a file handle of a directory");
           const growth = Math.max(0, position + bytes.length - node.data.length);
           if (growth > 0 && this.usedBytes() + growth > this.capacityBytes) {
             done(errno("ENOSPC", path));

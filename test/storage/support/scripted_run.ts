@@ -4,7 +4,8 @@
  */
 import type { Entry, HardState, Snapshot } from "../../../src/raft/index";
 import { createDataDir } from "../../../src/storage/data_dir";
-import type { AppendBatch, Storage } from "../../../src/storage/storage";
+import { StorageError, type AppendBatch, type Storage } from "../../../src/storage/storage";
+import type { OpenOptions } from "../../../src/storage/wal";
 import { CrashFs, type Below } from "./crash_fs";
 import { batch, close, entries, entry, hardState, IDENTITY, open, settled, SMALL, snapshot } from "./values";
 
@@ -89,36 +90,68 @@ function payload(below: Below, index: number): string | Uint8Array {
 export interface Run {
   readonly fs: CrashFs;
   readonly model: Model;
+  /** What the storage answered with errors, in order: none without a fault. */
+  readonly failures: readonly unknown[];
 }
 
-/** Notes in the journal: "issued" and "acked" with the step, "saved" with the index of an acknowledged snapshot. */
-export async function scriptedRun(below: Below, operations: number): Promise<Run> {
-  const fs = new CrashFs();
+/**
+ * Ends at the first failure that is final, as a member does. Notes in the journal: "created"; "issued" and "acked" with
+ * the step; "saved" with the index of an acknowledged snapshot.
+ */
+export async function scriptedRun(
+  below: Below,
+  operations: number,
+  fs = new CrashFs(),
+  options: OpenOptions = {},
+): Promise<Run> {
   const initial = entries(1, 3, 1);
-  await createDataDir(fs, DIR, IDENTITY, { entries: initial, hardState: hardState(1, 0n, 3) }, SMALL);
-  fs.note("created", 0);
   const model = new Model({
     state: hardState(1, 0n, 3),
     base: 0,
     log: new Map(initial.map((e) => [e.index, signature(e)])),
     last: 3,
   });
-  const { storage } = await open(fs, DIR);
+  const failures: unknown[] = [];
+  const note = (error: unknown): void => {
+    // No space for a snapshot: the log goes on without it.
+    if (!(error instanceof StorageError && error.reason === "disk-full")) failures.push(error);
+  };
+  try {
+    await createDataDir(fs, DIR, IDENTITY, { entries: initial, hardState: hardState(1, 0n, 3) }, SMALL);
+    fs.note("created", 0);
+    const { storage } = await open(fs, DIR, options);
+    await play(fs, storage, model, below, operations, note, () => failures.length === 0);
+  } catch (error) {
+    failures.push(error);
+  }
+  return { fs, model, failures };
+}
+
+async function play(
+  fs: CrashFs,
+  storage: Storage,
+  model: Model,
+  below: Below,
+  operations: number,
+  failed: (error: unknown) => void,
+  goesOn: () => boolean,
+): Promise<void> {
   const waiting: Promise<void>[] = [];
-  for (let i = 0; i < operations; i++) {
-    waiting.push(step(fs, storage, model, below));
+  for (let i = 0; i < operations && goesOn(); i++) {
+    waiting.push(step(fs, storage, model, below).catch(failed));
     if (below(3) === 0) await Promise.all(waiting.splice(0));
   }
   await Promise.all(waiting);
   // The commit index may go out at close.
-  fs.note("issued", model.append(batch({ hardState: model.state })));
+  if (goesOn()) fs.note("issued", model.append(batch({ hardState: model.state })));
   await close(storage);
-  return { fs, model };
 }
 
 function step(fs: CrashFs, storage: Storage, model: Model, below: Below): Promise<void> {
   const { last } = model.last;
   const { state } = model;
+  // A batch was refused, because of a failure; that answer is on its way.
+  if (storage.lastIndex() !== last) return Promise.resolve();
   const kind = below(20);
   if (kind === 0 && state.commit > storage.firstIndex()) return saved(fs, storage, model, below);
   if (kind === 1) {
