@@ -9,6 +9,7 @@ import type { Member } from "./member";
 import type { MemberState, Observer, RaftInside } from "./observer";
 import type { WriteOperation } from "./operations";
 import { ClusterRecord } from "./record";
+import { Violation } from "./violation";
 import type { World } from "./world";
 
 export class Checkers {
@@ -21,16 +22,12 @@ export class Checkers {
   }
 
   born(member: Member, entries: readonly Entry[]): void {
-    this.guard(() => {
-      for (const observer of this.observers) observer.born?.(member, entries);
-    });
+    this.tell((observer) => observer.born?.(member, entries));
   }
 
   started(member: Member): void {
-    this.guard(() => {
-      for (const observer of this.observers) observer.started?.(member);
-      this.states.set(member, stateOf(member, insideOf(member)));
-    });
+    this.tell((observer) => observer.started?.(member));
+    this.states.set(member, stateOf(member, insideOf(member)));
   }
 
   /** Called after every event that happened to this member. */
@@ -52,9 +49,7 @@ export class Checkers {
       before.transferee === raft.leaderTransferee &&
       before.config === raft.tracker.config;
     if (same) return;
-    this.guard(() => {
-      for (const observer of this.observers) observer.step?.(member, raft, before);
-    });
+    this.tell((observer) => observer.step?.(member, raft, before));
     const { trace } = this.world;
     trace.mix(raft.term);
     trace.mix(raft.role);
@@ -66,49 +61,43 @@ export class Checkers {
   }
 
   sent(member: Member, message: Message): void {
-    this.guard(() => {
-      for (const observer of this.observers) observer.sent?.(member, message);
-    });
+    this.tell((observer) => observer.sent?.(member, message));
   }
 
   appended(member: Member, batch: AppendBatch): void {
-    this.guard(() => {
-      for (const observer of this.observers) observer.appended?.(member, batch);
-    });
+    this.tell((observer) => observer.appended?.(member, batch));
   }
 
   cut(member: Member, index: number, term: number): void {
-    this.guard(() => {
-      for (const observer of this.observers) observer.cut?.(member, index, term);
-    });
+    this.tell((observer) => observer.cut?.(member, index, term));
   }
 
   applied(member: Member, entry: Entry, result: ApplyResult, roster: Roster): void {
-    this.guard(() => {
-      for (const observer of this.observers) observer.applied?.(member, entry, result, roster);
-    });
+    this.tell((observer) => observer.applied?.(member, entry, result, roster));
   }
 
   snapshot(member: Member, snapshot: Snapshot): void {
-    this.guard(() => {
-      for (const observer of this.observers) observer.snapshot?.(member, snapshot);
-    });
+    this.tell((observer) => observer.snapshot?.(member, snapshot));
   }
 
   acknowledged(member: Member, operation: WriteOperation, revision: number, appliedIndex: number): void {
-    this.guard(() => {
-      for (const observer of this.observers)
-        observer.acknowledged?.(member, operation, revision, appliedIndex);
-    });
+    this.tell((observer) => observer.acknowledged?.(member, operation, revision, appliedIndex));
   }
 
-  /** A violation ends the run, and must not look like a failure of the member in whose turn it was seen. */
-  private guard(look: () => void): void {
-    if (this.world.failure !== null) return;
-    try {
-      look();
-    } catch (error) {
-      this.world.fail(error);
+  /**
+   * Asks every observer, so that all invariants that an event breaks are known. A violation ends the run, and must not
+   * look like a failure of the member in whose turn it was seen.
+   */
+  private tell(ask: (observer: Observer) => void): void {
+    const { world } = this;
+    if (world.failure !== null) return;
+    for (const observer of this.observers) {
+      try {
+        ask(observer);
+      } catch (error) {
+        if (error instanceof Violation) world.broken.add(error.invariant);
+        world.fail(error);
+      }
     }
   }
 }

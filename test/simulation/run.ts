@@ -40,6 +40,8 @@ export interface RunResult {
 
 export interface RunFailure {
   readonly invariant: string;
+  /** All that the same event broke. */
+  readonly broken: readonly string[];
   readonly message: string;
   readonly event: number;
   readonly last: readonly string[];
@@ -166,6 +168,7 @@ class Loop {
   private result(): RunResult {
     const { world, options } = this;
     const { failure } = world;
+    const invariant = failure instanceof Violation ? failure.invariant : "no_unexpected_error";
     return {
       seed: options.seed,
       events: world.events,
@@ -178,7 +181,8 @@ class Loop {
         failure === null
           ? null
           : {
-              invariant: failure instanceof Violation ? failure.invariant : "no_unexpected_error",
+              invariant,
+              broken: [...new Set([invariant, ...world.broken])],
               message: failure.message,
               event: world.events,
               last: world.trace.last(),

@@ -35,6 +35,8 @@ export class World {
   healing = false;
   /** The first thing that went wrong. */
   failure: Error | null = null;
+  /** Invariants that the last event broke: the failure's, and those that failed with it. */
+  readonly broken = new Set<string>();
 
   constructor(
     readonly seed: number,

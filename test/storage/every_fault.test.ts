@@ -94,7 +94,7 @@ function rule({ run, failed, after }: Faulted, code: string, tally: Tally): void
   }
   if (first instanceof DataDirError) expect(first).toMatchObject({ reason: "io", errno: code });
   else {
-    if (!(first instanceof StorageError)) throw new Error(`not an error of the storage: ${String(first)}`);
+    if (!(first instanceof StorageError)) throw new Error("not an error of the storage", { cause: first });
     expect(first).toMatchObject({ reason: "io", errno: code });
     // Everything that waited was told the same.
     expect(new Set(run.failures).size).toBe(1);

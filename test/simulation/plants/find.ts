@@ -8,7 +8,8 @@ export interface PlantFound {
   /** How many seeds ran until one failed; null: none did. */
   readonly seeds: number | null;
   readonly seed: number;
-  readonly invariant: string;
+  /** All that broke in the event that ended the run. */
+  readonly broken: readonly string[];
   readonly message: string;
 }
 
@@ -27,7 +28,7 @@ export async function findPlants(options: SimOptions): Promise<number> {
     const how =
       found.seeds === null
         ? `NOT FOUND in ${options.lastSeed - options.firstSeed + 1} seeds`
-        : `${found.invariant}, after ${found.seeds} seeds (seed ${found.seed}): ${found.message.split("\n")[0] ?? ""}`;
+        : `${found.broken.join(", ")}: after ${found.seeds} seeds (seed ${found.seed}): ${found.message.split("\n")[0] ?? ""}`;
     console.log(`${name}: ${how}`);
   }
   console.log(`${names.length - missed} passed, ${missed} failed`);
@@ -37,13 +38,13 @@ export async function findPlants(options: SimOptions): Promise<number> {
 export async function findPlant(name: string, options: SimOptions): Promise<PlantFound> {
   const { firstSeed, lastSeed, events, without } = options;
   let ran = 0;
-  let found: PlantFound = { name, seeds: null, seed: 0, invariant: "", message: "" };
+  let found: PlantFound = { name, seeds: null, seed: 0, broken: [], message: "" };
   const job = { events, without, twice: false };
   await runSeeds({ first: firstSeed, last: lastSeed }, job, { ...options, plant: name }, ({ result }) => {
     ran++;
     if (result.failure === null) return true;
-    const { invariant, message } = result.failure;
-    found = { name, seeds: ran, seed: result.seed, invariant, message };
+    const { broken, message } = result.failure;
+    found = { name, seeds: ran, seed: result.seed, broken, message };
     return false;
   });
   return found;
