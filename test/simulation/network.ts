@@ -35,6 +35,9 @@ interface Link {
   lastArrivalUs: number;
 }
 
+/** Several election timeouts. */
+const VERY_LATE_US = 4_000_000;
+
 export class Network {
   /** Switched off when the run ends: everything arrives, in order. */
   perfect = false;
@@ -81,7 +84,7 @@ export class Network {
     const reorder = !perfect && random.chance(profile.reordering);
     if (reorder) coverage.add("message reordered");
     let arrivalUs = this.scheduler.nowUs + this.delay(link) + extraUs;
-    if (reorder) arrivalUs += random.below(20 * profile.delayUsMax);
+    if (reorder) arrivalUs += this.lateness(20);
     else link.lastArrivalUs = arrivalUs = Math.max(arrivalUs, link.lastArrivalUs);
     const deliver = (): void => {
       // The link may have broken meanwhile.
@@ -91,9 +94,15 @@ export class Network {
     this.scheduler.after(arrivalUs - this.scheduler.nowUs, kind, to, deliver, detail);
     if (!perfect && !once && random.chance(profile.repetition)) {
       coverage.add("message repeated");
-      const again = arrivalUs - this.scheduler.nowUs + random.below(10 * profile.delayUsMax);
+      const again = arrivalUs - this.scheduler.nowUs + this.lateness(10);
       this.scheduler.after(again, kind, to, deliver, detail);
     }
+  }
+
+  /** Some delays; sometimes seconds, so that what was said in one term arrives in another. */
+  private lateness(delays: number): number {
+    const { random, profile } = this;
+    return random.below(random.chance(0.06) ? VERY_LATE_US : delays * profile.delayUsMax);
   }
 
   /** A one-off delay between two machines. */

@@ -1,7 +1,10 @@
 /**
  * What storage acknowledged is there after every crash: entries, vote and term. Entries may have been replaced by those
- * of a later term, or by a snapshot, that were on their way to the disk. DESIGN, "Disk".
+ * of a later term, or by a snapshot, that were on their way to the disk. And a member tells others only of what is
+ * durable: a vote that it gave, entries that it holds. DESIGN, "Disk"; Raft paper, figure 2.
  */
+import { MessageType } from "../../../src/raft/index";
+import type { Message } from "../../../src/raft/index";
 import type { Member } from "../member";
 import type { Observer } from "../observer";
 import { Violation } from "../violation";
@@ -42,5 +45,15 @@ export class AcknowledgedIsDurable implements Observer {
       );
     durable.restart(storage, { term, vote });
     this.world.note(`${member.label} starts at term ${term}, log ${storage.firstIndex()}..${last}`);
+  }
+
+  sent(member: Member, { type, reject, term, index, to }: Message): void {
+    const { durable } = member.host;
+    const isVote = type === MessageType.VoteResponse;
+    // A later term may be on disk already, with another vote and another tail.
+    if (reject || !(isVote || type === MessageType.AppendResponse) || durable.term > term) return;
+    const said = isVote ? `its vote for ${to.toString(16)}` : `entries up to ${index}`;
+    if (durable.term === term && (isVote ? durable.vote === to : durable.lastIndex >= index)) return;
+    throw new Violation(NAME, `${member.label} tells of ${said} in term ${term}, which is not durable`);
   }
 }

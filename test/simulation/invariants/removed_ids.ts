@@ -23,9 +23,13 @@ export class RemovedIds implements Observer {
   }
 
   step(member: Member, raft: RaftInside, before: MemberState): void {
+    const { node } = member;
+    const { applied } = node;
+    // A snapshot brings a whole roster.
+    if (applied > before.applied)
+      for (const { id } of node.roster.members()) this.look(member, id, applied, "roster");
     if (before.config === raft.tracker.config || raft.log.hasPendingSnapshot()) return;
     const { voters, learners } = raft.tracker.config.confState();
-    const { applied } = member.node;
     for (const id of [...voters, ...learners]) this.look(member, id, applied, "configuration");
   }
 

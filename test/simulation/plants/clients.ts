@@ -41,6 +41,13 @@ export const CLIENT_PLANTS: readonly Plant[] = [
     'case "unknown":\n      case "undecided":\n        return { kind: "not-appended", error: null };',
   ),
   plant(
+    "caller-already-gone",
+    "a caller that has gone away already, while its write waits for a leader, is an unexpected error",
+    WRITES,
+    "      const { endings } = this;\n      const stop = this.node.listen({ onLeadership: done, onTick: done });",
+    "      context.onCancel(done);\n      const { endings } = this;\n      const stop = this.node.listen({ onLeadership: done, onTick: done });",
+  ),
+  plant(
     "read-round-never-repeated",
     "a round of reads whose answer was lost is never begun again",
     "server/reads.ts",

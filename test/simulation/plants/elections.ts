@@ -49,11 +49,18 @@ export const ELECTION_PLANTS: readonly Plant[] = [
     "return Math.ceil(n / 2);",
   ),
   plant(
-    "grant-for-another-term-counts",
-    "a granted pre-vote of an earlier round counts in this one, and its term is adopted",
+    "stale-vote-counts",
+    "a vote that was granted for an earlier term counts in this one",
     "raft/raft.ts",
-    "(type === MessageType.PreVoteResponse && !m.reject)) return true;",
-    "type === MessageType.PreVoteResponse || type === MessageType.VoteResponse) return true;",
+    "      case MessageType.StorageAppendResponse:\n        // Entries may",
+    "      case MessageType.VoteResponse:\n        handleVoteResponse(this, m);\n        return null;\n      case MessageType.StorageAppendResponse:\n        // Entries may",
+  ),
+  plant(
+    "refused-vote-counts",
+    "a refused vote counts as a granted one",
+    ELECTION,
+    "r.tracker.recordVote(m.from, !m.reject);",
+    "r.tracker.recordVote(m.from, pre ? !m.reject : true);",
   ),
   plant(
     "transfer-never-given-up",

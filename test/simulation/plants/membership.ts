@@ -86,6 +86,27 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
     "roster.currentRevision = 0;",
   ),
   plant(
+    "removed-voter-stays-a-learner",
+    "a removed voter stays in the core's configuration as a learner",
+    "raft/confchange/changer.ts",
+    "        case ConfChangeType.Remove:\n          remove(draft, nodeId);",
+    "        case ConfChangeType.Remove:\n          this.makeLearner(draft, nodeId);",
+  ),
+  plant(
+    "list-of-members-not-renewed",
+    "the list of members that readers get is not renewed when a URL changes",
+    ROSTER,
+    "    this.sortedMembers = null;\n    this.currentRevision = index;",
+    "    if (this.byId.size !== this.sortedMembers?.length) this.sortedMembers = null;\n    this.currentRevision = index;",
+  ),
+  plant(
+    "repeat-puts-the-member-back",
+    "a repeated request puts the member back as it was then, without a revision",
+    ROSTER,
+    "    for (const effect of judged.effects) this.perform(effect, entry.index);",
+    "    for (const effect of judged.effects) this.perform(effect, entry.index);\n    const was = judged.decision.accepted && judged.decision.repeated ? judged.decision.member : null;\n    if (was !== null && this.byId.get(was.id)?.learner === was.learner) {\n      this.put(was);\n      this.sortedMembers = null;\n    }",
+  ),
+  plant(
     "removed-member-stays-listed",
     "a removed member stays in the roster",
     ROSTER,

@@ -52,6 +52,13 @@ export const REPLICATION_PLANTS: readonly Plant[] = [
       },
     ],
   },
+  plant(
+    "commit-index-not-bounded",
+    "a follower hands the leader's commit index to its log as it came",
+    LOG,
+    "this.commitTo(Math.min(leaderCommit, lastNew));",
+    "this.commitTo(leaderCommit);",
+  ),
   {
     name: "commit-beyond-the-log",
     bug: "a follower takes a commit index that its log does not reach",
