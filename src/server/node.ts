@@ -223,6 +223,9 @@ export class Node {
   // --- Start and stop -----------------------------------------------------------------------------------------------
 
   start(): void {
+    this.options.storage.onFailure((error) => {
+      this.onStorageError(error);
+    });
     this.syncPeers();
     // A member that just started has heard no leader for longer than it can tell. Beginning one tick short of an election
     // timeout brings a cold cluster its leader sooner; PreVote keeps it from disturbing one that has a leader.

@@ -96,6 +96,11 @@ export class MemoryStorage implements Storage {
     return !this.closed;
   }
 
+  /** Memory does not fail. */
+  onFailure(): void {
+    return;
+  }
+
   close(done: StorageCallback): void {
     this.defer(() => {
       this.closed = true;

@@ -69,6 +69,12 @@ export interface Storage extends LogReader {
   /** Whether a write can be taken now; false while there is no space. Votes and hard state go on from a reserve. */
   hasSpace(): boolean;
 
+  /**
+   * `listener` is told once when the log has failed for good, also where nothing waits for it: work of its own (filling
+   * ahead, dropping what is not needed) can fail, and nothing would be appended that could tell.
+   */
+  onFailure(listener: (error: StorageError) => void): void;
+
   /** Finishes what is queued, syncs and closes. */
   close(done: StorageCallback): void;
 }

@@ -43,6 +43,7 @@ export class WalStorage implements Storage {
   private readonly saves: PendingSave[] = [];
   private saving = false;
   private closing: StorageCallback | null = null;
+  private failureListener: ((error: StorageError) => void) | null = null;
 
   constructor(
     fs: StorageFs,
@@ -71,6 +72,7 @@ export class WalStorage implements Storage {
       hardState,
       onFailure: (error) => {
         this.failSaves(error);
+        this.failureListener?.(error);
       },
     });
   }
@@ -105,6 +107,15 @@ export class WalStorage implements Storage {
 
   hasSpace(): boolean {
     return this.writer.hasSpace();
+  }
+
+  onFailure(listener: (error: StorageError) => void): void {
+    this.failureListener = listener;
+    const { error } = this.writer;
+    if (error === null) return;
+    queueMicrotask(() => {
+      listener(error);
+    });
   }
 
   append(batch: AppendBatch, done: StorageCallback): void {

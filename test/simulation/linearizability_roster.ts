@@ -46,8 +46,9 @@ export const memberModel: Model<MemberView, Input, Output> = {
     if (output?.kind === "refused") return fitsRefusal(state, input, output.reason) ? { state } : null;
     const member = effect(state, input);
     if (output === null) {
-      // It may have found nothing to do.
-      if (member === undefined || contents({ member }) === contents(state)) return { state };
+      // It may have found nothing to do; or it took back a change that nobody saw, which is left out of the history.
+      if (member === undefined) return { state };
+      if (contents({ member }) === contents(state) && input.kind !== "publish") return { state };
       return { state: { member, revision: state.revision, isExact: false } };
     }
     if (member === undefined || output.kind !== "done") return null;

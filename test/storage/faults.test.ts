@@ -49,6 +49,8 @@ function failing(
   return { touched, failedAt: () => failedAt };
 }
 
+const syncDirFails: CrashFs["fault"] = (kind) => (kind === "syncDir" ? "EIO" : null);
+
 const FINAL: readonly [FaultKind, string][] = [
   ["write", "EIO"],
   ["sync", "EIO"],
@@ -94,6 +96,32 @@ test.each(FINAL)(
     }
   },
 );
+
+test("a failure that nothing waited for is told all the same: the directory's sync after a segment was dropped", async () => {
+  const fs = await created();
+  const { storage } = await open(fs, DIR);
+  const told: StorageError[] = [];
+  storage.onFailure((error) => told.push(error));
+  for (let i = 1; i <= 60; i++) {
+    await append(storage, { hardState: hardState(1, 1n, i - 1), entries: [entry(i, 1, "x".repeat(600))] });
+    if (i === 30) await save(storage, snapshot(29, 1), 0);
+  }
+  const segments = fs.files().filter((path) => path.endsWith(".wal")).length;
+  fs.fault = (kind, path) =>
+    kind === "unlink" && path.endsWith(".wal") ? ((fs.fault = syncDirFails), null) : null;
+  await save(storage, snapshot(58, 1), 0);
+  await settle();
+  expect(fs.files().filter((path) => path.endsWith(".wal")).length).toBe(segments - 1);
+  expect(told).toMatchObject([{ reason: "io", errno: "EIO", file: `${DIR}/member` }]);
+  expect(storage.hasSpace()).toBe(false);
+  // Who asks later is told at once.
+  const late: StorageError[] = [];
+  storage.onFailure((error) => late.push(error));
+  await settle();
+  expect(late).toEqual(told);
+  await expect(append(storage, { entries: [entry(61, 1)] })).rejects.toBe(told[0]);
+  await expect(close(storage)).rejects.toBe(told[0]);
+});
 
 /** A clock that only the test moves. */
 function timers(): { options: OpenOptions; fire: () => void; armed: () => number } {

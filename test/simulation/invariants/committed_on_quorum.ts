@@ -1,9 +1,11 @@
 /**
  * What is committed is durable on a quorum, and stays there: a leader commits only what a quorum of its configuration
- * has acknowledged as durable, and nobody ever cuts off a committed entry. Raft paper, sections 5.3 and 5.4.2, and 6.
+ * has acknowledged as durable, and who cuts off a committed entry leaves it on such a quorum. (A member may cut one off
+ * that it had from an earlier leader, by a late message of a leader between.) Raft paper, sections 5.3, 5.4.2 and 6.
  */
 import { Role } from "../../../src/raft/index";
 import type { ConfState, NodeId } from "../../../src/raft/index";
+import type { Host } from "../host";
 import type { Member } from "../member";
 import type { MemberState, Observer, RaftInside } from "../observer";
 import type { ClusterRecord } from "../record";
@@ -13,6 +15,9 @@ import type { World } from "../world";
 const NAME = "committed_on_quorum";
 
 export class CommittedOnQuorum implements Observer {
+  /** By index: the configuration whose quorum committed it. */
+  private readonly configs: ConfState[] = [];
+
   constructor(
     private readonly world: World,
     private readonly record: ClusterRecord,
@@ -27,27 +32,38 @@ export class CommittedOnQuorum implements Observer {
     // The change that was committed may have been applied in the same event.
     const earlier = (before.config as RaftInside["tracker"]["config"]).confState();
     const now = raft.tracker.config.confState();
-    if (this.onQuorum(earlier, index, term) || this.onQuorum(now, index, term)) return;
+    const config = [earlier, now].find((candidate) => this.onQuorum(candidate, index, term));
+    if (config !== undefined) {
+      for (let i = before.committed + 1; i <= index; i++) this.configs[i] = config;
+      return;
+    }
     throw new Violation(NAME, `${member.label} commits ${term}/${index}, which is not durable on a quorum`);
   }
 
   cut(member: Member, index: number, term: number): void {
-    if (this.record.terms[index] === term && index <= this.record.committed)
-      throw new Violation(NAME, `${member.label} cuts off ${term}/${index}, which is committed`);
+    if (this.record.terms[index] !== term || index > this.record.committed) return;
+    const config = this.configs[index];
+    if (config !== undefined && this.onQuorum(config, index, term, member.host)) return;
+    throw new Violation(NAME, `${member.label} cuts off ${term}/${index}, which is committed`);
   }
 
-  private onQuorum({ voters, votersOutgoing }: ConfState, index: number, term: number): boolean {
-    return this.majority(voters, index, term) && this.majority(votersOutgoing, index, term);
-  }
-
-  private majority(voters: readonly NodeId[], index: number, term: number): boolean {
-    if (voters.length === 0) return true;
-    const holding = voters.filter((id) =>
-      this.world.hosts.some(
+  /** @param without does not count */
+  private onQuorum(
+    { voters, votersOutgoing }: ConfState,
+    index: number,
+    term: number,
+    without: Host | null = null,
+  ): boolean {
+    const hosts = this.world.hosts.filter((host) => host !== without);
+    const holds = (id: NodeId): boolean =>
+      hosts.some(
         (host) =>
           host.id === id && (host.durable.holds(index, term) || host.lost?.holds(index, term) === true),
-      ),
-    );
-    return holding.length > voters.length / 2;
+      );
+    return isMajority(voters, holds) && isMajority(votersOutgoing, holds);
   }
+}
+
+function isMajority(voters: readonly NodeId[], holds: (id: NodeId) => boolean): boolean {
+  return voters.length === 0 || voters.filter(holds).length > voters.length / 2;
 }
