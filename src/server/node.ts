@@ -17,6 +17,7 @@ import {
   NO_NODE,
   RawNode,
   Role,
+  newMessage,
 } from "../raft/index";
 import type {
   ConfChangeResult,
@@ -36,6 +37,7 @@ import type { Storage, StorageError } from "../storage/storage";
 import type { Clock, Timer } from "../transport/clock";
 import type { PeerAddress, Transport } from "../transport/transport";
 import { ContactTracker } from "./contact";
+import { Farewell } from "./farewell";
 import type { Logger } from "./logger";
 import { PeerSet } from "./peer_set";
 import { ReadQueue } from "./reads";
@@ -69,8 +71,10 @@ export interface NodeListener {
   onApplied?(): void;
   /** One tick passed. */
   onTick?(): void;
-  /** The roster no longer has this member: it was removed at this revision. */
-  onRemoved?(revision: number): void;
+  /** This member was removed: it stays until onDismissed, so that others can still have its vote. */
+  onRemoved?(text: string): void;
+  /** Nobody needs this removed member any more. `revision` is that of its removal, 0 when it only heard of it. */
+  onDismissed?(revision: number): void;
   /** The member can't go on. */
   onFatal?(error: Error): void;
 }
@@ -114,6 +118,9 @@ export class Node {
   private termSeen = 0;
   private roleSeen: Role = Role.Follower;
   private readonly peers: PeerSet;
+  private farewell: Farewell | null = null;
+  /** Membership changes that are applied, while the commit index that covers them is on its way to the disk. */
+  private unsettledChanges = 0;
 
   constructor(private readonly options: NodeOptions) {
     const { storage, roster, heartbeatMs, electionMs } = options;
@@ -198,9 +205,12 @@ export class Node {
   get writesWaiting(): number {
     return this.queued.length + this.waiters.size;
   }
-  /** Whether its vote still counts in a joint configuration, though the roster may have removed it. */
+  /**
+   * Whether a removed member may still be needed: its vote counts in a joint configuration, or this member could forget
+   * in a crash that the removal is committed, and need that vote again.
+   */
   isLeaving(id: NodeId): boolean {
-    return this.raw.status().confState.votersOutgoing.includes(id);
+    return this.unsettledChanges > 0 || this.raw.status().confState.votersOutgoing.includes(id);
   }
   /** Allocates; not for the hot path. */
   status(): RaftStatus {
@@ -226,7 +236,7 @@ export class Node {
     this.options.storage.onFailure((error) => {
       this.onStorageError(error);
     });
-    this.syncPeers();
+    this.afterRosterChange();
     // A member that just started has heard no leader for longer than it can tell. Beginning one tick short of an election
     // timeout brings a cold cluster its leader sooner; PreVote keeps it from disturbing one that has a leader.
     for (let i = 1; i < this.electionTicks; i++) this.raw.tick();
@@ -263,10 +273,19 @@ export class Node {
     const taken = this.hasSpace ? message : withoutEntries(message);
     if (taken === null || (taken.snapshot !== null && !this.applier.canInstall(taken.snapshot))) return;
     this.raw.step(taken);
+    if (taken.type === MessageType.Vote || taken.type === MessageType.PreVote) {
+      this.farewell?.asked(this.tickNow);
+    }
     const heardAsLeader = this.raw.role === Role.Leader && message.term === this.raw.term;
     if (heardAsLeader && this.roster.member(from) !== null) {
       this.contacts.heard(from, this.tickNow, clock.now());
     }
+  }
+
+  /** A peer refused this member as removed. @param id NO_NODE when nobody knows which */
+  toldRemoved(id: NodeId, text: string): void {
+    if (this.stopped) return;
+    this.beginFarewell(text).knows(id);
   }
 
   reportUnreachable(id: NodeId): void {
@@ -369,6 +388,7 @@ export class Node {
     this.raw.tick();
     this.reads.tick(this.tickNow);
     for (const listener of this.listeners) listener.onTick?.();
+    if (this.farewell !== null) this.stayOrGo(this.farewell);
     this.schedule();
   }
 
@@ -457,6 +477,7 @@ export class Node {
   }
 
   private applyCommitted(message: Message): void {
+    if (message.entries.some(({ type }) => type !== EntryType.Normal)) this.settleChange();
     this.applier.applyAll(message.entries);
     this.deliver(message.responses);
     this.afterApply();
@@ -485,9 +506,51 @@ export class Node {
 
   private afterRosterChange(): void {
     this.syncPeers();
-    const tombstone = this.roster.tombstone(this.id);
-    if (tombstone === null || this.isLeaving(this.id)) return;
-    for (const listener of this.listeners) listener.onRemoved?.(tombstone.revision);
+    if (this.roster.tombstone(this.id) === null || this.isLeaving(this.id)) return;
+    this.beginFarewell("this member was removed from the cluster");
+  }
+
+  /**
+   * A membership change is applied only with its commit index on its way to the disk, and counts as known once it is
+   * there: after a crash this member must not need a majority that has gone.
+   */
+  private settleChange(): void {
+    this.unsettledChanges++;
+    this.options.storage.append({ hardState: null, entries: [], snapshot: null, mustSync: true }, (error) => {
+      this.unsettledChanges--;
+      if (this.stopped) return;
+      if (error !== null) {
+        this.onStorageError(error);
+        return;
+      }
+      this.afterRosterChange();
+      for (const listener of this.listeners) listener.onApplied?.();
+    });
+  }
+
+  // --- Being removed ------------------------------------------------------------------------------------------------
+
+  private beginFarewell(text: string): Farewell {
+    if (this.farewell === null) {
+      this.farewell = new Farewell(this.tickNow, this.electionTicks);
+      for (const listener of this.listeners) listener.onRemoved?.(text);
+    }
+    return this.farewell;
+  }
+
+  private stayOrGo(farewell: Farewell): void {
+    const voters = this.raw.status().confState.voters.filter((id) => id !== this.id);
+    if (farewell.isOver(this.tickNow, voters)) {
+      const revision = this.roster.tombstone(this.id)?.revision ?? 0;
+      for (const listener of this.listeners) listener.onDismissed?.(revision);
+      return;
+    }
+    // Says nothing, but whoever knows of the removal refuses it.
+    this.options.transport.send(
+      farewell
+        .waitsFor(voters)
+        .map((id) => newMessage(MessageType.HeartbeatResponse, id, this.id, this.term)),
+    );
   }
 
   private syncPeers(): void {

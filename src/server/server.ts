@@ -140,6 +140,8 @@ class Member implements Server {
   private readonly query: PeerQuery;
   private running: Running | null = null;
   private hadSpace = true;
+  /** Why this member stops for good; empty when it does not. */
+  private removedText = "";
   private stopping: Promise<void> | null = null;
 
   constructor(
@@ -331,8 +333,11 @@ class Member implements Server {
       onApplied: () => {
         this.raftHost.endRemoved(node);
       },
-      onRemoved: (revision) => {
-        void this.endRemoved(revision, "this member was removed from the cluster");
+      onRemoved: (text) => {
+        this.noticeRemoved(text);
+      },
+      onDismissed: (revision) => {
+        void this.endRemoved(revision);
       },
       onFatal: (error) => {
         this.endFailed(error);
@@ -373,7 +378,7 @@ class Member implements Server {
         );
     }
     this.hadSpace = hasSpace;
-    this.health.set(node.leader !== NO_NODE && hasSpace);
+    this.health.set(node.leader !== NO_NODE && hasSpace && this.removedText === "");
   }
 
   // --- The end ------------------------------------------------------------------------------------------------------
@@ -440,15 +445,23 @@ class Member implements Server {
 
   private onRefusedByPeer(id: bigint, reason: string, text: string): void {
     const { log } = this.deps;
-    if (reason === "MEMBER_REMOVED") void this.endRemoved(0, text);
+    if (reason === "MEMBER_REMOVED") this.running?.node.toldRemoved(id, text);
     else if (reason === "MEMBER_WIPED") this.endWiped(text);
     else log.warn({ peer: id, reason, text }, "a peer refused this member's stream");
   }
 
-  private async endRemoved(revision: number, text: string): Promise<void> {
+  /** It stays as long as the others may need its vote, but serves nobody. */
+  private noticeRemoved(text: string): void {
+    if (this.stopping !== null) return;
+    this.removedText = text;
+    this.health.set(false);
+    this.deps.log.error({}, `${text}; it stops for good, and its data directory does not start again`);
+  }
+
+  private async endRemoved(revision: number): Promise<void> {
     if (this.stopping !== null) return;
     const { fs, log } = this.deps;
-    log.error({ revision }, `${text}; it stops for good, and its data directory does not start again`);
+    const text = this.removedText;
     const stopped = this.stop();
     try {
       await markRemoved(fs, this.config.dataDir, { revision, text });

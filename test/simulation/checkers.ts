@@ -27,6 +27,7 @@ export class Checkers {
 
   started(member: Member): void {
     this.tell((observer) => observer.started?.(member));
+    this.configured(member);
     this.states.set(member, stateOf(member, insideOf(member)));
   }
 
@@ -50,6 +51,7 @@ export class Checkers {
       before.config === raft.tracker.config;
     if (same) return;
     this.tell((observer) => observer.step?.(member, raft, before));
+    if (before.config !== raft.tracker.config) this.configured(member);
     const { trace } = this.world;
     trace.mix(raft.term);
     trace.mix(raft.role);
@@ -58,6 +60,12 @@ export class Checkers {
     trace.mix(last);
     trace.mix(roster.revision);
     Object.assign(before, stateOf(member, raft));
+  }
+
+  private configured(member: Member): void {
+    const { log, tracker } = insideOf(member);
+    // A snapshot that is not installed yet has changed the configuration already.
+    if (!log.hasPendingSnapshot()) this.record.configure(member.node.applied, tracker.config.confState());
   }
 
   sent(member: Member, message: Message): void {

@@ -24,6 +24,7 @@ export const COVERAGE_ROWS = [
   "process killed",
   "aimed crash",
   "aimed isolation",
+  "answers that come late",
   "crash in recovery",
   "torn tail cut",
   "sync error",
@@ -38,6 +39,7 @@ export const COVERAGE_ROWS = [
   "member wiped",
   "wiped member refused",
   "removed member refused",
+  "removed member stays for its vote",
   "member marked as removed",
   // Membership
   "member added",

@@ -203,6 +203,10 @@ export class Faults {
             host.crash("power", random.chance(0.7) ? random.between(1, 200) : random.between(200, 3000));
             return;
           }
+          if (random.chance(0.3)) {
+            this.lateAnswers(host);
+            return;
+          }
           coverage.add("aimed isolation");
           // From all, or from all but one; both ways, or only what it sends.
           const friend = random.chance(0.5) ? random.pick(this.hosts) : null;
@@ -217,6 +221,18 @@ export class Faults {
         moment,
       );
     });
+  }
+
+  /** Others hear nothing of it any more, and what they answered before comes late: when it may be true no longer. */
+  private lateAnswers(host: Host): void {
+    const { network, random, coverage, profile } = this.world;
+    coverage.add("answers that come late");
+    for (const other of this.hosts) {
+      if (other === host) continue;
+      network.block(host, other);
+      network.slow(other, host, Math.ceil(random.between(500_000, 2_500_000) / profile.delayUsMax));
+    }
+    this.later(500, 4000, () => network.heal(), "network");
   }
 
   stop(): void {

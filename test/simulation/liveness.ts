@@ -143,18 +143,23 @@ export class Liveness {
     return { voters, outgoing: votersOutgoing };
   }
 
-  /** Whether the members that run could elect a leader, as far as the newest configuration says. */
+  /**
+   * Whether the members that run must be able to elect a leader: they are a quorum of the newest configuration that
+   * anybody ever applied. Where a directory was lost, with what only it knew, those that run must know of it.
+   */
   private hasQuorum(): boolean {
+    const { world } = this;
     const running = this.running();
-    const newest = running.reduce<Member | null>((best, member) => {
-      return best === null || member.node.committed > best.node.committed ? member : best;
-    }, null);
-    if (newest === null) return false;
-    const { voters, outgoing } = this.voters(newest);
-    // A joiner that has heard of nobody yet can't tell.
-    if (voters.length === 0) return false;
+    const { config } = world.checkers.record;
+    if (config === null || running.length === 0) return false;
+    const { voters, votersOutgoing } = config;
     const runs = (id: NodeId): boolean => running.some(({ node }) => node.id === id);
-    return isMajority(voters, runs) && isMajority(outgoing, runs);
+    if (!isMajority(voters, runs) || !isMajority(votersOutgoing, runs)) return false;
+    if (!world.hosts.some(({ wiped }) => wiped)) return true;
+    return running.some((member) => {
+      const own = this.voters(member);
+      return own.voters.join() === voters.join() && own.outgoing.join() === votersOutgoing.join();
+    });
   }
 
   private violation(problem: string): Violation {

@@ -5,6 +5,7 @@
  * When the process dies nothing of it happens any more: its events have an owner that is not alive.
  */
 import { Roster } from "../../src/membership/index";
+import { NO_NODE } from "../../src/raft/index";
 import type { Message, NodeId, Snapshot } from "../../src/raft/index";
 import type { CallContext } from "../../src/server/call";
 import { ConfChangeQueue } from "../../src/server/conf_change_queue";
@@ -136,6 +137,9 @@ export class Member implements Owner {
     const { node } = this.parts;
     node.listen({
       onRemoved: () => {
+        world.coverage.add("removed member stays for its vote");
+      },
+      onDismissed: () => {
         void this.endRemoved();
       },
       onFatal: (error) => {
@@ -184,8 +188,8 @@ export class Member implements Owner {
       onSnapshotResult: (id, delivered) => {
         node.reportSnapshot(id, delivered);
       },
-      onRefused: (_id, reason) => {
-        this.refusedByPeer(reason);
+      onRefused: (id, reason) => {
+        this.refusedByPeer(id, reason);
       },
     });
     const node = new Node({
@@ -251,7 +255,7 @@ export class Member implements Owner {
           if (reason === null) world.fail(error);
           world.history.refused(call, reason ?? "INTERNAL", true);
           if (reason === "MEMBER_WIPED" || reason === "MEMBER_REMOVED") {
-            this.refusedByPeer(reason);
+            this.refusedByPeer(NO_NODE, reason);
             return;
           }
         }
@@ -366,12 +370,12 @@ export class Member implements Owner {
     if (this.alive) this.end();
   }
 
-  private refusedByPeer(reason: string): void {
+  private refusedByPeer(id: NodeId, reason: string): void {
     const { coverage } = this.world;
     if (this.stopping) return;
     if (reason === "MEMBER_REMOVED") {
       coverage.add("removed member refused");
-      void this.endRemoved();
+      this.node.toldRemoved(id, reason);
     } else if (reason === "MEMBER_WIPED") {
       coverage.add("wiped member refused");
       this.host.ended = true;

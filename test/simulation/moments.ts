@@ -17,6 +17,9 @@ export const MOMENTS = [
   "snapshot",
   "transfer",
   "ack",
+  "read",
+  "commit",
+  "reconfiguration",
 ] as const;
 export type Moment = (typeof MOMENTS)[number];
 
@@ -29,16 +32,21 @@ export class Moments implements Observer {
   }
 
   step(member: Member, raft: RaftInside, before: MemberState): void {
-    if (this.armed === null || raft.role === before.role) return;
-    if (raft.role === Role.Leader) this.come("leader", member);
-    else if (raft.role === Role.Candidate) this.come("candidate", member);
+    if (this.armed === null) return;
+    if (raft.role !== before.role) {
+      if (raft.role === Role.Leader) this.come("leader", member);
+      else if (raft.role === Role.Candidate) this.come("candidate", member);
+    }
+    if (raft.tracker.config !== before.config) this.come("reconfiguration", member);
+    else if (raft.role === Role.Leader && raft.log.committed > before.committed) this.come("commit", member);
   }
 
-  sent(member: Member, { type, reject }: Message): void {
+  sent(member: Member, { type, reject, context }: Message): void {
     if (this.armed === null) return;
     if (type === MessageType.VoteResponse && !reject) this.come("vote", member);
     else if (type === MessageType.TimeoutNow) this.come("transfer", member);
     else if (type === MessageType.AppendResponse && !reject) this.come("ack", member);
+    else if (type === MessageType.Heartbeat && context !== 0n) this.come("read", member);
   }
 
   appended(member: Member, { entries, snapshot }: AppendBatch): void {

@@ -63,7 +63,7 @@ export interface Profile {
 }
 
 export function drawProfile(random: SimRandom, without: ReadonlySet<Fault>): Profile {
-  const voters = random.pick([1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7]) ?? 3;
+  const voters = random.pick([1, 2, 2, 3, 3, 3, 3, 4, 5, 5, 6, 7]) ?? 3;
   const rough = random.below(4);
   const probability = (max: number): number => (random.chance(0.4) ? 0 : random.below(1000) * (max / 1000));
   const on = (fault: Fault, value: number): number => (without.has(fault) ? 0 : value);

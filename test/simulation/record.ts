@@ -3,7 +3,7 @@
  */
 import { crc32 } from "node:zlib";
 import { EntryType } from "../../src/raft/index";
-import type { Entry } from "../../src/raft/index";
+import type { ConfState, Entry } from "../../src/raft/index";
 
 /** Runs stay far below: term and index fit one number. */
 const TERM_RANGE = 0x100_0000;
@@ -34,6 +34,9 @@ export class ClusterRecord {
   readonly previousTerms = new Map<number, number>();
   /** Keys of membership changes. */
   readonly confChanges = new Set<number>();
+  /** The newest configuration that any member has applied. */
+  config: ConfState | null = null;
+  private configIndex = -1;
 
   add(entry: Entry): void {
     if (entry.type !== EntryType.Normal) this.confChanges.add(entryKey(entry.term, entry.index));
@@ -43,6 +46,13 @@ export class ClusterRecord {
     this.terms[index] = term;
     this.committers[index] = byTerm;
     if (index > this.committed) this.committed = index;
+  }
+
+  /** @param applied what the member that has this configuration has applied */
+  configure(applied: number, config: ConfState): void {
+    if (applied < this.configIndex) return;
+    this.configIndex = applied;
+    this.config = config;
   }
 
   /** Of the committed entry. */

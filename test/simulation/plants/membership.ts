@@ -44,6 +44,13 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
     "if (!autoLeave || r.term > 0 || r.role !== Role.Leader",
   ),
   plant(
+    "removed-member-leaves-at-once",
+    "a removed member ends before others know that its removal is committed",
+    "server/farewell.ts",
+    "return 2 * (voters.length - open) >= voters.length",
+    "return open >= 0",
+  ),
+  plant(
     "refused-change-applied",
     "a membership change that the roster refused still changes the core's configuration",
     "server/applier.ts",
