@@ -1,6 +1,6 @@
 /**
  * What a change must pass before it is merged; .ci/run calls this after `npm ci`. Runs verify, the test command of
- * the README, 10,000 random schedules of the Raft core, 200 simulated clusters, and, where their folders lie beside
+ * the README, 10,000 random schedules of the Raft core, 500 simulated clusters and 50 of them twice, and, where their folders lie beside
  * this clone, the conformance suites and the histories, each within its time limit, and ends with the sum of their
  * totals as `N passed, N failed`.
  *
@@ -32,7 +32,10 @@ async function main() {
     run(process.execPath, [...properties, "--schedules", "10000"], { limitMs: 2 * MINUTE_MS }),
   );
   await step("simulation", () =>
-    runScript("sim.js", ["--seeds", "1..200", "--events", "5000"], { limitMs: 5 * MINUTE_MS }),
+    runScript("sim.js", ["--seeds", "1..500", "--events", "5000"], { limitMs: 5 * MINUTE_MS }),
+  );
+  await step("simulation, run twice", () =>
+    runScript("sim.js", ["--seeds", "501..550", "--events", "5000", "--twice"], { limitMs: 2 * MINUTE_MS }),
   );
   const suites = process.env.MUSTER_CONFORMANCE ?? path.join(root, "..", "shared", "conformance");
   for (const suite of ["quorum", "confchange", "interaction"]) {

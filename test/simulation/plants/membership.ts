@@ -51,6 +51,13 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
     "return open >= 0",
   ),
   plant(
+    "applied-change-forgotten",
+    "a membership change is applied without its commit index going to the disk",
+    "server/node.ts",
+    "snapshot: null, mustSync: true }, (error) => {\n      this.unsettledChanges--;",
+    "snapshot: null, mustSync: false }, (error) => {\n      this.unsettledChanges--;",
+  ),
+  plant(
     "refused-change-applied",
     "a membership change that the roster refused still changes the core's configuration",
     "server/applier.ts",
