@@ -56,8 +56,9 @@ export async function bootstrapDirectory(member: Member): Promise<void> {
   );
   const identity = { clusterId, memberId: own.id, instanceId: world.random.bytes(16) };
   const hardState = { term: 1, vote: 0n, commit: entries.length };
-  await createDataDir(fs, DATA_DIR, identity, { entries, hardState }, walOptions(member));
+  // Before: a crash may come when all is on disk and nobody has been told.
   world.checkers.born(member, entries);
+  await createDataDir(fs, DATA_DIR, identity, { entries, hardState }, walOptions(member));
 }
 
 /** Asks running members until one lists this one. False: it must not join, its name has started before. */

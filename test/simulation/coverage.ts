@@ -24,6 +24,7 @@ export const COVERAGE_ROWS = [
   "process killed",
   "aimed crash",
   "aimed isolation",
+  "aimed partition",
   "answers that come late",
   "crash in recovery",
   "torn tail cut",

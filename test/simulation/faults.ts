@@ -188,7 +188,7 @@ export class Faults {
   aimed(): void {
     const { world } = this;
     const { random, scheduler, profile, coverage, network, nobody } = world;
-    const moment = random.pick(MOMENTS) ?? "leader";
+    const moment = random.chance(0.25) ? "reconfiguration" : (random.pick(MOMENTS) ?? "leader");
     const isCrash = random.chance(0.5);
     const delayUs = random.below(random.chance(0.6) ? 2 * profile.syncUs : 300_000);
     world.moments.arm(moment, ({ host }) => {
@@ -203,8 +203,14 @@ export class Faults {
             host.crash("power", random.chance(0.7) ? random.between(1, 200) : random.between(200, 3000));
             return;
           }
-          if (random.chance(0.3)) {
+          const how = random.below(10);
+          if (how < 3) {
             this.lateAnswers(host);
+            return;
+          }
+          if (how < 6) {
+            coverage.add("aimed partition");
+            this.partition();
             return;
           }
           coverage.add("aimed isolation");

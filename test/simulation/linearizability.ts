@@ -157,7 +157,8 @@ class Search<State, Input, Output> {
         at = after;
         continue;
       }
-      const outcome = this.takeKnown(at);
+      // A read that tells more of the state than was known is a choice like any other.
+      const outcome = this.takeKnown(at, true);
       if (outcome === "stuck") return false;
       // With its end gone, more may be within reach; what was passed by did not fit this state.
       const isEndGone = outcome === "taken" && after?.operation === at.operation;
@@ -180,13 +181,14 @@ class Search<State, Input, Output> {
   }
 
   /** "stuck": it fits and changes nothing, so that no other choice is better, and where it leads to was tried. */
-  private takeKnown(mark: Mark<Input, Output>): "taken" | "not" | "stuck" {
+  private takeKnown(mark: Mark<Input, Output>, onlyForced = false): "taken" | "not" | "stuck" {
     const { operation, number } = mark;
     const { model, state } = this;
     if (operation.order !== undefined && operation.order > this.nextOrder()) return "not";
     const next = model.step(state, operation.input, operation.output);
     if (next === null) return "not";
     const isForced = operation.isPure && model.key(next.state) === model.key(state);
+    if (onlyForced && !isForced) return "not";
     if (!this.isNew(number, next.state)) return isForced ? "stuck" : "not";
     this.stack.push({ state, mark, place: 0, number, isForced });
     this.state = next.state;

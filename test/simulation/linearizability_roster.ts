@@ -19,7 +19,7 @@ interface MemberView {
   readonly isExact: boolean;
 }
 
-type Input =
+export type Input =
   | { readonly kind: "read" }
   | { readonly kind: "add"; readonly peerUrl: string; readonly learner: boolean }
   | { readonly kind: "remove" }
@@ -30,7 +30,7 @@ type Input =
 
 type Change = Exclude<Input, { kind: "read" }>;
 
-type Output =
+export type Output =
   | { readonly kind: "read"; readonly seen: MemberView }
   /** A change that was accepted; `revision` is that of the member afterwards. */
   | { readonly kind: "done"; readonly revision: number }

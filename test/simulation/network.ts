@@ -102,7 +102,7 @@ export class Network {
   /** Some delays; sometimes seconds, so that what was said in one term arrives in another. */
   private lateness(delays: number): number {
     const { random, profile } = this;
-    return random.below(random.chance(0.06) ? VERY_LATE_US : delays * profile.delayUsMax);
+    return random.below(random.chance(0.25) ? VERY_LATE_US : delays * profile.delayUsMax);
   }
 
   /** A one-off delay between two machines. */

@@ -49,13 +49,6 @@ export const ELECTION_PLANTS: readonly Plant[] = [
     "return Math.ceil(n / 2);",
   ),
   plant(
-    "stale-vote-counts",
-    "a vote that was granted for an earlier term counts in this one",
-    "raft/raft.ts",
-    "      case MessageType.StorageAppendResponse:\n        // Entries may",
-    "      case MessageType.VoteResponse:\n        handleVoteResponse(this, m);\n        return null;\n      case MessageType.StorageAppendResponse:\n        // Entries may",
-  ),
-  plant(
     "refused-vote-counts",
     "a refused vote counts as a granted one",
     ELECTION,
