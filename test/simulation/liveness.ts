@@ -8,6 +8,7 @@ import type { NodeId } from "../../src/raft/index";
 import { insideOf } from "./checkers";
 import type { Clients } from "./clients";
 import type { Member } from "./member";
+import { isMajority } from "./record";
 import { Violation } from "./violation";
 import type { World } from "./world";
 
@@ -177,8 +178,4 @@ export class Liveness {
 
 function short(id: NodeId): string {
   return id.toString(16).slice(0, 4);
-}
-
-function isMajority(voters: readonly NodeId[], holds: (id: NodeId) => boolean): boolean {
-  return voters.length === 0 || voters.filter(holds).length > voters.length / 2;
 }

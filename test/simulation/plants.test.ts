@@ -1,5 +1,5 @@
 /** Planted bugs are found: the simulation proves that its checks can fail. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { PLANTS } from "./plants/all";
 import { findPlant } from "./plants/find";
@@ -42,6 +42,25 @@ describe("planted bugs", () => {
     const text = readFileSync(join(__dirname, "..", "..", "docs", "simulation.md"), "utf8");
     for (const { name } of PLANTS)
       expect(text).toMatch(new RegExp(`^\\| ${name} +\\|.*\\| [a-z_, ]+ +\\| +\\d+ \\|$`, "m"));
+  });
+
+  test("each invariant was broken by at least one of them", () => {
+    const text = readFileSync(join(__dirname, "..", "..", "docs", "simulation.md"), "utf8");
+    const table = text.split("\n").filter((line) => line.startsWith("| "));
+    const files = readdirSync(join(__dirname, "invariants")).map((file) => file.replace(/\.ts$/, ""));
+    const others = [
+      "liveness",
+      "linearizable",
+      "real_time",
+      "one_roster",
+      "starts",
+      "never_fails",
+      "no_unexpected_error",
+    ];
+    for (const invariant of [...files.filter((name) => name !== "index"), ...others]) {
+      const broken = table.filter((line) => new RegExp(`[ ,]${invariant}[ ,]`).test(line));
+      expect([invariant, broken.length > 0]).toEqual([invariant, true]);
+    }
   });
 
   const random = new SimRandom(CHOSEN_BY);

@@ -3,7 +3,7 @@
  */
 import { crc32 } from "node:zlib";
 import { EntryType } from "../../src/raft/index";
-import type { ConfState, Entry } from "../../src/raft/index";
+import type { ConfState, Entry, NodeId } from "../../src/raft/index";
 
 /** Runs stay far below: term and index fit one number. */
 const TERM_RANGE = 0x100_0000;
@@ -19,6 +19,11 @@ export function digestOf(entry: Entry): number {
   // zlib answers differently for empty arrays, by how they were made.
   const digest = bytes.length === 0 ? type : crc32(bytes, type);
   return confChange === null ? digest : (Math.imul(digest, 31) + confChange.changes.length) >>> 0;
+}
+
+/** Without voters (the outgoing half of a configuration that is not joint): true. */
+export function isMajority(voters: readonly NodeId[], holds: (id: NodeId) => boolean): boolean {
+  return voters.length === 0 || voters.filter(holds).length > voters.length / 2;
 }
 
 export class ClusterRecord {

@@ -8,6 +8,7 @@ import type { ConfState, NodeId } from "../../../src/raft/index";
 import type { Host } from "../host";
 import type { Member } from "../member";
 import type { MemberState, Observer, RaftInside } from "../observer";
+import { isMajority } from "../record";
 import type { ClusterRecord } from "../record";
 import { Violation } from "../violation";
 import type { World } from "../world";
@@ -62,8 +63,4 @@ export class CommittedOnQuorum implements Observer {
       );
     return isMajority(voters, holds) && isMajority(votersOutgoing, holds);
   }
-}
-
-function isMajority(voters: readonly NodeId[], holds: (id: NodeId) => boolean): boolean {
-  return voters.length === 0 || voters.filter(holds).length > voters.length / 2;
 }
