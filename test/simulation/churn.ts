@@ -142,6 +142,19 @@ export class Churn {
     leader.node.transferLeader(target.id);
   }
 
+  /** As the faults end: to somebody who may be down, and get the order too late or never. */
+  lastTransfer(): void {
+    const { random, hosts } = this.world;
+    const informed = this.informed();
+    if (informed === null || !this.world.has("transfer") || !random.chance(0.4)) return;
+    const down = hosts.filter(
+      (host) => host.running === null && informed.node.roster.member(host.id) !== null,
+    );
+    const leader = hosts.find(({ id }) => id === informed.node.leader)?.running;
+    const target = random.pick(down);
+    if (target !== null) leader?.node.transferLeader(target.id);
+  }
+
   private refused(reason: string): void {
     if (reason !== "OUTCOME_UNKNOWN") this.world.coverage.add("membership change refused");
   }

@@ -135,6 +135,7 @@ class Loop {
     world.healing = true;
     clients.stopped = true;
     churn.stopped = true;
+    churn.lastTransfer();
     faults.heal();
     this.liveness = new Liveness(world, clients);
   }

@@ -41,17 +41,6 @@ export const REPLICATION_PLANTS: readonly Plant[] = [
     "if (!this.matchTerm(entry.index, entry.term)) break;",
     "if (entry.index > this.lastIndex()) break;",
   ),
-  {
-    name: "commit-beyond-what-matches",
-    bug: "a follower takes the leader's commit index for its own whole log",
-    edits: [
-      {
-        file: LOG,
-        find: "this.commitTo(Math.min(leaderCommit, lastNew));",
-        replace: "this.commitTo(Math.min(leaderCommit, this.lastIndex()));",
-      },
-    ],
-  },
   plant(
     "commit-index-not-bounded",
     "a follower hands the leader's commit index to its log as it came",
