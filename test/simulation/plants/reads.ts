@@ -27,13 +27,6 @@ export const READ_PLANTS: readonly Plant[] = [
     "if (r.term === 0) r.reads.addEarly(from, context);",
   ),
   plant(
-    "read-joins-a-round-under-way",
-    "a read is confirmed by a round that began before it",
-    "raft/read_queue.ts",
-    "this.waiting.push({ from, context, index, round: this.started + 1 });",
-    "this.waiting.push({ from, context, index, round: this.started });",
-  ),
-  plant(
     "read-does-not-wait-for-apply",
     "a confirmed read is answered before its index is applied",
     "server/reads.ts",
