@@ -44,6 +44,7 @@ import { ReadQueue } from "./reads";
 import type { Read } from "./reads";
 import { Waiters } from "./waiters";
 import type { Settle } from "./waiters";
+import { withoutEntries } from "./without_entries";
 
 export interface NodeOptions {
   readonly storage: Storage;
@@ -593,14 +594,4 @@ export class Node {
     this.stop();
     for (const listener of this.listeners) listener.onFatal?.(error);
   }
-}
-
-/**
- * What a member whose disk is full takes of a message: entries would wait for space, and every later vote behind them.
- * An append without its entries still tells the leader where this log ends, and this member what is committed of it;
- * the leader sends the entries again with its heartbeats. Null: nothing of it.
- */
-function withoutEntries(message: Message): Message | null {
-  if (message.snapshot !== null) return null;
-  return message.entries.length === 0 ? message : { ...message, entries: [] };
 }
