@@ -153,7 +153,13 @@ onRealDisk("the leader's disk fills up and is freed again: nothing acknowledged 
     expect(await health(follower)).toBe("SERVING");
 
     // Killed and started while there is still no space: it follows, takes no entries, and the two others go on.
+    // Not before another leads: it could win the next election as well, and refuse as before.
+    const led = (await leader.cluster())?.header?.leaderId;
     await leader.kill();
+    await until("another leads", async () => {
+      const id = (await follower.cluster())?.header?.leaderId ?? "";
+      return id !== "" && id !== led;
+    });
     leader.start();
     await until("it follows, and has everything acknowledged before", async () => {
       const header = (await leader.cluster())?.header;

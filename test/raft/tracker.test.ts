@@ -268,8 +268,10 @@ describe("Progress", () => {
           if (what === "update") p.maybeUpdate(a);
           else if (what === "sent" && !p.isPaused()) p.sentEntries(a % 4, b);
           else if (what === "snapshot" && a > p.match) p.becomeSnapshot(a);
-          else if (what === "reject") p.maybeDecrTo(a, b);
-          else if (what === "probe") p.becomeProbe();
+          else if (what === "reject") {
+            // As the leader does: what was on its way to a follower that rejects counts no more.
+            if (p.maybeDecrTo(a, b) && p.state === ProgressState.Replicate) p.becomeProbe();
+          } else if (what === "probe") p.becomeProbe();
           else if (what === "replicate") p.becomeReplicate();
           expect(p.match).toBeLessThan(p.next);
           expect(p.pendingSnapshot > 0).toBe(p.state === ProgressState.Snapshot);
