@@ -1,8 +1,8 @@
 /**
  * What a change must pass before it is merged; .ci/run calls this after `npm ci`. Runs verify, the test command of
- * the README, 10,000 random schedules of the Raft core, 500 simulated clusters and 50 of them twice, and, where their folders lie beside
- * this clone, the conformance suites and the histories, each within its time limit, and ends with the sum of their
- * totals as `N passed, N failed`.
+ * the README, 10,000 random schedules of the Raft core, 500 simulated clusters and 50 more run twice, and, where their
+ * folders lie beside this clone, the conformance suites and the histories, each within its time limit, and ends with
+ * the sum of their totals as `N passed, N failed`.
  *
  * MUSTER_CONFORMANCE names another folder for the conformance suites.
  */

@@ -86,7 +86,6 @@ export const raftServiceDefinition = {
 } as const;
 
 /** The handlers that fit raftServiceDefinition. A type, not an interface: grpc-js asks for an index signature. */
-
 export type RaftServiceHandlers = {
   exchange: handleBidiStreamingCall<Incoming<ExchangeRequest>, ExchangeResponse>;
   installSnapshot: handleClientStreamingCall<Incoming<InstallSnapshotRequest>, InstallSnapshotResponse>;
