@@ -95,7 +95,7 @@ module.exports = tseslint.config(
     },
   },
   {
-    files: ["src/raft/**/*.ts", "src/membership/**/*.ts"],
+    files: ["src/raft/**/*.ts", "src/roster/**/*.ts"],
     rules: {
       "no-restricted-globals": [
         "error",

@@ -19,9 +19,9 @@ import {
   Roster,
   updateAdminUrlsCommand,
   type RosterCommand,
-} from "../src/membership/index";
+} from "../src/roster/index";
 import { EMPTY_BYTES, EntryType, NO_NODE, type Entry, type Snapshot } from "../src/raft/index";
-import { VERSION } from "../src/server/version";
+import { VERSION } from "../src/base/version";
 import { createDataDir, createDataDirFromSnapshot } from "../src/storage/data_dir";
 import { nodeFs } from "../src/storage/fs";
 import type { AppendBatch, Identity, Storage, StorageCallback } from "../src/storage/storage";

@@ -4,7 +4,7 @@
  * Invariant: the core's configuration and the roster change at the same index or not at all; a refused command changes
  * neither. Waiting calls are settled by what was applied, never by what was proposed.
  */
-import type { Roster, ApplyResult, Decision } from "../membership/index";
+import type { Roster, ApplyResult, Decision } from "../roster/index";
 import type { ConfChange, ConfState, Entry, Snapshot } from "../raft/index";
 import type { Storage, StorageError } from "../storage/storage";
 import type { Logger } from "./logger";

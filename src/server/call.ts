@@ -3,7 +3,7 @@
  * whether it may be forwarded, and whether anybody still waits.
  */
 import type { Metadata } from "@grpc/grpc-js";
-import type { Deadline } from "./deadline";
+import type { Deadline } from "../base/deadline";
 
 /** Metadata key: `never` makes a member that does not lead answer NOT_LEADER in place of forwarding. */
 export const FORWARD_KEY = "muster-forward";

@@ -2,7 +2,7 @@
 import type { MemberStatus } from "../generated/muster/v1/member";
 import type { GetClusterResponse, ResponseHeader } from "../generated/muster/v1/membership_service";
 import type { MemberRecord } from "../generated/muster/storage/v1/snapshot";
-import { toMember } from "../membership/index";
+import { toMember } from "../roster/index";
 import type { ProgressStatus } from "../raft/index";
 import { toDuration } from "./errors";
 import type { Node } from "./node";

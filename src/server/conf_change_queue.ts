@@ -7,7 +7,7 @@
  * leadership first. SPEC section 2, "Strict reconfiguration check".
  */
 import type { MemberRecord } from "../generated/muster/storage/v1/snapshot";
-import { formatId } from "../membership/index";
+import { formatId } from "../roster/index";
 import type { NodeId } from "../raft/index";
 import { refused } from "./errors";
 import type { RefusedError } from "./errors";

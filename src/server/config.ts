@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { z } from "zod";
-import { normaliseUrl, quote, validateName } from "../membership/index";
+import { normaliseUrl, quote, validateName } from "../roster/index";
 import { LOG_LEVELS } from "./logger";
 import type { LogLevel } from "./logger";
 

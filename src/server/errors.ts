@@ -7,7 +7,7 @@
 import { status } from "@grpc/grpc-js";
 import type { Metadata, ServiceError } from "@grpc/grpc-js";
 import { BadRequest, RetryInfo } from "../generated/google/rpc/error_details";
-import type { Reason, Refusal } from "../membership/index";
+import type { Reason, Refusal } from "../roster/index";
 import { statusWithReason } from "../transport/status_details";
 
 /** The status of each reason. A missing row does not compile. */

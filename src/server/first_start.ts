@@ -8,7 +8,7 @@ import {
   clusterId as hashClusterId,
   encodeCommand,
   parseId,
-} from "../membership/index";
+} from "../roster/index";
 import type { RosterCommand } from "../generated/muster/storage/v1/command";
 import type { GetMembersResponse } from "../generated/muster/v1/membership_service";
 import { ConfChangeTransition, ConfChangeType, EMPTY_BYTES, EntryType, NO_NODE } from "../raft/index";
@@ -16,11 +16,11 @@ import type { Entry } from "../raft/index";
 import { createDataDir } from "../storage/data_dir";
 import type { StorageFs } from "../storage/fs";
 import type { Identity } from "../storage/storage";
-import type { Clock } from "../transport/clock";
+import type { Clock } from "../base/clock";
 import type { PeerAddress } from "../transport/transport";
 import { checkFirstStart } from "./config";
 import type { ServerConfig } from "./config";
-import { newInstanceId, sha256 } from "./identity";
+import { newInstanceId, sha256 } from "../base/random";
 import type { Logger } from "./logger";
 import type { PeerQuery } from "./peer_query";
 

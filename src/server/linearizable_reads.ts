@@ -13,7 +13,7 @@ import type { Forwarder, Invoke } from "./forwarder";
 import type { Node } from "./node";
 import type { Read } from "./reads";
 import type { Writes } from "./writes";
-import type { Clock } from "../transport/clock";
+import type { Clock } from "../base/clock";
 
 const RETRY_DELAY_MS = 1000;
 

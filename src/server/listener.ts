@@ -1,6 +1,6 @@
 /** One gRPC listener: bound where a URL says, closed so that nothing hangs. */
 import { Server, ServerCredentials, logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
-import type { Clock } from "../transport/clock";
+import type { Clock } from "../base/clock";
 import { StartRefusedError } from "./first_start";
 
 // What goes wrong is told by the errors that the library gives; its own lines beside them are no JSON and say less.

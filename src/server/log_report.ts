@@ -2,7 +2,7 @@
  * What log entries and snapshots hold, in a few words: for `muster wal`. Never throws: what this version does not know is
  * said to be unknown.
  */
-import { CommandKind, decodeCommand, formatId, Roster } from "../membership/index";
+import { CommandKind, decodeCommand, formatId, Roster } from "../roster/index";
 import { EntryType } from "../raft/index";
 import type { Entry, Snapshot } from "../raft/index";
 

@@ -9,10 +9,10 @@ import type { Logger as Pino } from "pino";
 import pretty from "pino-pretty";
 import { NO_NODE } from "../raft/index";
 import type { NodeId } from "../raft/index";
-import { formatId } from "../membership/index";
-import type { Decision } from "../membership/index";
+import { formatId } from "../roster/index";
+import type { Decision } from "../roster/index";
 import type { RosterCommand } from "../generated/muster/storage/v1/command";
-import type { LogFields, TransportLog } from "../transport/log";
+import type { LogFields, TransportLog } from "../base/log";
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];

@@ -19,7 +19,7 @@ import type { LinearizableReads } from "./linearizable_reads";
 import { header } from "./membership_service";
 import type { Node } from "./node";
 import { encodeSavedSnapshot } from "./saved_snapshot";
-import { VERSION } from "./version";
+import { VERSION } from "../base/version";
 
 const { saveSnapshot } = MaintenanceServiceService;
 

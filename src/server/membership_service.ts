@@ -38,13 +38,13 @@ import {
   toMember,
   updateAdminUrlsCommand,
   updateMemberCommand,
-} from "../membership/index";
-import type { Checked, CommandEnvelope, WriteFields } from "../membership/index";
+} from "../roster/index";
+import type { Checked, CommandEnvelope, WriteFields } from "../roster/index";
 import { passing, tolerant } from "../transport/service_definition";
 import type { CallContext } from "./call";
 import { clusterStatus } from "./cluster_status";
 import { RefusedError, refused } from "./errors";
-import { newProposalId, randomBytes16, sha256 } from "./identity";
+import { newProposalId, randomBytes16, sha256 } from "../base/random";
 import { unary } from "./interceptors/unary";
 import type { Answer, UnaryOptions } from "./interceptors/unary";
 import type { LinearizableReads } from "./linearizable_reads";

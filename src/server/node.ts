@@ -28,13 +28,13 @@ import type {
   Ready,
   Snapshot,
 } from "../raft/index";
-import { confChange, encodeCommand } from "../membership/index";
-import type { Roster } from "../membership/index";
+import { confChange, encodeCommand } from "../roster/index";
+import type { Roster } from "../roster/index";
 import { Applier } from "./applier";
 import type { SnapshotPolicy } from "./applier";
 import type { RosterCommand } from "../generated/muster/storage/v1/command";
 import type { Storage, StorageError } from "../storage/storage";
-import type { Clock, Timer } from "../transport/clock";
+import type { Clock, Timer } from "../base/clock";
 import type { PeerAddress, Transport } from "../transport/transport";
 import { ContactTracker } from "./contact";
 import { Farewell } from "./farewell";

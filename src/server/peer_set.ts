@@ -2,7 +2,7 @@
  * Whom this member talks to: the members of the roster, and for a while those that it knows by their streams alone (a
  * joiner has to answer a cluster that its own roster does not have yet).
  */
-import type { Roster } from "../membership/index";
+import type { Roster } from "../roster/index";
 import type { NodeId } from "../raft/index";
 import type { PeerAddress } from "../transport/transport";
 

@@ -7,14 +7,14 @@
  * first out (conf_change_queue.ts). SPEC section 2, "Writes".
  */
 import type { RosterCommand } from "../generated/muster/storage/v1/command";
-import type { Decision } from "../membership/index";
+import type { Decision } from "../roster/index";
 import type { ConfChangeQueue } from "./conf_change_queue";
-import type { Deadline } from "./deadline";
+import type { Deadline } from "../base/deadline";
 import { refused } from "./errors";
 import type { RefusedError } from "./errors";
 import type { Node } from "./node";
 import type { ProposalOutcome } from "./waiters";
-import type { Clock } from "../transport/clock";
+import type { Clock } from "../base/clock";
 
 /** One write as the leader takes it. */
 export interface Submission {

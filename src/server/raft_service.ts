@@ -12,7 +12,7 @@ import type {
   PublishRequest,
   PublishResponse,
 } from "../generated/muster/raft/v1/raft_service";
-import { formatId, normaliseUrl, refuseInvalid, validateRequestId } from "../membership/index";
+import { formatId, normaliseUrl, refuseInvalid, validateRequestId } from "../roster/index";
 import type { Message, NodeId } from "../raft/index";
 import { acceptExchange } from "../transport/exchange_acceptor";
 import type { ExchangeHandle } from "../transport/exchange_acceptor";
@@ -20,7 +20,7 @@ import type { RaftServiceHandlers } from "../transport/service_definition";
 import { SnapshotRefused, receiveSnapshot } from "../transport/snapshot_stream";
 import { statusOfRefusal, statusWithReason } from "../transport/status_details";
 import type { Refusal as WireRefusal } from "../transport/status_details";
-import type { Clock } from "../transport/clock";
+import type { Clock } from "../base/clock";
 import { GRPC_STATUS, RefusedError, refused } from "./errors";
 import { unary } from "./interceptors/unary";
 import type { UnaryOptions } from "./interceptors/unary";

@@ -17,13 +17,13 @@ import {
   Roster,
   RosterEvent_Kind,
   SNAPSHOT_VERSION,
-} from "../membership/index";
+} from "../roster/index";
 import type { Snapshot } from "../raft/index";
 import { createDataDirFromSnapshot } from "../storage/data_dir";
 import type { StorageFs } from "../storage/fs";
 import type { Identity } from "../storage/storage";
 import type { InitialMember } from "./config";
-import { newInstanceId, sha256 } from "./identity";
+import { newInstanceId, sha256 } from "../base/random";
 import type { ReadSnapshot } from "./saved_snapshot";
 
 /** Hashed in front of what the new ids are made of, so that no other id has the same input. */

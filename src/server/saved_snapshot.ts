@@ -7,7 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import { SavedSnapshotHead } from "../generated/muster/storage/v1/saved_snapshot";
-import { Roster } from "../membership/index";
+import { Roster } from "../roster/index";
 import type { Snapshot, SnapshotMeta } from "../raft/index";
 
 /** "MUSTSAVE" */

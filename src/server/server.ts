@@ -7,7 +7,7 @@
  */
 import { credentials } from "@grpc/grpc-js";
 import type { ChannelCredentials } from "@grpc/grpc-js";
-import { decodeCommand, Roster, formatId } from "../membership/index";
+import { decodeCommand, Roster, formatId } from "../roster/index";
 import { NO_NODE } from "../raft/index";
 import type { Entry, RandomSource, Snapshot } from "../raft/index";
 import { markRemoved, readDataDirState } from "../storage/data_dir";
@@ -15,8 +15,8 @@ import { nodeFs } from "../storage/fs";
 import type { StorageFs } from "../storage/fs";
 import type { Storage } from "../storage/storage";
 import { openStorage } from "../storage/wal";
-import { systemClock } from "../transport/clock";
-import type { Clock } from "../transport/clock";
+import { systemClock } from "../base/clock";
+import type { Clock } from "../base/clock";
 import { GrpcTransport } from "../transport/grpc_transport";
 import { raftServiceDefinition } from "../transport/service_definition";
 import { ConfChangeQueue } from "./conf_change_queue";
@@ -25,7 +25,7 @@ import { StartRefusedError, checkLaterStart, firstStart } from "./first_start";
 import type { Born } from "./first_start";
 import { Forwarder } from "./forwarder";
 import { Health } from "./health";
-import { randomU64, systemRandom } from "./identity";
+import { randomU64, systemRandom } from "../base/random";
 import type { UnaryOptions } from "./interceptors/unary";
 import { LinearizableReads } from "./linearizable_reads";
 import { Listener } from "./listener";
@@ -41,7 +41,7 @@ import { Proposals } from "./proposals";
 import { Publisher } from "./publisher";
 import { RaftServiceHost } from "./raft_service";
 import { reflectionService } from "./reflection";
-import { VERSION } from "./version";
+import { VERSION } from "../base/version";
 import { Writes } from "./writes";
 
 /** Most bytes of one request to the admin listener. */

@@ -4,7 +4,7 @@
  * A waiting call is keyed by the proposal id that its entry carries, and outlives a step-down: it is settled when its
  * entry is applied, or when another entry is applied at its index, which proves that it was not committed.
  */
-import type { Decision } from "../membership/index";
+import type { Decision } from "../roster/index";
 
 /** What became of a proposal. */
 export type ProposalOutcome =

@@ -8,8 +8,8 @@
  * committed any more. SPEC section 2, "Forwarding" and "Deadlines".
  */
 import type { RosterCommand } from "../generated/muster/storage/v1/command";
-import { formatId } from "../membership/index";
-import type { Decision } from "../membership/index";
+import { formatId } from "../roster/index";
+import type { Decision } from "../roster/index";
 import { NO_NODE } from "../raft/index";
 import { CallCancelledError } from "./call";
 import type { CallContext } from "./call";

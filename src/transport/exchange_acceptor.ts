@@ -10,7 +10,7 @@ import type { ServerDuplexStream } from "@grpc/grpc-js";
 import type { ExchangeRequest, ExchangeResponse, Handshake } from "../generated/muster/raft/v1/raft_service";
 import { NO_NODE } from "../raft/index";
 import type { Message, NodeId } from "../raft/index";
-import type { Clock, Timer } from "./clock";
+import type { Clock, Timer } from "../base/clock";
 import { decodeMessage } from "./codec";
 import { WIRE_VERSION, invalidRequest, refuseHandshake } from "./handshake";
 import type { HandshakeCheck } from "./handshake";

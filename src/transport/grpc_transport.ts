@@ -8,11 +8,11 @@
 import type { ChannelCredentials } from "@grpc/grpc-js";
 import { MessageType } from "../raft/index";
 import type { Message, NodeId, RandomSource } from "../raft/index";
-import type { Clock } from "./clock";
+import type { Clock } from "../base/clock";
 import { isExchanged } from "./codec";
 import type { Self } from "./handshake";
-import { silentLog } from "./log";
-import type { TransportLog } from "./log";
+import { silentLog } from "../base/log";
+import type { TransportLog } from "../base/log";
 import { DEFAULT_PEER_LIMITS, Peer } from "./peer";
 import type { PeerLimits, PeerStats } from "./peer";
 import { createRaftClient } from "./service_definition";

@@ -15,12 +15,12 @@ import type { ClientDuplexStream, StatusObject } from "@grpc/grpc-js";
 import type { ExchangeRequest, ExchangeResponse } from "../generated/muster/raft/v1/raft_service";
 import type { Message, NodeId, RandomSource } from "../raft/index";
 import { Backoff } from "./backoff";
-import type { Clock, Timer } from "./clock";
+import type { Clock, Timer } from "../base/clock";
 import { encodeBatches } from "./codec";
 import type { EncodedBatch } from "./codec";
 import { handshakeOf } from "./handshake";
 import type { Self } from "./handshake";
-import type { LogFields, TransportLog } from "./log";
+import type { LogFields, TransportLog } from "../base/log";
 import type { RaftClient } from "./service_definition";
 import { reasonOf } from "./status_details";
 

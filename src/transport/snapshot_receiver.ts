@@ -16,7 +16,7 @@ import type {
 import type { Message as WireMessage } from "../generated/muster/raft/v1/raft";
 import { EMPTY_BYTES } from "../raft/index";
 import type { Message, NodeId } from "../raft/index";
-import type { Clock, Timer } from "./clock";
+import type { Clock, Timer } from "../base/clock";
 import { decodeSnapshotMessage } from "./codec";
 import { invalidRequest, refuseHandshake } from "./handshake";
 import type { HandshakeCheck } from "./handshake";

@@ -15,11 +15,11 @@ import type { ClientWritableStream } from "@grpc/grpc-js";
 import type { InstallSnapshotRequest } from "../generated/muster/raft/v1/raft_service";
 import { EMPTY_BYTES } from "../raft/index";
 import type { Message, NodeId } from "../raft/index";
-import type { Clock, Timer } from "./clock";
+import type { Clock, Timer } from "../base/clock";
 import { messageToWire } from "./codec";
 import { handshakeOf } from "./handshake";
 import type { Self } from "./handshake";
-import type { TransportLog } from "./log";
+import type { TransportLog } from "../base/log";
 import type { RaftClient } from "./service_definition";
 
 export { SnapshotRefused, receiveSnapshot } from "./snapshot_receiver";

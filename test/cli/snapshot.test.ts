@@ -13,7 +13,7 @@ import type {
   SaveSnapshotRequest,
   SaveSnapshotResponse,
 } from "../../src/generated/muster/v1/maintenance_service";
-import { Roster } from "../../src/membership/index";
+import { Roster } from "../../src/roster/index";
 import { createRestoredDataDir, restoredCluster } from "../../src/server/restore";
 import { decodeSavedSnapshot } from "../../src/server/saved_snapshot";
 import { readDataDirState } from "../../src/storage/data_dir";

@@ -3,8 +3,8 @@ import { status } from "@grpc/grpc-js";
 import { BadRequest, ErrorInfo, RetryInfo } from "../../src/generated/google/rpc/error_details";
 import { Status } from "../../src/generated/google/rpc/status";
 import { ErrorReason } from "../../src/generated/muster/v1/errors";
-import { refuseInvalid } from "../../src/membership/index";
-import type { Reason } from "../../src/membership/index";
+import { refuseInvalid } from "../../src/roster/index";
+import type { Reason } from "../../src/roster/index";
 import {
   GRPC_STATUS,
   RefusedError,

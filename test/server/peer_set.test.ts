@@ -1,5 +1,5 @@
 /** Whom a member talks to: the roster, outgoing voters, and strangers within bounds. */
-import { Roster, addMemberCommand, encodeCommand, removeMemberCommand } from "../../src/membership/index";
+import { Roster, addMemberCommand, encodeCommand, removeMemberCommand } from "../../src/roster/index";
 import { ConfChangeTransition, ConfChangeType, EMPTY_BYTES, EntryType } from "../../src/raft/index";
 import type { RosterCommand } from "../../src/generated/muster/storage/v1/command";
 import { PeerSet } from "../../src/server/peer_set";

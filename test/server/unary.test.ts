@@ -11,7 +11,7 @@ import { silentLogger } from "../../src/server/logger";
 import { Garbage } from "../../src/transport/service_definition";
 import type { Incoming } from "../../src/transport/service_definition";
 import { reasonOf } from "../../src/transport/status_details";
-import { ManualClock } from "./support/manual_clock";
+import { ManualClock } from "../base/support/manual_clock";
 
 interface Answer {
   readonly error: ServiceError | null;

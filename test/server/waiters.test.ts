@@ -1,7 +1,7 @@
 /** Calls that wait for an entry: each is told once what became of it, and of no other. */
 import { Waiters } from "../../src/server/waiters";
 import type { ProposalOutcome } from "../../src/server/waiters";
-import type { Decision } from "../../src/membership/index";
+import type { Decision } from "../../src/roster/index";
 
 const DECISION: Decision = { accepted: true, repeated: false, changed: true, member: null, revision: 7 };
 let waiters: Waiters;

@@ -9,11 +9,11 @@ import {
   clusterId as hashClusterId,
   compareIds,
   encodeCommand,
-} from "../../src/membership/index";
-import type { MemberRecord } from "../../src/membership/index";
+} from "../../src/roster/index";
+import type { MemberRecord } from "../../src/roster/index";
 import { ConfChangeTransition, ConfChangeType, EMPTY_BYTES, EntryType } from "../../src/raft/index";
 import type { Entry } from "../../src/raft/index";
-import { sha256 } from "../../src/server/identity";
+import { sha256 } from "../../src/base/random";
 import { createDataDir } from "../../src/storage/data_dir";
 import type { Host } from "./host";
 import { DATA_DIR, walOptions } from "./directory";

@@ -1,5 +1,5 @@
 /** Hands what happens to every invariant; one list per kind of change, so that each is asked only what it looks at. */
-import type { ApplyResult, Roster } from "../../src/membership/index";
+import type { ApplyResult, Roster } from "../../src/roster/index";
 import { Role } from "../../src/raft/index";
 import type { Entry, Message, Snapshot } from "../../src/raft/index";
 import type { AppendBatch } from "../../src/storage/storage";

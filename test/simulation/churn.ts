@@ -2,7 +2,7 @@
  * Operators: change who is in the cluster, all the time. Members are added (their machines waiting to join, or started
  * later), promoted, replaced, removed (the leader too), moved to another peer URL; leadership is handed over.
  */
-import type { MemberRecord } from "../../src/membership/index";
+import type { MemberRecord } from "../../src/roster/index";
 import { Role } from "../../src/raft/index";
 import { insideOf } from "./checkers";
 import type { Clients } from "./clients";

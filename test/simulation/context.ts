@@ -1,8 +1,8 @@
 /** The context of a simulated call: no wire, but the same deadline and cancellation as a real one. */
 import { Metadata } from "@grpc/grpc-js";
 import type { CallContext } from "../../src/server/call";
-import { Deadline } from "../../src/server/deadline";
-import type { Clock } from "../../src/transport/clock";
+import { Deadline } from "../../src/base/deadline";
+import type { Clock } from "../../src/base/clock";
 
 const NO_METADATA = new Metadata();
 

@@ -3,7 +3,7 @@
  * against real time (an answer is never older than one that came before the call), and as a whole at the end
  * (linearizable.ts).
  */
-import type { MemberRecord } from "../../src/membership/index";
+import type { MemberRecord } from "../../src/roster/index";
 import type { RosterAnswer, WriteAnswer, WriteOperation } from "./operations";
 import { Violation } from "./violation";
 

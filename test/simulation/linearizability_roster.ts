@@ -3,7 +3,7 @@
  * local). Every read of the roster is a read of every name. What spans names (one revision for all, and real time) is
  * checked as the history grows (history.ts).
  */
-import type { MemberRecord } from "../../src/membership/index";
+import type { MemberRecord } from "../../src/roster/index";
 import type { Call, History } from "./history";
 import { checkLinearizable } from "./linearizability";
 import type { Model, Operation } from "./linearizability";

@@ -4,7 +4,7 @@
  *
  * When the process dies nothing of it happens any more: its events have an owner that is not alive.
  */
-import { Roster } from "../../src/membership/index";
+import { Roster } from "../../src/roster/index";
 import { NO_NODE } from "../../src/raft/index";
 import type { Message, NodeId, Snapshot } from "../../src/raft/index";
 import type { CallContext } from "../../src/server/call";

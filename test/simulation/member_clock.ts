@@ -2,7 +2,7 @@
  * One member's clocks: a monotonic one that runs a little fast or slow and may jump ahead (a machine that was
  * suspended), and a wall clock that may be set anywhere.
  */
-import type { Clock, Timer } from "../../src/transport/clock";
+import type { Clock, Timer } from "../../src/base/clock";
 import type { Owner, Scheduler } from "./scheduler";
 
 /** 2026-01-01T00:00:00Z. */

@@ -1,5 +1,5 @@
 /** Lets the checkers see what a member's storage and roster do, by wrapping a few methods of each instance. */
-import type { Roster } from "../../src/membership/index";
+import type { Roster } from "../../src/roster/index";
 import type { Storage } from "../../src/storage/storage";
 import type { Member } from "./member";
 

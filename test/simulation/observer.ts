@@ -1,7 +1,7 @@
 /**
  * What an invariant may look at: every hook is told of one kind of change, and throws a Violation when it must not be.
  */
-import type { ApplyResult, Roster } from "../../src/membership/index";
+import type { ApplyResult, Roster } from "../../src/roster/index";
 import type { Entry, Message, NodeId, RawNode, Role, Snapshot } from "../../src/raft/index";
 import type { AppendBatch } from "../../src/storage/storage";
 import type { Member } from "./member";

@@ -2,22 +2,17 @@
  * What clients and operators ask for, as plain values: one description serves the call, the forwarded call and the
  * history. Built into roster commands as the handlers of the service do it.
  */
-import {
-  addMemberCommand,
-  fingerprint,
-  laterMemberId,
-  promoteMemberCommand,
-} from "../../src/membership/index";
+import { addMemberCommand, fingerprint, laterMemberId, promoteMemberCommand } from "../../src/roster/index";
 import {
   publishCommand,
   removeMemberCommand,
   replaceMemberCommand,
   updateAdminUrlsCommand,
   updateMemberCommand,
-} from "../../src/membership/index";
-import type { CommandEnvelope, RosterCommand } from "../../src/membership/index";
-import type { MemberRecord } from "../../src/membership/index";
-import { sha256 } from "../../src/server/identity";
+} from "../../src/roster/index";
+import type { CommandEnvelope, RosterCommand } from "../../src/roster/index";
+import type { MemberRecord } from "../../src/roster/index";
+import { sha256 } from "../../src/base/random";
 import type { SimRandom } from "./random";
 
 export type WriteBody =

@@ -5,7 +5,7 @@
  */
 import { MessageType } from "../../src/raft/index";
 import type { Message, NodeId } from "../../src/raft/index";
-import { sameBytes } from "../../src/membership/index";
+import { sameBytes } from "../../src/roster/index";
 import type { Node } from "../../src/server/node";
 import type { Identity } from "../../src/storage/storage";
 import type { PeerAddress, Transport, TransportEvents } from "../../src/transport/transport";

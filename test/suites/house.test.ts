@@ -45,9 +45,9 @@ const written = new Map([
 const HOUSE: readonly (readonly [string, string])[] = [
   ["src/raft/index.ts", 'export * from "./types";'],
   ["src/raft/types.ts", ""],
-  ["src/membership/roster.ts", 'import { Entry } from "../raft";'],
+  ["src/roster/roster.ts", 'import { Entry } from "../raft";'],
   ["src/generated/m.ts", 'import { BinaryReader } from "@bufbuild/protobuf/wire";'],
-  ["src/server/server.ts", 'import pino from "pino"; import { Roster } from "../membership/roster";'],
+  ["src/server/server.ts", 'import pino from "pino"; import { Roster } from "../roster/roster";'],
   ["src/client/index.ts", 'import { Client } from "@grpc/grpc-js";'],
   ["src/cli/member.ts", 'import { MusterClient } from "../client"; import { Command } from "commander";'],
   ["src/cli/run_server.ts", 'import { startServer } from "../server/server";'],
@@ -64,16 +64,12 @@ describe("who may import whom", () => {
     ["src/raft/log.ts", 'import * as fs from "node:fs";', "raft may not import node:fs"],
     ["src/raft/log.ts", 'import type { Pool } from "pino";', "raft may not import pino"],
     ["src/raft/log.ts", 'import { Member } from "../generated/m";', "raft may not import generated"],
-    [
-      "src/membership/ids.ts",
-      'import { createHash } from "node:crypto";',
-      "membership may not import node:crypto",
-    ],
-    ["src/membership/ids.ts", 'import { Entry } from "../raft/types";', "raft is imported by its index only"],
+    ["src/roster/ids.ts", 'import { createHash } from "node:crypto";', "roster may not import node:crypto"],
+    ["src/roster/ids.ts", 'import { Entry } from "../raft/types";', "raft is imported by its index only"],
     [
       "src/storage/wal.ts",
-      'import type { Roster } from "../membership/roster";',
-      "storage may not import membership",
+      'import type { Roster } from "../roster/roster";',
+      "storage may not import roster",
     ],
     ["src/client/retry.ts", 'export * from "../server/server";', "client may not import server"],
     ["src/client/retry.ts", 'const load = () => import("pino");', "client may not import pino"],
@@ -150,7 +146,7 @@ describe("the pure core", () => {
   });
 
   it("and the roster read no clock, chance or process", () => {
-    const pure = new Map([...src].filter(([file]) => /^src\/(raft|membership)\//.test(file)));
+    const pure = new Map([...src].filter(([file]) => /^src\/(raft|roster)\//.test(file)));
     expect(pure.size).toBeGreaterThan(0);
     expect(impurities(pure)).toEqual([]);
   });

@@ -31,10 +31,15 @@ const GRPC = "@grpc/grpc-js";
 /** The import table. Every room may import itself. */
 const RULES: Readonly<Record<string, Rule>> = {
   raft: { rooms: [], node: false, packages: [] },
-  membership: { rooms: ["raft", "generated"], node: false, packages: [] },
-  storage: { rooms: ["raft", "generated"], node: true, packages: [] },
-  transport: { rooms: ["raft", "generated"], node: true, packages: [GRPC] },
-  server: { rooms: ["raft", "membership", "storage", "transport", "generated"], node: true, packages: "all" },
+  base: { rooms: [], node: true, packages: [] },
+  roster: { rooms: ["raft", "generated"], node: false, packages: [] },
+  storage: { rooms: ["base", "raft", "generated"], node: true, packages: [] },
+  transport: { rooms: ["base", "raft", "generated"], node: true, packages: [GRPC] },
+  server: {
+    rooms: ["base", "raft", "roster", "storage", "transport", "generated"],
+    node: true,
+    packages: "all",
+  },
   client: { rooms: ["generated"], node: false, packages: [GRPC] },
   gateway: { rooms: ["client", "generated"], node: true, packages: [] },
   cli: { rooms: ["client", "generated"], node: true, packages: ["commander"] },

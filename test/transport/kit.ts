@@ -4,7 +4,7 @@ import type { ClientDuplexStream, ServiceError, sendUnaryData } from "@grpc/grpc
 import type { InstallSnapshotResponse } from "../../src/generated/muster/raft/v1/raft_service";
 import { EMPTY_BYTES, EntryType, MessageType, NO_NODE } from "../../src/raft/index";
 import type { Entry, Message, NodeId } from "../../src/raft/index";
-import type { Clock, Timer } from "../../src/transport/clock";
+import type { Clock, Timer } from "../../src/base/clock";
 import { acceptExchange } from "../../src/transport/exchange_acceptor";
 import type { ExchangeHandle } from "../../src/transport/exchange_acceptor";
 import { GrpcTransport } from "../../src/transport/grpc_transport";

@@ -4,12 +4,12 @@
  * exactly once (an async handler that throws would otherwise leave its caller waiting for its deadline).
  */
 import type { Metadata, ServerUnaryCall, handleUnaryCall } from "@grpc/grpc-js";
-import type { Clock } from "../../transport/clock";
+import type { Clock } from "../../base/clock";
 import { Garbage } from "../../transport/service_definition";
 import type { Incoming } from "../../transport/service_definition";
 import { CallCancelledError, FORWARD_KEY } from "../call";
 import type { CallContext } from "../call";
-import { Deadline } from "../deadline";
+import { Deadline } from "../../base/deadline";
 import { RefusedError, internalError, refused, toStatus } from "../errors";
 import type { StatusError } from "../errors";
 import { PassedOnError } from "../forwarder";

@@ -9,11 +9,11 @@ import {
   removeMemberCommand,
   Roster,
   updateAdminUrlsCommand,
-} from "../../../src/membership/index";
-import type { RosterCommand } from "../../../src/membership/index";
+} from "../../../src/roster/index";
+import type { RosterCommand } from "../../../src/roster/index";
 import { ConfChangeTransition, ConfChangeType, EMPTY_BYTES, EntryType } from "../../../src/raft/index";
 import type { ConfState, Entry, Snapshot } from "../../../src/raft/index";
-import { sha256 } from "../../../src/server/identity";
+import { sha256 } from "../../../src/base/random";
 import { encodeSavedSnapshot } from "../../../src/server/saved_snapshot";
 import type { SavedSnapshot } from "../../../src/server/saved_snapshot";
 import { createDataDir } from "../../../src/storage/data_dir";

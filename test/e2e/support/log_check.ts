@@ -6,7 +6,7 @@
  * exactly once, in every log, at its revision; a refused one never; one that was promised not to be appended is in no log.
  */
 import { createHash } from "node:crypto";
-import { commandOf, HISTORY_LIMIT, Roster, toMember } from "../../../src/membership/index";
+import { commandOf, HISTORY_LIMIT, Roster, toMember } from "../../../src/roster/index";
 import { RosterSnapshot } from "../../../src/generated/muster/storage/v1/snapshot";
 import type { Member } from "../../../src/client";
 import type { Entry, Snapshot } from "../../../src/raft/index";

@@ -2,8 +2,8 @@
  * A clock whose ticks can be held back: a leader without ticks goes on leading although nobody answers it, for as long
  * as a test needs. Timers no longer than a heartbeat are taken for ticks; deadlines go on.
  */
-import { systemClock } from "../../../src/transport/clock";
-import type { Clock } from "../../../src/transport/clock";
+import { systemClock } from "../../../src/base/clock";
+import type { Clock } from "../../../src/base/clock";
 
 export class TickGate {
   private isShut = false;

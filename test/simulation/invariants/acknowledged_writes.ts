@@ -2,7 +2,7 @@
  * Acknowledged writes are never lost: the revision that the leader answers names a committed entry that carries the
  * request, and every member that applies that index applies that request.
  */
-import type { ApplyResult } from "../../../src/membership/index";
+import type { ApplyResult } from "../../../src/roster/index";
 import type { Entry } from "../../../src/raft/index";
 import type { Member } from "../member";
 import type { Observer } from "../observer";

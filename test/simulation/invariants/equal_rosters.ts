@@ -3,7 +3,7 @@
  * entry that they applied there. Decisions are compared at every index, whole rosters at some, and at every snapshot.
  */
 import { crc32 } from "node:zlib";
-import type { ApplyResult, Roster } from "../../../src/membership/index";
+import type { ApplyResult, Roster } from "../../../src/roster/index";
 import type { Entry, Snapshot } from "../../../src/raft/index";
 import type { Member } from "../member";
 import type { Observer } from "../observer";

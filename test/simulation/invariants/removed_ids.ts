@@ -1,5 +1,5 @@
 /** An id that was removed is never again in a roster or in a configuration at a later index. SPEC, "Removed members". */
-import type { ApplyResult, Roster } from "../../../src/membership/index";
+import type { ApplyResult, Roster } from "../../../src/roster/index";
 import type { Entry } from "../../../src/raft/index";
 import type { Member } from "../member";
 import type { MemberState, Observer, RaftInside } from "../observer";

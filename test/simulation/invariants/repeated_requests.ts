@@ -1,6 +1,6 @@
 /** A request takes effect once, however often it is repeated, while its outcome is remembered. SPEC, "Writes". */
-import { HISTORY_LIMIT } from "../../../src/membership/index";
-import type { ApplyResult } from "../../../src/membership/index";
+import { HISTORY_LIMIT } from "../../../src/roster/index";
+import type { ApplyResult } from "../../../src/roster/index";
 import type { Entry } from "../../../src/raft/index";
 import type { Member } from "../member";
 import type { Observer } from "../observer";

@@ -2,7 +2,7 @@
  * The revision never goes back: along the log it only rises, to the index of the entry that changed the roster; on a
  * member it goes back with a restart at most, and then equals what it was at that index.
  */
-import type { ApplyResult, Roster } from "../../../src/membership/index";
+import type { ApplyResult, Roster } from "../../../src/roster/index";
 import type { Entry } from "../../../src/raft/index";
 import type { Member } from "../member";
 import type { MemberState, Observer, RaftInside } from "../observer";

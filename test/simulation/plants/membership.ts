@@ -3,7 +3,7 @@ import { plant } from "./plant";
 import type { Plant } from "./plant";
 
 const JOINT = "raft/quorum/joint.ts";
-const ROSTER = "membership/roster.ts";
+const ROSTER = "roster/roster.ts";
 
 export const MEMBERSHIP_PLANTS: readonly Plant[] = [
   {
@@ -130,14 +130,14 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
   plant(
     "update-makes-a-voter",
     "changing a learner's peer URL makes it a voter in the roster",
-    "membership/rules.ts",
+    "roster/rules.ts",
     "record({ ...found, peerUrls: [newPeerUrl], updateRevision: index }),",
     "record({ ...found, peerUrls: [newPeerUrl], learner: false, updateRevision: index }),",
   ),
   plant(
     "apply-reads-a-clock",
     "apply takes the time of a removal from the member's own clock",
-    "membership/rules.ts",
+    "roster/rules.ts",
     "const tombstone = { id: member.id, name: member.name, revision: index, timeMs };",
     "const tombstone = { id: member.id, name: member.name, revision: index, timeMs: timeMs + Math.floor(performance.now() * 1000) };",
   ),

@@ -1,6 +1,6 @@
 /** The one normal form of a URL, and everything that has none. */
 import * as fc from "fast-check";
-import { normaliseUrl, URL_LENGTH_MAX } from "../../src/membership/index";
+import { normaliseUrl, URL_LENGTH_MAX } from "../../src/roster/index";
 
 describe("accepted, in normal form", () => {
   test.each([

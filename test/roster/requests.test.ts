@@ -1,5 +1,5 @@
 /** A repeated request gets the first outcome, wherever it is repeated. */
-import type { RosterCommand } from "../../src/membership/index";
+import type { RosterCommand } from "../../src/roster/index";
 import {
   accepted,
   add,
@@ -13,7 +13,7 @@ import {
   restored,
   rosterOf,
 } from "./support/log";
-import type { Roster } from "../../src/membership/index";
+import type { Roster } from "../../src/roster/index";
 
 /** How the roster is reached between first and second use: a repeat must not see the difference. */
 const paths: [string, (roster: Roster) => Roster][] = [

@@ -4,8 +4,8 @@ import {
   replaceMemberCommand,
   RosterEvent_Kind,
   toMember,
-} from "../../src/membership/index";
-import type { NewMember, Reason, Roster, RosterCommand } from "../../src/membership/index";
+} from "../../src/roster/index";
+import type { NewMember, Reason, Roster, RosterCommand } from "../../src/roster/index";
 import { MemberRole } from "../../src/generated/muster/v1/member";
 import { ConfChangeType, LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD } from "../../src/raft/index";
 import {

@@ -10,8 +10,8 @@ import {
   refuseInvalid,
   validateName,
   validateRequestId,
-} from "../../src/membership/index";
-import type { Checked } from "../../src/membership/index";
+} from "../../src/roster/index";
+import type { Checked } from "../../src/roster/index";
 
 const WRITE = { requestId: "", expectedRevision: 0n, validateOnly: false };
 const ADD = { name: "n1", peerUrl: "http://a:1", adminUrl: "", ...WRITE };

@@ -1,6 +1,6 @@
 /** Canonical bytes and the state hash. */
 import * as fc from "fast-check";
-import { fnv1a64, joinParts } from "../../src/membership/bytes";
+import { fnv1a64, joinParts } from "../../src/roster/bytes";
 
 /** FNV-1a as its definition says it, with integers of any size. */
 function fnvByDefinition(bytes: Uint8Array): string {

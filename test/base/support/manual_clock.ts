@@ -1,5 +1,5 @@
 /** A clock that stands still until it is told to go on. */
-import type { Clock, Timer } from "../../../src/transport/clock";
+import type { Clock, Timer } from "../../../src/base/clock";
 
 export class ManualClock implements Clock {
   private time = 0;

@@ -1,6 +1,5 @@
 /** Random numbers that must never repeat: proposal ids, read contexts, instance ids. From the system's generator. */
 import { createHash, randomBytes } from "node:crypto";
-import type { RandomSource } from "../raft/index";
 
 export function sha256(bytes: Uint8Array): Uint8Array {
   return createHash("sha256").update(bytes).digest();
@@ -30,8 +29,8 @@ export function newInstanceId(): Uint8Array {
 }
 
 /** For election timeouts: two members must not draw alike, so the seed is the system's. */
-export const systemRandom: RandomSource = {
-  below: (n) => Number(randomPool.next() % BigInt(n)),
+export const systemRandom = {
+  below: (n: number): number => Number(randomPool.next() % BigInt(n)),
 };
 
 /** One call to the system gives many numbers: it costs more than the numbers do. */

@@ -1,11 +1,6 @@
 /** Snapshots: the same roster again, the same bytes, and nothing else is taken for one. */
 import { RosterSnapshot } from "../../src/generated/muster/storage/v1/snapshot";
-import {
-  promoteMemberCommand,
-  Roster,
-  RosterSnapshotError,
-  SNAPSHOT_VERSION,
-} from "../../src/membership/index";
+import { promoteMemberCommand, Roster, RosterSnapshotError, SNAPSHOT_VERSION } from "../../src/roster/index";
 import {
   accepted,
   add,

@@ -1,7 +1,7 @@
 /** What holds for every history of commands, however odd. */
 import * as fc from "fast-check";
-import { promoteMemberCommand, replaceMemberCommand, Roster } from "../../src/membership/index";
-import type { CommandEnvelope, RosterCommand } from "../../src/membership/index";
+import { promoteMemberCommand, replaceMemberCommand, Roster } from "../../src/roster/index";
+import type { CommandEnvelope, RosterCommand } from "../../src/roster/index";
 import { ConfChangeType } from "../../src/raft/index";
 import {
   add,

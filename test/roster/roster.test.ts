@@ -7,7 +7,7 @@ import {
   Roster,
   RosterEvent_Kind,
   RosterInvariantError,
-} from "../../src/membership/index";
+} from "../../src/roster/index";
 import { ConfChangeTransition, ConfChangeType, EntryType } from "../../src/raft/index";
 import type { ConfChangeSingle } from "../../src/raft/index";
 import {

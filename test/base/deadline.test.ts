@@ -1,5 +1,5 @@
 /** A member answers 5 % before the deadline that it received: at least 20 ms, at most 250 ms. */
-import { Deadline } from "../../src/server/deadline";
+import { Deadline } from "../../src/base/deadline";
 import { ManualClock } from "./support/manual_clock";
 
 test.each([

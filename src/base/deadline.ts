@@ -4,7 +4,7 @@
  * A member answers a little before the deadline it received, so that the caller gets an answer with details in place
  * of the client library's bare DEADLINE_EXCEEDED: 5 % before, at least 20 ms, at most 250 ms. SPEC section 2.
  */
-import type { Clock, Timer } from "../transport/clock";
+import type { Clock, Timer } from "./clock";
 
 const MARGIN_RATIO = 0.05;
 const MARGIN_MS_MIN = 20;

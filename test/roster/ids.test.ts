@@ -7,7 +7,7 @@ import {
   isReservedId,
   laterMemberId,
   parseId,
-} from "../../src/membership/index";
+} from "../../src/roster/index";
 import { LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD } from "../../src/raft/index";
 import { sha256, TIME_MS } from "./support/log";
 

@@ -12,7 +12,7 @@ import {
   promoteMemberCommand,
   replaceMemberCommand,
   UnknownCommandError,
-} from "../../src/membership/index";
+} from "../../src/roster/index";
 import { ConfChangeTransition, ConfChangeType } from "../../src/raft/index";
 import {
   add,

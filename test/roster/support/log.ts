@@ -10,7 +10,7 @@ import {
   Roster,
   updateAdminUrlsCommand,
   updateMemberCommand,
-} from "../../../src/membership/index";
+} from "../../../src/roster/index";
 import type {
   ApplyResult,
   CommandEnvelope,
@@ -21,7 +21,7 @@ import type {
   Reason,
   Refusal,
   RosterCommand,
-} from "../../../src/membership/index";
+} from "../../../src/roster/index";
 import { EntryType } from "../../../src/raft/index";
 import type { Entry } from "../../../src/raft/index";
 
