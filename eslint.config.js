@@ -1,11 +1,11 @@
 /**
- * Lint rules: typescript-eslint's strictTypeChecked, and the house rules that a linter can see. Import rules between
- * rooms are in test/suites/house.test.ts, format is prettier's. Every relaxed rule says why.
+ * Lint rules: typescript-eslint's strictTypeChecked, and the project's own rules that a linter can see. Import rules
+ * between layers are in test/suites/architecture.test.ts, format is prettier's. Every relaxed rule says why.
  */
 "use strict";
 const tseslint = require("typescript-eslint");
 
-/** A Node global or property that makes a pure room depend on when and where it runs. */
+/** A Node global or property that makes a pure layer depend on when and where it runs. */
 const IMPURE_GLOBALS = [
   "console",
   "crypto",
@@ -20,11 +20,11 @@ const IMPURE_GLOBALS = [
   "setInterval",
   "setTimeout",
   "structuredClone",
-].map((name) => ({ name, message: "This room is pure: time, chance and effects come in as arguments." }));
+].map((name) => ({ name, message: "This layer is pure: time, chance and effects come in as arguments." }));
 
 const IMPURE_PROPERTIES = [
   { object: "Math", property: "random", message: "Chance comes in as an argument." },
-  { object: "globalThis", property: "process", message: "This room is pure." },
+  { object: "globalThis", property: "process", message: "This layer is pure." },
 ];
 
 /** A Date made from a given time is only a way to print it. */
@@ -42,8 +42,8 @@ const CLOCKS = [
 
 /** Asynchrony would let two steps of the core interleave. */
 const ASYNC_SYNTAX = [
-  { selector: ":function[async=true]", message: "This room is synchronous." },
-  { selector: "AwaitExpression", message: "This room is synchronous." },
+  { selector: ":function[async=true]", message: "This layer is synchronous." },
+  { selector: "AwaitExpression", message: "This layer is synchronous." },
 ];
 
 module.exports = tseslint.config(
@@ -79,7 +79,7 @@ module.exports = tseslint.config(
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
       // Relaxed: `for (;;)` and `while (true)` are how a loop without end is written.
       "@typescript-eslint/no-unnecessary-condition": ["error", { allowConstantLoopConditions: true }],
-      // Off: the house test wants a comment with a proof beside each `!` in src instead, which this rule can't see.
+      // Off: test/suites/style.test.ts wants a comment with a proof beside each `!` of src instead.
       "@typescript-eslint/no-non-null-assertion": "off",
       // Relaxed: a leading underscore marks a parameter that a signature demands.
       "@typescript-eslint/no-unused-vars": [
@@ -100,7 +100,7 @@ module.exports = tseslint.config(
       "no-restricted-globals": [
         "error",
         ...IMPURE_GLOBALS,
-        { name: "Promise", message: "This room is synchronous." },
+        { name: "Promise", message: "This layer is synchronous." },
       ],
       "no-restricted-properties": ["error", ...IMPURE_PROPERTIES],
       "no-restricted-syntax": ["error", ...CLOCKS, ...ASYNC_SYNTAX],
@@ -108,7 +108,7 @@ module.exports = tseslint.config(
   },
   {
     // The command talks to people, and by streams that are passed in; only entry points own the process.
-    files: ["src/{storage,transport,server,client,gateway}/**/*.ts"],
+    files: ["src/!(cli|generated|raft|roster)/**/*.ts"],
     rules: {
       "no-restricted-properties": [
         "error",

@@ -1,7 +1,7 @@
 /**
- * The one client that loads every system: grpc-js calls with bodies encoded beforehand and answers left as bytes, so
- * that what is compared is the servers. Closed loop: each of N callers waits for its answer before its next call, so
- * latencies under load contain queueing in the server but no backlog of the client's.
+ * The load client, the same for every system: grpc-js calls with requests encoded in advance and responses that are not
+ * decoded, so that the comparison is of the servers. Closed loop: each of N callers waits for its response before its
+ * next call, so that latencies contain queueing in the server but no backlog in the client.
  */
 import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { build, type Histogram } from "hdr-histogram-js";
@@ -10,7 +10,7 @@ import { build, type Histogram } from "hdr-histogram-js";
 export interface Call {
   /** "/package.Service/Method" */
   readonly path: string;
-  /** The encoded request number `n`, counted over the whole run. */
+  /** The encoded request with number `n`; numbers are unique in a run. */
   body(n: number): Buffer;
 }
 
@@ -22,7 +22,7 @@ export interface LoadResult {
   /** Milliseconds. */
   readonly p99: number;
   readonly errors: number;
-  /** The first error's text, or null. */
+  /** The message of the first error; null when no call failed. */
   readonly firstError: string | null;
 }
 
@@ -42,7 +42,7 @@ export class MemberClient {
       "grpc.enable_http_proxy": 0,
       "grpc.enable_retries": 0,
       "grpc.service_config_disable_resolution": 1,
-      // A member that starts or restarts is found again at once.
+      // Short, so that the client reconnects soon after a member has started.
       "grpc.initial_reconnect_backoff_ms": 100,
       "grpc.min_reconnect_backoff_ms": 100,
       "grpc.max_reconnect_backoff_ms": 100,
@@ -64,10 +64,10 @@ export class MemberClient {
   }
 }
 
-/** Request numbers: never the same twice in a run, so that every write changes something. */
+/** The next request number. Numbers are never reused in a run, so that every write changes something. */
 let nextRequest = 0;
 
-/** A number no other request of this run has. */
+/** A request number that is unique in this run. */
 export function requestNumber(): number {
   return nextRequest++;
 }
@@ -81,7 +81,7 @@ function newHistogram(): Histogram {
   });
 }
 
-/** Collects latencies in milliseconds and sums them up. */
+/** Collects latencies in milliseconds, for percentiles. */
 export class Recorder {
   private readonly histogram = newHistogram();
   private errors = 0;
@@ -108,7 +108,7 @@ export class Recorder {
   }
 }
 
-/** Runs `once` in `inFlight` loops for `seconds`, after a warm-up that is not counted. */
+/** Runs `once` in `inFlight` concurrent loops for `seconds`, after a warm-up that is not measured. */
 export async function closedLoop(
   inFlight: number,
   seconds: number,
@@ -137,9 +137,10 @@ export async function closedLoop(
 }
 
 /**
- * Milliseconds until some member acknowledges a call that began after now. Every 20 ms a new attempt begins at each
- * member, whatever became of the earlier ones, so that no server's own waiting or refusing decides the figure.
- * @throws when none does within the limit
+ * Milliseconds until any member acknowledges a call that is sent after now. A new attempt is sent to each member every
+ * 20 ms, whether or not earlier ones were answered, so that how long a server holds or refuses one attempt does not
+ * change the result.
+ * @throws when no member acknowledges one within the limit
  */
 export async function timeToFirstAnswer(
   clients: readonly MemberClient[],

@@ -1,8 +1,8 @@
 /**
- * Three etcd members, with the heartbeat, election timeout and snapshot interval of ours, and its sync left on.
+ * Three etcd members with the same heartbeat, election timeout and snapshot interval as the Muster members; fsync is on.
  *
- * MemberList is linearizable since etcd 3.5; before that it answers from the member's own copy, so the counterpart of
- * a linearizable read is then a linearizable Range of one value as long as our answer.
+ * MemberList is linearizable since etcd 3.5. Before that it answers from the member's local state, so a linearizable
+ * Range of one value that is as long as Muster's response is compared with our linearizable read.
  */
 import { execFileSync } from "node:child_process";
 import * as path from "node:path";
@@ -26,11 +26,11 @@ const [KV, CLUSTER, MAINTENANCE] = [
 ] as const;
 const READ_KEY = Buffer.from("read");
 
-/** Lengths that make the calls comparable with ours, in bytes. */
+/** Lengths of Muster's messages, so that etcd's can be made equally long. Unit: bytes. */
 export interface Sizes {
-  /** Our encoded write. */
+  /** Muster's encoded write request. */
   readonly writeRequest: number;
-  /** Our encoded answer to a read. */
+  /** Muster's encoded response to a read. */
   readonly readAnswer: number;
 }
 
@@ -59,7 +59,7 @@ class EtcdSystem implements System {
     const read = listsLinearizably ? "MemberList" : "Range";
     this.callNames = { read, serializable: "Range", write: "Put", change: "MemberAdd, MemberRemove" };
     const { contract } = this;
-    // Tag and length of key and value cost four bytes, the key five.
+    // Tags and lengths of key and value take four bytes, the key takes five, and eight are kept for the number.
     const value = "v".repeat(Math.max(1, this.sizes.writeRequest - 4 - 5 - 8));
     this.calls = {
       linearizableRead: listsLinearizably
@@ -106,7 +106,7 @@ class EtcdSystem implements System {
   async prepare(): Promise<void> {
     const [first] = this.members;
     if (first === undefined) return;
-    // Header, key, revisions and tags of the answer come to about fifty bytes.
+    // Header, key, revisions and tags of the response take about fifty bytes.
     const value = Buffer.alloc(Math.max(1, this.sizes.readAnswer - 50), "v");
     await eventually("etcd: first write", 20_000, () =>
       this.contract.ask(first.client, KV, "Put", { key: READ_KEY, value }),
@@ -144,7 +144,7 @@ export function findEtcd(): { readonly file: string; readonly version: string } 
   return { file, version: /etcd Version: (\S+)/.exec(output)?.[1] ?? "unknown" };
 }
 
-/** A cluster that is not started yet. */
+/** A cluster of three members, not started. */
 export async function createEtcd(sizes: Sizes): Promise<System> {
   const { file, version } = findEtcd();
   return new EtcdSystem(file, version, sizes, temporaryFolder("etcd"), await freePorts(6));

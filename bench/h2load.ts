@@ -1,7 +1,7 @@
 /**
- * Load by h2load (nghttp2), where it is installed: a client in C that leaves more of a small machine to the servers
- * than one in Node does. It repeats one body, so it serves for reads only, and it does not look at gRPC's status:
- * the bytes of the answers are checked instead, since an error has none.
+ * Load by h2load (nghttp2), where it is installed: a client in C, which leaves more processor time to the servers than
+ * the client in Node. It repeats one request, so it can be used for reads only. It ignores gRPC's status, so the bytes
+ * of the responses are counted instead: an error has none.
  */
 import { execFile } from "node:child_process";
 import * as fs from "node:fs";
@@ -38,7 +38,7 @@ function numberIn(output: string, pattern: RegExp): number {
 
 /**
  * Sends `call` on one connection for `seconds`.
- * @param answerBytes the length of a good answer's message
+ * @param answerBytes the length of the message of a successful response
  */
 export async function h2load(
   file: string,
@@ -64,7 +64,7 @@ export async function h2load(
     const recorder = new Recorder();
     let cutOff = 0;
     for (const line of fs.readFileSync(log, "utf8").split("\n")) {
-      // Start time, HTTP status, microseconds. Status 0: not answered when the time was up.
+      // Start time, HTTP status, microseconds. Status 0: not answered before the end of the run.
       const [, status, micros] = line.split("\t");
       if (status === "200" && micros !== undefined) recorder.record(Number(micros) / 1000);
       else if (status === "0" && cutOff < options.inFlight) cutOff += 1;
@@ -72,7 +72,7 @@ export async function h2load(
     }
     const succeeded = numberIn(output, /, (\d+) succeeded/);
     const dataBytes = numberIn(output, /\((\d+)\) data/);
-    // Counted by bytes: HTTP says 200 also for a refusal. Answers grow a little with the numbers in their header.
+    // Counted by bytes, because a refusal has HTTP status 200 too. The length varies a little with the header's numbers.
     const wholeAnswers = Math.round(dataBytes / (answerBytes + 5));
     if (wholeAnswers < succeeded * 0.98) recorder.fail(`${succeeded - wholeAnswers} answers were errors`);
     const result = recorder.result(options.seconds * 1000);

@@ -1,5 +1,5 @@
 /**
- * Three Muster members as processes of their own, from dist.
+ * Three Muster members, each a process that runs dist.
  */
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -11,7 +11,7 @@ const SERVICE = "muster.v1.MembershipService";
 const root = path.resolve(__dirname, "..");
 
 /**
- * A URL of constant length, different for each of a million numbers. It stays on loopback, and nobody listens there.
+ * A URL of constant length that differs for each of a million numbers. It is on loopback, and nothing listens there.
  */
 function changingUrl(n: number): string {
   const part = (shift: number): number => 100 + (Math.floor(n / shift) % 100);
@@ -24,7 +24,6 @@ interface ClusterAnswer {
 }
 
 class MusterSystem implements System {
-  readonly name = "muster";
   readonly version: string;
   readonly callNames = {
     read: "GetMembers",
@@ -36,11 +35,14 @@ class MusterSystem implements System {
   readonly calls;
   private readonly contract = new Contract("muster/v1/membership_service.proto", "../proto");
 
+  /** @param checkout whose build is started */
   constructor(
+    readonly name: string,
+    checkout: string,
     private readonly folder: string,
     ports: readonly number[],
   ) {
-    const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as {
+    const manifest = JSON.parse(fs.readFileSync(path.join(checkout, "package.json"), "utf8")) as {
       version: string;
     };
     this.version = manifest.version;
@@ -52,7 +54,7 @@ class MusterSystem implements System {
     const initial = plan.map(({ name, peerPort }) => `${name}=http://127.0.0.1:${peerPort}`).join(",");
     this.members = plan.map(({ name, adminPort, peerPort }) => {
       const args = [
-        path.join(root, "dist", "cli", "main.js"),
+        path.join(checkout, "dist", "cli", "main.js"),
         "server",
         ...["--name", name, "--data-dir", path.join(folder, name), "--log-level", "warn"],
         ...["--admin-url", `http://127.0.0.1:${adminPort}`, "--peer-url", `http://127.0.0.1:${peerPort}`],
@@ -84,7 +86,7 @@ class MusterSystem implements System {
   }
 
   async prepare(): Promise<void> {
-    // The roster is there from the first entry on.
+    // Nothing to do: the roster exists from the first entry on.
   }
 
   async leaderIndex(): Promise<number> {
@@ -111,7 +113,14 @@ class MusterSystem implements System {
   }
 }
 
-/** A cluster that is not started yet. */
+/** A cluster of three members, not started. */
 export async function createMuster(): Promise<System> {
-  return new MusterSystem(temporaryFolder("muster"), await freePorts(6));
+  return new MusterSystem("muster", root, temporaryFolder("muster"), await freePorts(6));
+}
+
+/** The same of another checkout, which must have been built: for a comparison in one run. */
+export function createMusterOf(checkout: string): () => Promise<System> {
+  if (!fs.existsSync(path.join(checkout, "dist", "cli", "main.js")))
+    throw new Error(`${checkout} has no dist/cli/main.js: build it first`);
+  return async () => new MusterSystem("other", checkout, temporaryFolder("other"), await freePorts(6));
 }

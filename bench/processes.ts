@@ -1,6 +1,6 @@
 /**
- * The processes and folders of a benchmark run. Invariant: whatever was started or created here is ended and removed
- * when the run ends, however it ends; nothing else is ever signalled.
+ * The processes and folders of a benchmark run. Invariant: when the run ends, for whatever reason, every process that was
+ * started here is killed and every folder that was created here is removed. No other process is ever signalled.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import * as fs from "node:fs";
@@ -19,7 +19,7 @@ function cleanUp(): void {
 process.on("exit", cleanUp);
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(130));
 
-/** A new empty folder on the disk of the system's temporary files. */
+/** A new empty folder below the operating system's folder for temporary files. */
 export function temporaryFolder(label: string): string {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), `muster-bench-${label}-`));
   folders.add(folder);
@@ -32,7 +32,7 @@ export function removeFolder(folder: string): void {
   folders.delete(folder);
 }
 
-/** Ports on loopback that were free a moment ago, all different. */
+/** Different ports on loopback that were free when they were checked. */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from(
@@ -49,7 +49,7 @@ export async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** One member's process. */
+/** The process of one member. */
 export class MemberProcess {
   private child: ChildProcess | null = null;
 
@@ -79,7 +79,7 @@ export class MemberProcess {
     this.child = child;
   }
 
-  /** Sends the signal and waits for the end; SIGKILL follows after five seconds. */
+  /** Sends the signal and waits for the exit; sends SIGKILL after five seconds. */
   async end(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
     const child = this.child;
     if (child === null || !this.running) return;
@@ -90,7 +90,7 @@ export class MemberProcess {
     clearTimeout(limit);
   }
 
-  /** What it printed last, for an error message. */
+  /** The last part of the process's output, for an error message. */
   logTail(): string {
     const lines = fs.existsSync(this.logFile)
       ? fs.readFileSync(this.logFile, "utf8").trimEnd().split("\n")
@@ -98,7 +98,7 @@ export class MemberProcess {
     return lines.slice(-5).join("\n");
   }
 
-  /** Resident memory in MiB, or null where /proc does not tell. */
+  /** Resident memory in MiB; null on systems without /proc. */
   residentMib(): number | null {
     try {
       const match = /^VmRSS:\s+(\d+) kB$/m.exec(fs.readFileSync(`/proc/${this.pid}/status`, "utf8"));
@@ -117,7 +117,7 @@ export function findOnPath(name: string): string | null {
       fs.accessSync(file, fs.constants.X_OK);
       return file;
     } catch {
-      // Not in this folder.
+      // Not in this folder: try the next.
     }
   }
   return null;

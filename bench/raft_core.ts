@@ -1,10 +1,10 @@
 /**
- * What the Raft core costs by itself: three cores in one process, storage in memory, messages handed over directly.
+ * The speed of the Raft core alone: three cores in one process, storage in memory, messages passed directly.
  *
  *     node -r ./scripts/swc-register.js bench/raft_core.ts [--runs N] [--proposals N]
  *
- * Prints one table; every figure is the median of the runs, with the lowest and highest beside it. Options are the
- * product's (PreVote, CheckQuorum, 1 MiB per message, 512 in flight), entries carry 64 bytes.
+ * Prints one table; every figure is the median of the runs, beside the lowest and the highest. The cores have the options
+ * of the server (PreVote, CheckQuorum, 1 MiB per message, 512 in flight). Entries have 64 bytes.
  */
 import { parseArgs } from "node:util";
 import { setFlagsFromString } from "node:v8";
@@ -16,10 +16,10 @@ import { SeededRandom } from "../test/raft/support/seeded_random";
 
 const VOTERS: readonly NodeId[] = [1n, 2n, 3n];
 const PAYLOAD_BYTES = 64;
-/** Entries kept in memory before the log is cut. */
+/** Entries kept in memory when the log is compacted. */
 const KEEP_ENTRIES = 5000;
 
-/** One core with its log in memory. */
+/** One core and its log in memory. */
 class Core {
   readonly disk = new LogImage();
   readonly raw: RawNode;
@@ -57,7 +57,7 @@ class Core {
     });
   }
 
-  /** Does what there is to do; messages go to `out`. */
+  /** Processes everything that is ready, and appends outgoing messages to `out`. */
   work(out: Message[]): void {
     const { raw, disk } = this;
     while (raw.hasReady()) {
@@ -93,7 +93,7 @@ class Trio {
     this.cores = VOTERS.map((id, i) => new Core(id, seed * 3 + i));
   }
 
-  /** One turn of everybody: work, then delivery of what it sent. False when nothing was left to do. */
+  /** One turn of every core but `down`: processing, then delivery of the messages. False when no message was sent. */
   turn(down?: Core): boolean {
     for (const core of this.cores) if (core !== down) core.work(this.mail);
     const batch = this.mail;
@@ -127,8 +127,8 @@ class Trio {
 }
 
 /**
- * Proposals applied by the leader per second, with at most `outstanding` not applied.
- * @param perCall how many are proposed in one call
+ * Proposals that the leader applies per second, with at most `outstanding` of them not yet applied.
+ * @param perCall number of proposals in one call of propose
  */
 function proposalsPerSecond(
   seed: number,
@@ -160,7 +160,7 @@ function proposalsPerSecond(
   return (proposals * 1e9) / Number(process.hrtime.bigint() - start);
 }
 
-/** Heap bytes that three cores together allocate per proposal, 64 outstanding. */
+/** Heap bytes that the three cores together allocate per proposal, with 64 outstanding. */
 function bytesPerProposal(seed: number, collect: () => void): number {
   const trio = new Trio(seed);
   const leader = trio.elect();
@@ -179,7 +179,7 @@ function bytesPerProposal(seed: number, collect: () => void): number {
   return (process.memoryUsage().heapUsed - before) / (20 * 64);
 }
 
-/** Ticks from the leader's end until another leads. */
+/** Ticks from the loss of the leader until another core is leader. */
 function electionTicks(seed: number): number {
   const trio = new Trio(seed);
   const old = trio.elect();
@@ -190,7 +190,7 @@ function electionTicks(seed: number): number {
   }
 }
 
-/** Membership changes (a learner comes and goes) applied per second, one after the other. */
+/** Membership changes applied per second, one after another: a learner is added and removed in turn. */
 function confChangesPerSecond(seed: number, changes: number): number {
   const trio = new Trio(seed);
   const leader = trio.elect();

@@ -1,15 +1,19 @@
 /**
- * `npm run bench -- [ROW...] [--peer etcd] [--seconds N] [--repeats N]`: starts three members as processes of their
- * own, loads them, prints the table; with `--peer etcd` the same load on a three-member etcd of this machine in the
- * same run, in turn with ours. A ROW picks the rows whose id begins with it; `--list` names them.
+ * `npm run bench -- [ROW...] [--peer etcd | --against DIR] [--seconds N] [--repeats N]`: starts three members as separate processes,
+ * loads them and prints the table. ROW selects the rows whose id begins with it; `--list` prints the ids.
  *
- * Figures are medians over the repeats. Exit 1 when a row could not be measured or a call failed under load.
+ * `--peer etcd` also measures a three-member etcd on this machine, in turn with Muster; `--against DIR` the build in
+ * another checkout of this repository. `--seconds` is
+ * the time of one load, `--repeats` the number of measurements of a row: raise them for steadier figures, lower them for
+ * a quick look. Figures are medians over the repeats.
+ *
+ * Exits with 1 when a row could not be measured or a call failed under load.
  */
 import * as os from "node:os";
 import { parseArgs } from "node:util";
 import type { LoadResult } from "./client";
 import { createEtcd, findEtcd, type Sizes } from "./etcd";
-import { createMuster } from "./muster";
+import { createMuster, createMusterOf } from "./muster";
 import { findOnPath } from "./processes";
 import {
   allScenarios,
@@ -25,6 +29,8 @@ import { figure, median, table } from "./table";
 interface Options {
   readonly scenarios: readonly Scenario[];
   readonly etcd: boolean;
+  /** Another checkout that is measured beside this one; null: none. */
+  readonly against: string | null;
   readonly repeats: number;
   readonly settings: Settings;
 }
@@ -43,6 +49,7 @@ function parseOptions(args: readonly string[]): Options {
     allowPositionals: true,
     options: {
       peer: { type: "string" },
+      against: { type: "string" },
       seconds: { type: "string", default: "3" },
       repeats: { type: "string", default: "3" },
       list: { type: "boolean", default: false },
@@ -60,10 +67,13 @@ function parseOptions(args: readonly string[]): Options {
   );
   const unknown = positionals.find((row) => !all.some(({ id }) => id.startsWith(row)));
   if (unknown !== undefined) throw new UsageError(`no row begins with ${unknown}; see --list`);
+  if (values.peer !== undefined && values.against !== undefined)
+    throw new UsageError("--peer and --against: one of them");
   if (values.peer === "etcd") findEtcd();
   return {
     scenarios,
     etcd: values.peer === "etcd",
+    against: values.against ?? null,
     repeats: Math.round(positive(values.repeats, "repeats")),
     settings: {
       seconds: positive(values.seconds, "seconds"),
@@ -86,7 +96,7 @@ async function startSystem(create: SystemFactory): Promise<Subject> {
   return { system, create };
 }
 
-/** Lengths of our request and answer, for calls of equal size elsewhere. */
+/** The lengths of Muster's request and response, so that the other system can be given calls of equal size. */
 async function measureSizes({ calls, members }: System): Promise<Sizes> {
   const [first] = members;
   const { path, body } = calls.linearizableRead;
@@ -94,7 +104,7 @@ async function measureSizes({ calls, members }: System): Promise<Sizes> {
   return { writeRequest: calls.write.body(0).length, readAnswer: answer?.length ?? 0 };
 }
 
-/** Results of one row, by system. */
+/** The results of one row, by system. */
 type Measured = Map<string, { loads: LoadResult[]; values: number[]; problem: string | null }>;
 
 async function measureRow(
@@ -162,7 +172,7 @@ function valueTable(rows: readonly (readonly [ValueScenario, Measured])[], names
   const body = rows.map(([scenario, measured]) => {
     const values = names.map((name) => measured.get(name)?.values ?? []);
     const [ours, theirs] = values;
-    // Less is better here, so that a ratio above 1 speaks for us in both tables.
+    // Lower is better in this table, so the ratio is inverted: above 1 means that Muster is better in both tables.
     const ratio = ours && theirs ? [figure(median(theirs) / median(ours))] : [];
     const cells = values.flatMap((list) => [median(list), Math.min(...list), Math.max(...list)].map(figure));
     return [scenario.label, scenario.unit, ...cells, ...ratio];
@@ -204,6 +214,7 @@ async function main(): Promise<number> {
       const sizes = await measureSizes(ours);
       subjects.push(await startSystem(() => createEtcd(sizes)));
     }
+    if (options.against !== null) subjects.push(await startSystem(createMusterOf(options.against)));
     const results = await measureAll(options, subjects);
     const names = subjects.map(({ system }) => system.name);
     const loads = results.flatMap(([s, m]) => (s.kind === "load" ? [[s, m] as const] : []));

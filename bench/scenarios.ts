@@ -1,5 +1,5 @@
 /**
- * The rows of the benchmark. A scenario measures one system once; run.ts repeats it, in turn with the other system.
+ * The rows of the benchmark. A scenario measures one system once; run.ts repeats it, alternating between the systems.
  */
 import { closedLoop, type LoadResult, requestNumber, timeToFirstAnswer } from "./client";
 import { h2load } from "./h2load";
@@ -15,11 +15,11 @@ import {
 export interface Settings {
   readonly seconds: number;
   readonly warmUpSeconds: number;
-  /** The file to run, or null where it is not installed. */
+  /** Path of h2load; null where it is not installed. */
   readonly h2loadFile: string | null;
 }
 
-/** A system that runs, and how to make another like it. */
+/** A running system, and the factory for another one of its kind. */
 export interface Subject {
   readonly system: System;
   readonly create: SystemFactory;
@@ -29,7 +29,7 @@ export interface LoadScenario {
   readonly kind: "load";
   readonly id: string;
   readonly label: string;
-  /** Which calls each system makes here. */
+  /** The calls that this row makes, as a key of the systems' callNames. */
   readonly names: keyof System["callNames"];
   measure(subject: Subject, settings: Settings): Promise<LoadResult>;
 }
@@ -39,7 +39,7 @@ export interface ValueScenario {
   readonly id: string;
   readonly label: string;
   readonly unit: "ms" | "MiB";
-  /** Measured once, since repeating would not change it. */
+  /** True for a row that is measured once, because repeats would give the same result. */
   readonly once: boolean;
   measure(subject: Subject): Promise<number>;
 }
@@ -48,7 +48,7 @@ export type Scenario = LoadScenario | ValueScenario;
 
 type Place = "leader" | "follower";
 
-/** The leader, or the first member that is not. Asked anew before each measurement: leaders may change. */
+/** The leader, or the first follower. Looked up before each measurement, because the leader may have changed. */
 async function memberAt(system: System, place: Place): Promise<Member> {
   const leader = await eventually(`${system.name}: a leader`, 20_000, () => system.leaderIndex());
   const index = place === "leader" ? leader : (leader + 1) % system.members.length;
@@ -106,7 +106,7 @@ const change: LoadScenario = {
   names: "change",
   async measure({ system }, { seconds, warmUpSeconds }) {
     const leader = await memberAt(system, "leader");
-    // A change is refused until members have been in contact long enough: not part of what is measured.
+    // Changes are refused until members have been in contact long enough. That wait is not measured.
     await eventually(`${system.name}: a membership change`, 30_000, () =>
       system.addAndRemove(leader, requestNumber()),
     );
@@ -114,7 +114,7 @@ const change: LoadScenario = {
   },
 };
 
-/** Until a member answers a linearizable read, it has not caught up. */
+/** Waits until the member answers a linearizable read, which means that it has caught up. */
 async function untilServing(system: System, member: Member): Promise<void> {
   const { path, body } = system.calls.linearizableRead;
   await eventually(`${system.name}: ${member.name} serves`, 30_000, () =>
@@ -140,7 +140,7 @@ const failover: ValueScenario = {
     await dead;
     leader.process.start();
     await untilServing(system, leader);
-    // The next kill must not meet a cluster that is still settling.
+    // Wait until the cluster has settled before the next kill.
     await new Promise((resolve) => setTimeout(resolve, 2 * ELECTION_TIMEOUT_MS));
     return elapsedMs;
   },
@@ -180,7 +180,7 @@ function memoryScenario(place: Place): ValueScenario {
   };
 }
 
-/** All rows, in the order in which they run. */
+/** All rows in the order in which they run. */
 export function allScenarios(): Scenario[] {
   const places: readonly Place[] = ["leader", "follower"];
   const loads = [1, 64];

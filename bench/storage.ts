@@ -1,5 +1,6 @@
 /**
- * Storage, measured: the durable log on the disk under a directory, and what the past of a member costs it and others.
+ * Measures storage: the durable log on the disk of a directory, and how a long log or a large state affects the start of
+ * a member and the latency of the others.
  *
  *     node -r ./scripts/swc-register.js bench/storage.ts [SCENARIO...] [--dir DIR] [--seconds 3]
  *
@@ -8,8 +9,9 @@
  *     long-log   start of a member with 1,000,000 entries after its last snapshot
  *     catch-up   a leader's write latency while a follower that missed 100,000 entries catches up by snapshot
  *
- * Without a scenario all of them run, which takes some minutes. The last three start members from dist: `npm run build`
- * comes first. Prints tables of what was measured; nothing is derived from other machines.
+ * `--dir` chooses the disk. `--seconds` is the time of one append measurement: raise it for steadier figures. Without a
+ * scenario all of them run, which takes some minutes. The last three start members from dist, so run `npm run build`
+ * first.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -17,7 +19,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { EntryType, type Entry } from "../src/raft/index";
 import { createDataDir } from "../src/storage/data_dir";
-import { nodeFs } from "../src/storage/fs";
+import { nodeFs } from "../src/storage/node_fs";
 import { readLogOffline } from "../src/storage/offline";
 import type { AppendBatch } from "../src/storage/storage";
 import { openStorage } from "../src/storage/wal";
@@ -52,7 +54,7 @@ interface Measured {
   readonly p99Ms: number;
 }
 
-/** Keeps `waiting` batches of one entry in flight for a while. */
+/** Keeps `waiting` batches of one entry each in flight for `seconds`. */
 async function appendLoad(dir: string, waiting: number, seconds: number): Promise<Measured> {
   await createDataDir(nodeFs, dir, IDENTITY);
   const { storage } = await openStorage(nodeFs, dir);
@@ -120,7 +122,7 @@ async function main(): Promise<void> {
   const unknown = positionals.find((name) => !names.includes(name));
   if (unknown !== undefined) throw new Error(`no scenario ${unknown}; there are ${names.join(", ")}`);
   const root = mkdtempSync(join(values.dir, "muster-bench-storage-"));
-  // However it ends; members that still run end then, too.
+  // Runs however the process ends.
   process.on("exit", () => {
     rmSync(root, { recursive: true, force: true });
   });

@@ -1,12 +1,12 @@
 /**
- * What a follower that was away for 100,000 entries costs the others while it catches up by snapshot: the leader's
- * write latency before its return and from the start of its process until it has applied what the leader had.
+ * The effect of a follower that catches up by snapshot, after missing 100,000 entries, on the write latency of the
+ * leader: measured before the follower is started, and from its start until it has applied what the leader had then.
  *
- * Calls begin at a fixed rate, whatever became of earlier ones, and are measured from when they were due: a leader that
- * stands still is not spared. Beside it, for comparison, a follower that returns having missed nothing: what the start
- * of one more process costs on this machine, catching up apart. The returning process takes processor time from the
- * others, which it would not on a machine of its own: each is measured with the priority of the others and with the
- * lowest one, which leaves them theirs.
+ * Calls begin at a fixed rate, whether or not earlier ones were answered, and each latency counts from the time at which
+ * the call was due, so that a leader that stalls is seen in every call of the stall. For comparison, the same is measured
+ * with a follower that missed nothing: that is the cost of one more starting process on this machine. The starting
+ * process also takes processor time from the others, which it would not on a machine of its own, so each case is measured
+ * with normal and with the lowest process priority.
  */
 import * as os from "node:os";
 import * as path from "node:path";
@@ -27,7 +27,7 @@ import { Contract, eventually } from "./system";
 import { figure, table } from "./table";
 
 const MISSED_ENTRIES = 100_000;
-/** What the leader's log still has of them. So few that the leader's own next snapshot comes after the round. */
+/** Entries in the leader's log after its snapshot. So few that the leader takes no other snapshot during a round. */
 const KEPT_ENTRIES = 1_000;
 const WRITES_PER_SECOND = 400;
 const WARM_UP_MS = 3_000;
@@ -49,7 +49,7 @@ interface Running {
   readonly dataDir: string;
 }
 
-/** Writes at a fixed rate to one member; each latency goes to whichever recorder is current when the call was due. */
+/** Writes at a fixed rate to one member. Each latency goes to the recorder that is current when the call is due. */
 class PacedLoad {
   recorder = new Recorder();
   private readonly startMs = performance.now();
@@ -90,7 +90,7 @@ function ask(client: MemberClient, consistency: string): Promise<ClusterAnswer> 
   return contract.ask<ClusterAnswer>(client, SERVICE, "GetCluster", { consistency });
 }
 
-/** Recorders over all rounds, and how long each return took. */
+/** The latencies of all rounds, and how long the follower took in each. */
 interface Measured {
   readonly before: Recorder;
   readonly during: Recorder;
@@ -101,9 +101,9 @@ interface Measured {
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 interface Scenario {
-  /** The follower that returns missed 100,000 entries, else nothing. */
+  /** Whether the follower missed 100,000 entries; otherwise it missed none. */
   readonly isBehind: boolean;
-  /** It runs only when nobody else wants the processor. */
+  /** Whether the follower has the lowest process priority, so that it leaves the processor to the others. */
   readonly isLowPriority: boolean;
 }
 
@@ -148,7 +148,7 @@ async function runRound(
   }
 }
 
-/** The figures are worth nothing when the follower did not come back the way they say. */
+/** Checks that a follower that was behind did catch up by snapshot; otherwise the figures would mean nothing. */
 async function checkHow({ process, dataDir }: Running, isBehind: boolean, wanted: number): Promise<void> {
   await process.end("SIGTERM");
   const { report } = await readLogOffline(dataDir);
@@ -157,7 +157,7 @@ async function checkHow({ process, dataDir }: Running, isBehind: boolean, wanted
     throw new Error(`no snapshot came: the log begins at ${report.firstIndex}`);
 }
 
-/** Two members that have everything, and the third, which has the first entries only when it is behind. */
+/** Prepares two members with all entries and a third one, which has only the first entries when it is to be behind. */
 async function prepare(root: string, plan: readonly PlannedMember[], isBehind: boolean): Promise<Running[]> {
   const folder = path.join(root, `catch-up-${plan[0]?.adminPort ?? 0}`);
   const history = new History(plan);

@@ -1,9 +1,9 @@
 /**
- * Data directories of members that have a past, written through src/storage without a running member: bootstrap,
- * publish and then as many changes of admin URLs as wanted, each with a request id of its own, decided by the roster as
- * a member would have. So a log of a million entries takes seconds to make.
+ * Writes data directories with many entries through src/storage, without running members, so that a log of a million
+ * entries takes seconds. The entries are bootstrap, publish, and then changes of admin URLs, each with its own request
+ * id and applied to a roster as in a member.
  *
- * Invariant: what is written is what members write: the same entries on each, committed, in term 1.
+ * Invariant: the directories are as members write them: the same entries on each, committed, in term 1.
  */
 import { createHash, randomBytes } from "node:crypto";
 import * as path from "node:path";
@@ -23,29 +23,29 @@ import {
 import { EMPTY_BYTES, EntryType, NO_NODE, type Entry, type Snapshot } from "../src/raft/index";
 import { VERSION } from "../src/base/version";
 import { createDataDir, createDataDirFromSnapshot } from "../src/storage/data_dir";
-import { nodeFs } from "../src/storage/fs";
+import { nodeFs } from "../src/storage/node_fs";
 import type { AppendBatch, Identity, Storage, StorageCallback } from "../src/storage/storage";
 import { openStorage } from "../src/storage/wal";
 import { freePorts } from "./processes";
 
 const TERM = 1;
-/** Entries of one batch when a log is prepared. */
+/** Entries per batch when a log is written. */
 const BATCH_ENTRIES = 1000;
 
 const sha256 = (bytes: Uint8Array): Uint8Array => createHash("sha256").update(bytes).digest();
 
-/** One member as it will be started. */
+/** One member that is to be started later. */
 export interface PlannedMember {
   readonly name: string;
   readonly id: bigint;
   readonly adminPort: number;
   readonly peerUrl: string;
   readonly instanceId: Uint8Array;
-  /** Keys of the configuration and their values, for the same directory at every start. */
+  /** The configuration by key, with this data directory. */
   flags(dataDir: string): Record<string, string>;
 }
 
-/** Members n1, n2, ... of a cluster that only exists on disk so far. */
+/** Plans members n1, n2, ... of a new cluster; starts nothing. */
 export async function planMembers(size: number, settings: Record<string, string>): Promise<PlannedMember[]> {
   const ports = await freePorts(2 * size);
   const plan = Array.from({ length: size }, (_, i) => {
@@ -69,10 +69,10 @@ export async function planMembers(size: number, settings: Record<string, string>
   }));
 }
 
-/** The replicated state machine of a cluster, moved on entry by entry. */
+/** The roster of a cluster, advanced entry by entry. */
 export class History {
   readonly clusterId: bigint;
-  /** Bootstrap and publish: the first entries of every log. */
+  /** The entries of bootstrap and publish, with which every log begins. */
   readonly firstEntries: readonly Entry[];
   private roster: Roster;
 
@@ -98,12 +98,12 @@ export class History {
     return this.roster.appliedIndex;
   }
 
-  /** As if so many members had been added and removed long ago: the index goes on accordingly. */
+  /** Adds tombstones, and advances the index as if that many members had been added and removed. */
   addTombstones(count: number): void {
     const state = RosterSnapshot.decode(this.roster.snapshot());
     const removedAt = (i: number): number => this.index + 2 * (i + 1);
     const tombstones = Array.from({ length: count }, (_, i) => {
-      // Spread over all ids, ascending, and never a member's.
+      // Ascending, spread over the whole range, and different from every member's id.
       const id = (2n ** 63n / BigInt(count)) * BigInt(i + 1) + 1n;
       return { id, name: `removed-${i}`, revision: removedAt(i), timeMs: 1_700_000_000_000 + i };
     });
@@ -113,7 +113,7 @@ export class History {
     this.roster = Roster.restore(RosterSnapshot.encode(state).finish(), { appliedIndex: state.revision });
   }
 
-  /** The next entry: the first member's admin URL changes, under a new request id. */
+  /** The next entry: changes the first member's admin URL, with a new request id. */
   next(): Entry {
     const n = this.index + 1;
     const adminUrls = [`http://127.${n >> 16}.${(n >> 8) & 255}.${n & 255}:7460`];
@@ -154,7 +154,7 @@ export class History {
   }
 }
 
-/** Makes a directory whose log holds the first entries only. */
+/** Creates a data directory whose log has the first entries only. */
 export async function writeFirstEntries(
   history: History,
   member: PlannedMember,
@@ -165,7 +165,7 @@ export async function writeFirstEntries(
   await createDataDir(nodeFs, dataDir, identityOf(history, member), { entries, hardState });
 }
 
-/** Makes a directory whose log begins after the snapshot, and opens it. */
+/** Creates a data directory whose log begins after the snapshot, and opens it. */
 export async function openAfter(
   history: History,
   member: PlannedMember,
@@ -176,7 +176,7 @@ export async function openAfter(
   return (await openStorage(nodeFs, dataDir)).storage;
 }
 
-/** Writes the next `count` entries of the history to each log, committed. */
+/** Appends the next `count` entries of the history to each log, as committed. */
 export async function appendNext(
   history: History,
   storages: readonly Storage[],
@@ -221,13 +221,13 @@ function identityOf({ clusterId }: History, { id, instanceId }: PlannedMember): 
   return { clusterId, memberId: id, instanceId };
 }
 
-/** The command line of a member's process, from `node` on. */
+/** The arguments of `node` for a member's process. */
 export function serverArgs(flags: Record<string, string>): string[] {
   const main = path.resolve(__dirname, "../dist/cli/main.js");
   return [main, "server", ...Object.entries(flags).flatMap(([key, value]) => [`--${key}`, value])];
 }
 
-/** As serverArgs, for a member that never takes a snapshot by itself: no setting of the command says so. */
+/** As serverArgs, for a member that takes no snapshots, which the command has no option for. */
 export function serverArgsWithoutSnapshots(flags: Record<string, string>): string[] {
   const dist = path.resolve(__dirname, "../dist/server");
   const code = `

@@ -1,9 +1,9 @@
 /**
- * How long a single member's process takes from its start to the first linearizable answer, and how much memory, with
- * an empty data directory and with long pasts.
+ * The time from the start of a single member's process to its first linearizable answer, and its memory, with an empty
+ * data directory and with large ones.
  *
- * The election timeout is as short as the configuration allows, the same in every row: what is compared is not the
- * wait for an election.
+ * Every row has the shortest election timeout that the configuration allows, so that the election takes little of the
+ * measured time.
  */
 import * as fs from "node:fs";
 import * as net from "node:net";
@@ -27,12 +27,12 @@ import { figure, median, table } from "./table";
 const SETTINGS = { "heartbeat-interval": "20", "election-timeout": "100" };
 const TOMBSTONES = 100_000;
 const REMEMBERED = 10_000;
-/** Before the newest snapshot, kept for followers. */
+/** Entries before the newest snapshot, kept for followers. */
 const KEPT_ENTRIES = 5_000;
-/** After the newest snapshot: as many as there can be before the next. */
+/** Entries after the newest snapshot: the most there can be before the next one. */
 const REPLAYED_ENTRIES = 10_000;
 const LONG_ENTRIES = 1_000_000;
-/** Repeats of each row; the figures are medians. */
+/** Measurements per row; the figures are their medians. */
 const REPEATS = 5;
 const START_LIMIT_MS = 300_000;
 
@@ -40,9 +40,9 @@ const contract = new Contract("muster/v1/membership_service.proto", "../proto");
 const SERVICE = "muster.v1.MembershipService";
 
 interface Start {
-  /** From the start of the process to the first linearizable answer. */
+  /** Milliseconds from the start of the process to the first linearizable answer. */
   readonly readyMs: number;
-  /** Most memory the process ever had until then, in MiB. */
+  /** Peak resident memory of the process until then, in MiB. */
   readonly peakMib: number;
 }
 
@@ -52,7 +52,7 @@ async function measureStart(member: PlannedMember, args: readonly string[], fold
   const endMs = startMs + START_LIMIT_MS;
   process_.start();
   try {
-    // Not by the client's own attempts: their backoff would be part of the figure.
+    // Wait for the port here: the backoff between the client's attempts would be part of the measured time.
     while (!(await accepts(member.adminPort))) {
       if (!process_.running || performance.now() > endMs) throw new Error(`no start:\n${process_.logTail()}`);
       await new Promise((resolve) => setTimeout(resolve, 5));
@@ -80,7 +80,7 @@ function accepts(port: number): Promise<boolean> {
   });
 }
 
-/** NaN where the system does not tell. */
+/** Peak resident memory in MiB; NaN on systems without /proc. */
 function peakMib(pid: number): number {
   try {
     const match = /^VmHWM:\s+(\d+) kB$/m.exec(fs.readFileSync(`/proc/${pid}/status`, "utf8"));
@@ -106,7 +106,7 @@ function row(name: string, starts: readonly Start[], diskMib: number): string[] 
   return [name, ...[median(times), Math.min(...times), Math.max(...times), peak, diskMib].map(figure)];
 }
 
-/** A log as long as it gets with automatic snapshots, all that is remembered, and many removed members. */
+/** Measures starts with the longest log between automatic snapshots, a full request memory, and many tombstones. */
 export async function restart(root: string): Promise<void> {
   const members = await planMembers(1, SETTINGS);
   const [member] = members;
@@ -123,7 +123,7 @@ export async function restart(root: string): Promise<void> {
 
   const starts: Record<"empty" | "full", Start[]> = { empty: [], full: [] };
   for (let i = 0; i < REPEATS; i++) {
-    // Each start changes its directory: it takes the snapshot that is due.
+    // Each start gets a copy of the directory, because it takes the snapshot that is due and so changes it.
     const [empty, full] = [path.join(root, `empty-${i}`), path.join(root, `full-${i}`)];
     fs.cpSync(prepared, full, { recursive: true });
     starts.empty.push(await measureStart(member, serverArgs(member.flags(empty)), root));
@@ -136,7 +136,7 @@ export async function restart(root: string): Promise<void> {
   console.log(`more than the empty start: ${figure(more)} ms (goal: less than 2,000)\n`);
 }
 
-/** Snapshots off, and a million entries after the last one. */
+/** Measures starts with a million entries after the last snapshot, with snapshots turned off. */
 export async function longLog(root: string): Promise<void> {
   const members = await planMembers(1, SETTINGS);
   const [member] = members;
@@ -153,7 +153,7 @@ export async function longLog(root: string): Promise<void> {
   for (let i = 0; i < 3; i++) {
     const dir = path.join(root, `empty-${i}`);
     empty.push(await measureStart(member, serverArgsWithoutSnapshots(member.flags(dir)), root));
-    // Every start adds an entry or two, and nothing else.
+    // Every start runs on the same directory and adds only an entry or two.
     long.push(await measureStart(member, serverArgsWithoutSnapshots(member.flags(prepared)), root));
   }
   const what = `${figure(LONG_ENTRIES)} entries after the last snapshot`;

@@ -1,22 +1,22 @@
 /**
- * What a system under load looks like to the scenarios: three members on loopback, the calls that correspond to each
- * other, and how to kill and restart a member. Implemented by muster.ts and etcd.ts.
+ * A system under test, as the scenarios use it: three members on loopback, the calls that are compared with each other,
+ * and how to kill and restart a member. Implemented by muster.ts and etcd.ts.
  */
 import * as path from "node:path";
 import { loadSync, type PackageDefinition, type ServiceDefinition } from "@grpc/proto-loader";
 import { type Call, type MemberClient } from "./client";
 import type { MemberProcess } from "./processes";
 
-/** Milliseconds; the same for every system. */
+/** Heartbeat interval of every system, in milliseconds. */
 export const HEARTBEAT_MS = 100;
-/** Milliseconds; the same for every system. */
+/** Election timeout of every system, in milliseconds. */
 export const ELECTION_TIMEOUT_MS = 1000;
-/** Entries between snapshots; the same for every system. */
+/** Entries between two snapshots of every system. */
 export const SNAPSHOT_ENTRIES = 10_000;
 
 export interface Member {
   readonly name: string;
-  /** host:port of the listener for clients. */
+  /** `host:port` of the listener for clients. */
   readonly address: string;
   readonly process: MemberProcess;
   readonly client: MemberClient;
@@ -32,7 +32,7 @@ export interface Calls {
 export interface System {
   readonly name: string;
   readonly version: string;
-  /** What the calls are, for the table's notes. */
+  /** The names of the calls, for the notes below the table. */
   readonly callNames: {
     readonly read: string;
     readonly serializable: string;
@@ -41,11 +41,11 @@ export interface System {
   };
   readonly members: readonly Member[];
   readonly calls: Calls;
-  /** Starts the processes; does not wait for anything. */
+  /** Starts the processes without waiting for them. */
   spawn(): void;
-  /** Prepares data that the reads ask for. Called once after the first start. */
+  /** Writes the data that the reads return. Called once, after the first start. */
   prepare(): Promise<void>;
-  /** The index in `members` of the leader, by its own word. @throws while there is none */
+  /** The index in `members` of the member that reports to be the leader. @throws while there is none */
   leaderIndex(): Promise<number>;
   /** Adds a member that never starts, and removes it. */
   addAndRemove(member: Member, n: number): Promise<void>;
@@ -53,7 +53,7 @@ export interface System {
   destroy(): Promise<void>;
 }
 
-/** Makes a system whose data directories are empty. */
+/** Creates a system with empty data directories. */
 export type SystemFactory = () => Promise<System>;
 
 /** Messages and methods of a .proto file, read at run time. */
@@ -85,18 +85,18 @@ export class Contract {
     return this.method(service, name).requestSerialize(request);
   }
 
-  /** A call whose request is made anew for every number. */
+  /** A call with a different request for every number. */
   call(service: string, name: string, request: (n: number) => object): Call {
     return { path: this.path(service, name), body: (n) => this.encode(service, name, request(n)) };
   }
 
-  /** A call whose request never changes; encoded once. */
+  /** A call that always has the same request, which is encoded once. */
   fixedCall(service: string, name: string, request: object): Call {
     const body = this.encode(service, name, request);
     return { path: this.path(service, name), body: () => body };
   }
 
-  /** Calls and decodes the answer. The caller knows the answer's fields. */
+  /** Makes the call and decodes the response, without checking that it has the fields of `T`. */
   async ask<T>(client: MemberClient, service: string, name: string, request: object): Promise<T> {
     const method = this.method(service, name);
     const answer = await client.call(method.path, method.requestSerialize(request));
@@ -104,7 +104,7 @@ export class Contract {
   }
 }
 
-/** Asks again every 50 ms until `probe` succeeds. @throws its last error after the limit */
+/** Calls `probe` every 50 ms until it succeeds. @throws the last error of `probe` when the limit has passed */
 export async function eventually<T>(what: string, limitMs: number, probe: () => Promise<T>): Promise<T> {
   const endMs = performance.now() + limitMs;
   for (;;) {

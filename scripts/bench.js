@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- [SCENARIO...] [--peer etcd]`: the benchmark table, from bench/run.ts against the built server.
- * See docs/benchmarks.md for what the rows mean.
+ * `npm run bench -- [SCENARIO...] [--peer etcd | --against DIR]`: runs bench/run.ts against the built server and prints the benchmark
+ * table. docs/benchmarks.md explains its rows.
  */
 "use strict";
 const { spawn } = require("node:child_process");

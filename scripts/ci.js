@@ -1,10 +1,10 @@
 /**
- * What a change must pass before it is merged; .ci/run calls this after `npm ci`. Runs verify, the test command of
- * the README, 10,000 random schedules of the Raft core, 500 simulated clusters and 50 more run twice, and, where their
- * folders lie beside this clone, the conformance suites and the histories, each within its time limit, and ends with
- * the sum of their totals as `N passed, N failed`.
+ * All checks that a change must pass before it is merged; .ci/run calls this after `npm ci`. Runs verify, `npm test`,
+ * 10,000 random schedules of the Raft core, and the simulation with 500 seeds and with 50 more that run twice. Also runs
+ * the conformance suites and the histories if their folders are beside this clone. Each step has a time limit. The last
+ * line is the sum of all totals as `N passed, N failed`. soak.js runs the same suites at full scale.
  *
- * MUSTER_CONFORMANCE names another folder for the conformance suites.
+ * MUSTER_CONFORMANCE sets another folder for the conformance suites.
  */
 "use strict";
 const fs = require("node:fs");
@@ -37,14 +37,19 @@ async function main() {
   await step("simulation, run twice", () =>
     runScript("sim.js", ["--seeds", "501..550", "--events", "5000", "--twice"], { limitMs: 2 * MINUTE_MS }),
   );
+  await step("planted bugs", () =>
+    runScript("sim.js", ["--plant", "recorded", "--events", "5000"], { limitMs: 8 * MINUTE_MS }),
+  );
   const suites = process.env.MUSTER_CONFORMANCE ?? path.join(root, "..", "shared", "conformance");
-  for (const suite of ["quorum", "confchange", "interaction"]) {
-    const folder = path.join(suites, suite);
+  // The folder `random` contains more scripts for the suite `interaction`.
+  for (const name of ["quorum", "confchange", "interaction", "random"]) {
+    const suite = name === "random" ? "interaction" : name;
+    const folder = path.join(suites, name);
     if (!fs.existsSync(folder)) {
-      console.log(`\n== conformance ${suite}: left out, its folder is not there`);
+      console.log(`\n== conformance ${name}: left out, its folder is not there`);
       continue;
     }
-    await step(`conformance ${suite}`, () =>
+    await step(`conformance ${name}`, () =>
       runScript("conformance.js", [suite, folder], { limitMs: MINUTE_MS }),
     );
   }

@@ -1,27 +1,10 @@
 /**
- * `npm run conformance -- SUITE DIR`: the scripts in a folder (suite interaction, confchange or quorum) against the
- * Raft core. Last line `N passed, N failed`, counted in scripts. Runs the sources as they stand: needs no build.
+ * `npm run conformance -- SUITE DIR`: runs the scripts in a folder (suite interaction, confchange or quorum) against the
+ * Raft core. The last line is `N passed, N failed`, counted in scripts. Runs the TypeScript sources; needs no build.
  */
 "use strict";
-const { spawnSync } = require("node:child_process");
-const path = require("node:path");
-const { ensureInstalled } = require("./ensure");
+const { callerPath, runSource } = require("./run_source");
 
-const root = path.resolve(__dirname, "..");
-// npm changes to the repository's root; a relative folder means where the caller was.
-const here = process.env.INIT_CWD ?? process.cwd();
 const [suite, folder, ...rest] = process.argv.slice(2);
-const args = folder === undefined ? process.argv.slice(2) : [suite, path.resolve(here, folder), ...rest];
-
-try {
-  ensureInstalled();
-  const runner = ["-r", "./scripts/swc-register.js", "test/conformance/run.ts", ...args];
-  const { status } = spawnSync(process.execPath, runner, {
-    cwd: root,
-    stdio: ["ignore", "inherit", "inherit"],
-  });
-  process.exitCode = status ?? 1;
-} catch (error) {
-  console.error(`muster: ${error.message}`);
-  process.exitCode = 1;
-}
+const args = folder === undefined ? process.argv.slice(2) : [suite, callerPath(folder), ...rest];
+runSource("test/conformance/run.ts", args);

@@ -1,6 +1,6 @@
 /**
- * Makes src/generated from proto/: ts-proto's output by buf, and descriptors.ts, the contract as data for server
- * reflection. Shared by generate.js, which writes it, and verify.js, which only compares.
+ * Generates src/generated from proto/: the output of ts-proto, run by buf, and descriptors.ts, which contains the
+ * contract for server reflection. Used by generate.js, which writes the files, and by verify.js, which compares them.
  */
 "use strict";
 const fs = require("node:fs");
@@ -8,7 +8,7 @@ const os = require("node:os");
 const path = require("node:path");
 const { root, runTool } = require("./tools");
 
-/** The contract that clients and data directories out there hold us to; `buf breaking` compares with it. */
+/** Image of the contract that changes must stay compatible with; `buf breaking` compares against it. */
 const BASELINE = "buf.image.binpb";
 
 async function buf(args) {
@@ -27,8 +27,8 @@ function readVarint(bytes, offset) {
 }
 
 /**
- * Splits a FileDescriptorSet into its encoded files. Field 1 of the set is a file, field 1 of a file its name; both
- * have the tag 0x0a. The bytes stay as the compiler wrote them.
+ * Splits a FileDescriptorSet into its encoded files, without changing their bytes. Field 1 of the set is a file, field 1
+ * of a file is its name; both have the tag 0x0a.
  */
 function splitDescriptorSet(set) {
   const files = [];
@@ -63,7 +63,7 @@ ${rows.join("")}];
 `;
 }
 
-/** Writes all generated files into `folder`/src/generated. Nothing else is touched. */
+/** Writes all generated files into `folder`/src/generated, and nothing else. */
 async function generateInto(folder) {
   await buf(["generate", "-o", folder]);
   const set = path.join(folder, "descriptors.binpb");
@@ -72,12 +72,12 @@ async function generateInto(folder) {
   fs.writeFileSync(path.join(folder, "src", "generated", "descriptors.ts"), text);
 }
 
-/** Writes the present contract to `file`, in the form that `buf breaking --against` reads. */
+/** Writes the current contract to `file`, in the form that `buf breaking --against` reads. */
 async function writeImage(file) {
   await buf(["build", "--exclude-source-info", "-o", file]);
 }
 
-/** Every file under `folder`, path -> bytes. */
+/** The bytes of every file under `folder`, by path. */
 function readTree(folder) {
   const tree = new Map();
   if (!fs.existsSync(folder)) return tree;
@@ -90,7 +90,7 @@ function readTree(folder) {
 }
 
 /**
- * Generates into a temporary folder and says how src/generated differs from it.
+ * Generates into a temporary folder and compares src/generated with it.
  * @returns {Promise<{ wanted: Map<string, Buffer>, changed: string[], stale: string[] }>}
  */
 async function compareGenerated() {

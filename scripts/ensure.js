@@ -1,10 +1,9 @@
 /**
- * Makes a fresh clone able to run: installs the packages that package-lock.json names and compiles src to dist, each
- * only when needed.
+ * Prepares a fresh clone: installs the packages of package-lock.json and compiles src to dist, each only when needed.
  *
- * Installed means: what npm noted in node_modules is what the lock file asks for. Built means: dist carries the digest
- * of the sources it was compiled from. Neither trusts clocks, so a checkout of older files is noticed too.
- * Needs nothing but Node: it runs before any package is there.
+ * Installed means that npm's record in node_modules matches the lock file. Built means that dist contains the digest of
+ * the current sources. Neither compares file times, so that a checkout of older files is noticed too. Requires no
+ * package, because it runs before any is installed.
  */
 "use strict";
 const { execFileSync, spawnSync } = require("node:child_process");
@@ -23,7 +22,7 @@ function packagesOf(file) {
   }
 }
 
-/** Whether node_modules holds exactly what the lock file asks for (packages of other platforms apart). */
+/** Whether node_modules contains exactly the packages of the lock file; packages for other platforms may be missing. */
 function isInstalled() {
   const wanted = packagesOf("package-lock.json");
   const present = packagesOf("node_modules/.package-lock.json");
@@ -54,7 +53,7 @@ function filesUnder(folder) {
     .sort();
 }
 
-/** A digest of everything that decides what dist holds. */
+/** A digest of all files that determine the contents of dist. */
 function sourceDigest() {
   const hash = createHash("sha256");
   for (const file of [...filesUnder("src"), "tsconfig.base.json", "tsconfig.json", "package-lock.json"]) {
@@ -74,7 +73,7 @@ function isBuilt() {
   }
 }
 
-/** Output of sources that are gone would still be found by require(). */
+/** Removes the output of deleted sources, which require() would still find. */
 function removeStaleOutput() {
   for (const file of filesUnder("dist")) {
     const source = file.replace(/^dist/, "src").replace(/(\.d\.ts|\.js\.map|\.js)$/, ".ts");
@@ -82,11 +81,12 @@ function removeStaleOutput() {
   }
 }
 
-/** Compiles src to dist. @throws when the compiler finds an error; dist then counts as not built */
+/** Compiles src to dist. @throws when the compiler reports an error; dist then counts as not built */
 function build() {
   const digest = sourceDigest();
   const incremental = path.join(root, "node_modules", ".cache", "tsbuildinfo", "src");
-  // The compiler's notes say what it wrote, not what is still there: without our stamp it has to write everything.
+  // The compiler's build info lists the files that it wrote, even if they were deleted since. Without our stamp, compile
+  // everything again.
   if (!fs.existsSync(stampFile)) fs.rmSync(incremental, { force: true });
   const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
   try {
@@ -108,7 +108,7 @@ function ensureBuilt() {
   build();
 }
 
-/** Installs and builds if needed. Ends the process with 1 and one line when either fails. */
+/** Installs and builds if needed. When either fails, prints one line and exits with 1. */
 function ensure() {
   try {
     ensureInstalled();

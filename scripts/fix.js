@@ -1,4 +1,4 @@
-/** `npm run fix`: rewrites what tools can put right by themselves: eslint's fixes, then prettier's format. */
+/** `npm run fix`: applies eslint's automatic fixes, then formats with prettier. */
 "use strict";
 const { ensureInstalled } = require("./ensure");
 

@@ -1,8 +1,8 @@
 /**
  * `npm run generate`: brings src/generated up to date with proto/. Writes only files that differ.
  *
- * `npm run generate -- --baseline` also takes the present contract as the one that later changes must stay compatible
- * with. That is for a release, or for a change that breaks only what was never released: say so in the commit.
+ * `npm run generate -- --baseline` also makes the current contract the one that later changes must stay compatible with.
+ * Use it for a release, or for a change that breaks only parts that were never released; give the reason in the commit.
  */
 "use strict";
 const fs = require("node:fs");
@@ -11,7 +11,7 @@ const { ensureInstalled } = require("./ensure");
 
 async function main() {
   ensureInstalled();
-  // Loaded after the installation: these start installed tools.
+  // Loaded after the installation, because these modules start installed tools.
   const { BASELINE, compareGenerated, writeImage } = require("./contract");
   const { root } = require("./tools");
   const { wanted, changed, stale } = await compareGenerated();

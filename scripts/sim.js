@@ -1,29 +1,32 @@
 /**
- * `npm run sim -- --seeds A..B --events N [--plant NAME]`: the deterministic simulation, see docs/simulation.md. Last
- * line `N passed, N failed`, counted in seeds. Runs the sources as they stand: needs no build.
+ * `npm run sim -- --seeds A..B --events N [--plant NAME] [--scale N]`: the deterministic simulation, see
+ * docs/simulation.md. The last line is `N passed, N failed`, counted in seeds. Runs the TypeScript sources; needs no
+ * build.
+ *
+ * `--scale N` multiplies the number of seeds.
  */
 "use strict";
-const { spawnSync } = require("node:child_process");
-const path = require("node:path");
-const { ensureInstalled } = require("./ensure");
+const { callerPath, runSource } = require("./run_source");
+const { scaledSeeds, takeScale } = require("./scale");
 
-const root = path.resolve(__dirname, "..");
-const args = process.argv.slice(2);
-// npm changes to the repository's root; a relative file means where the caller was.
-const append = args.indexOf("--append") + 1;
-if (append > 0 && args[append] !== undefined) {
-  args[append] = path.resolve(process.env.INIT_CWD ?? process.cwd(), args[append]);
+const DEFAULT_SEEDS = "1..100";
+
+function main() {
+  const args = process.argv.slice(2);
+  const scale = takeScale(args);
+  const valueOf = (name, otherwise, change) => {
+    const at = args.indexOf(name);
+    if (at !== -1 && args[at + 1] !== undefined) args[at + 1] = change(args[at + 1]);
+    else if (at === -1 && otherwise !== null) args.push(name, change(otherwise));
+  };
+  valueOf("--seeds", DEFAULT_SEEDS, (range) => scaledSeeds(range, scale));
+  valueOf("--append", null, callerPath);
+  runSource("test/simulation/run_main.ts", args);
 }
 
 try {
-  ensureInstalled();
-  const runner = ["-r", "./scripts/swc-register.js", "test/simulation/run_main.ts", ...args];
-  const { status } = spawnSync(process.execPath, runner, {
-    cwd: root,
-    stdio: ["ignore", "inherit", "inherit"],
-  });
-  process.exitCode = status ?? 1;
+  main();
 } catch (error) {
   console.error(`muster: ${error.message}`);
-  process.exitCode = 1;
+  process.exitCode = 2;
 }

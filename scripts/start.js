@@ -1,8 +1,8 @@
 /**
- * `npm start`: installs and builds if needed, then runs `muster dev` with the arguments given.
+ * `npm start`: installs and builds if needed, then runs `muster dev` with the given arguments.
  *
- * `muster dev` is a child in the same process group: a terminal's Ctrl-C reaches it directly, so it is passed on only
- * where there is no terminal. Otherwise one keypress would count as two, and two mean "at once".
+ * `muster dev` is a child in the same process group, so a terminal's Ctrl-C reaches it directly. SIGINT is forwarded only
+ * without a terminal: otherwise one keypress would arrive as two signals, and the second one kills at once.
  */
 "use strict";
 const { spawn } = require("node:child_process");

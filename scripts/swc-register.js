@@ -1,5 +1,5 @@
 /**
- * Lets Node run the project's TypeScript as it stands (tests, benches and their runners), without a build:
+ * Lets Node run the project's TypeScript sources (tests, benchmarks and their runners) without a build:
  * `node -r ./scripts/swc-register.js FILE.ts`. Types are checked by `npm run verify`, not here.
  */
 "use strict";

@@ -1,9 +1,9 @@
 /**
- * What the scripts share: where the repository is, how to start one of its tools, and the one line of totals by
- * which suites report to whoever ran them.
+ * Shared by the scripts: the path of the repository, starting its tools, and the line of totals with which every suite
+ * ends.
  *
- * Every child gets an empty stdin, a time limit, and a process group of its own, so that a suite that hangs is ended
- * together with all it started.
+ * Every child gets an empty stdin, a time limit, and a process group of its own, so that a suite that hangs is killed
+ * together with all processes that it started.
  */
 "use strict";
 const { spawn } = require("node:child_process");
@@ -11,7 +11,7 @@ const path = require("node:path");
 
 const root = path.resolve(__dirname, "..");
 
-/** Entry files of the development tools; run with this Node, so that no shell or PATH is involved. */
+/** Entry files of the development tools. Run with the current Node, so that neither a shell nor PATH matters. */
 const tools = {
   buf: "node_modules/@bufbuild/buf/bin/buf",
   eslint: "node_modules/eslint/bin/eslint.js",
@@ -20,20 +20,20 @@ const tools = {
   tsc: "node_modules/typescript/bin/tsc",
 };
 
-/** Groups that still run, to be ended with us. */
+/** Process groups that still run; killed when this process is stopped. */
 const running = new Set();
 
-/** How long after its exit a child's output may still be open, in milliseconds. */
+/** How long to wait for a child's output to close after its exit, in milliseconds. */
 const OUTPUT_GRACE_MS = 5000;
 
-/** Set by the first signal: no next step begins. */
+/** Set by the first signal; no further program is started then. */
 let stopping = false;
 
 function endGroup(child, signal) {
   try {
     process.kill(-child.pid, signal);
   } catch {
-    // The group is gone already.
+    // The process group has already ended.
   }
 }
 
@@ -61,9 +61,9 @@ function forget(child) {
  * @param {string} file the program
  * @param {string[]} args
  * @param {{ limitMs?: number, quiet?: boolean, env?: Record<string, string>, onChild?: (child) => void }} options
- *   limitMs: after this the whole group is killed (default 10 minutes). quiet: the output is only collected.
- * @returns {Promise<{ code: number, output: string, timedOut: boolean }>} code is 1 when it did not start and
- *   124 when the limit ended it; output is the last MiB of stdout and stderr.
+ *   limitMs: after this time the whole process group is killed (default 10 minutes). quiet: the output is not printed.
+ * @returns {Promise<{ code: number, output: string, timedOut: boolean }>} code is 1 when the program did not start and
+ *   124 when it was killed at the time limit; output is the last MiB of stdout and stderr.
  */
 function run(file, args, options = {}) {
   const { limitMs = 600_000, quiet = false, env = {}, onChild } = options;
@@ -99,7 +99,7 @@ function run(file, args, options = {}) {
       output += `${error.message}\n`;
       settle(1);
     });
-    // "close" waits for all who hold the output; one that left the group must not hold us.
+    // "close" waits until every process that inherited the output has closed it. Do not wait for one that left the group.
     child.on("exit", (code) => setTimeout(settle, OUTPUT_GRACE_MS, code ?? 128));
     child.on("close", (code) => settle(code ?? 128));
   });
@@ -115,7 +115,7 @@ function runScript(name, args, options) {
   return run(process.execPath, [path.join(__dirname, name), ...args], options);
 }
 
-/** The totals in the last line that is not blank, or null when it holds none. */
+/** The totals in the last line that is not blank; null when that line has none. */
 function parseTotals(output) {
   const last = output.trimEnd().split("\n").at(-1) ?? "";
   const match = /^(\d+) passed, (\d+) failed$/.exec(last.trim());
@@ -128,8 +128,8 @@ function formatTotals({ passed, failed }) {
 }
 
 /**
- * Prints the totals as the last line and leaves with 0 only when something ran and nothing failed. The exit waits for
- * the line to be written: stdout may be a pipe.
+ * Prints the totals as the last line and exits, with 0 only when something ran and nothing failed. Exits only once the
+ * line is written, because writes to a pipe are asynchronous.
  */
 function finish(totals) {
   process.exitCode = totals.failed === 0 && totals.passed > 0 ? 0 : 1;

@@ -1,15 +1,15 @@
 /**
- * `npm run verify`: everything that must hold before a change is committed. Generated code is current, types, lint,
- * format, buf lint, no breaking change of the contract, tests. Writes no tracked file, and checks that too.
+ * `npm run verify`: the checks that must pass before a change is committed: current generated code, types, lint, format,
+ * buf lint, no breaking change of the contract, tests. Writes no tracked file, and checks that as well.
  *
- * `--no-tests` leaves the tests out, for a caller that runs `npm test` itself. All checks run even when one fails.
+ * `--no-tests` leaves the tests out, for a caller that runs `npm test` itself. The other checks run even when one fails.
  * The last line is `N passed, N failed`: checks, and tests where they ran.
  */
 "use strict";
 const { execFileSync } = require("node:child_process");
 const { ensureInstalled } = require("./ensure");
 
-/** What git sees of the working tree, or null outside a clone. */
+/** The state of the tracked files as git reports it; null outside a clone. */
 function trackedState(root) {
   try {
     const status = execFileSync("git", ["status", "--porcelain"], { cwd: root, encoding: "utf8" });
@@ -36,7 +36,7 @@ async function main() {
   const tool = async (name, ...args) => (await runTool(name, args)).code === 0;
   const checks = [
     ["generated code is current", () => checkGenerated(contract)],
-    // A build-info file of its own: this one must not make the build believe that it wrote dist.
+    // A separate build-info file: with a shared one, the build would take this run's output for its own and skip it.
     [
       "types: src",
       () => tool("tsc", "-p", "tsconfig.json", "--noEmit", "--tsBuildInfoFile", `${cache}/tsbuildinfo/check`),

@@ -1,19 +1,19 @@
 /**
- * Time as a value that is passed in: whatever waits or measures takes a Clock, so that a test or a simulation decides
- * when time passes.
+ * Time as an argument: code that waits or measures takes a Clock, so that a test or a simulation decides when time
+ * passes.
  */
 import { performance } from "node:perf_hooks";
 
 /** A timer that has not fired. */
 export interface Timer {
-  /** The function is not called any more. Without effect after it fired. */
+  /** Prevents the call of the function. Has no effect after the timer has fired. */
   cancel(): void;
 }
 
 export interface Clock {
-  /** Milliseconds since an arbitrary start. Never goes back; not the time of day. */
+  /** Milliseconds since an arbitrary start. Never goes back. Not the time of day. */
   now(): number;
-  /** Calls `fn` once, after `ms` milliseconds, from a turn of its own. */
+  /** Calls `fn` once, after `ms` milliseconds, in a separate turn of the event loop. */
   setTimeout(fn: () => void, ms: number): Timer;
 }
 

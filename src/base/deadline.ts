@@ -1,15 +1,15 @@
 /**
- * How long one call may take on this member.
+ * The deadline of one call on this member.
  *
- * A member answers a little before the deadline it received, so that the caller gets an answer with details in place
- * of the client library's bare DEADLINE_EXCEEDED: 5 % before, at least 20 ms, at most 250 ms. SPEC section 2.
+ * A member answers shortly before the caller's deadline, so that the caller gets an error with details and not the
+ * client library's bare DEADLINE_EXCEEDED. The margin is 5 % of the time left, at least 20 ms, at most 250 ms.
  */
 import type { Clock, Timer } from "./clock";
 
 const MARGIN_RATIO = 0.05;
 const MARGIN_MS_MIN = 20;
 const MARGIN_MS_MAX = 250;
-/** setTimeout takes no more than 2^31 - 1 ms; nobody waits longer than this for one change. */
+/** A longer deadline is cut to this: setTimeout accepts at most 2^31 - 1 ms, and no call needs to wait for a day. */
 const REMAINING_MS_MAX = 24 * 3600 * 1000;
 const DEFAULT_BASE_MS = 5000;
 
@@ -21,8 +21,8 @@ export class Deadline {
   ) {}
 
   /**
-   * @param received what the caller's deadline leaves from now, in milliseconds; null when it set none (then 5 s and
-   *   two election timeouts)
+   * @param received milliseconds from now to the caller's deadline; null when the caller set none, which allows 5 s and
+   *   two election timeouts
    */
   static of(clock: Clock, received: number | null, electionTimeoutMs: number): Deadline {
     const total = Math.min(received ?? DEFAULT_BASE_MS + 2 * electionTimeoutMs, REMAINING_MS_MAX);
@@ -30,12 +30,12 @@ export class Deadline {
     return new Deadline(clock, clock.now() + Math.max(0, total - margin));
   }
 
-  /** Milliseconds left; 0 when it has passed. */
+  /** Milliseconds left; 0 when the deadline has passed. */
   remainingMs(): number {
     return Math.max(0, this.at - this.clock.now());
   }
 
-  /** Calls `fn` when it passes. */
+  /** Calls `fn` when the deadline passes. */
   onPassed(fn: () => void): Timer {
     return this.clock.setTimeout(fn, this.remainingMs());
   }

@@ -1,39 +1,26 @@
-/** Random numbers that must never repeat: proposal ids, read contexts, instance ids. From the system's generator. */
-import { createHash, randomBytes } from "node:crypto";
+/** Randomness as an argument, with the operating system's generator as the default; and SHA-256. */
+import { createHash, randomBytes, randomUUID } from "node:crypto";
 
 export function sha256(bytes: Uint8Array): Uint8Array {
   return createHash("sha256").update(bytes).digest();
 }
 
-/** Finds the call that waits for an entry. Never 0, which bootstrap entries carry. */
-export function newProposalId(): bigint {
-  return randomU64();
+/** The only source of randomness in the process, so that a simulation can repeat a run. */
+export interface Random {
+  /** A uniformly distributed whole number in [0, n). */
+  below(n: number): number;
+  /** A nonzero unsigned 64-bit number, for proposal ids and the contexts of reads. */
+  u64(): bigint;
+  /** Random bytes, for instance ids and for the ids of members that are added later. */
+  bytes(count: number): Uint8Array;
+  /** A UUID, for request ids. */
+  uuid(): string;
 }
 
-/** A nonzero unsigned 64-bit number. */
-export function randomU64(): bigint {
-  for (;;) {
-    const value = randomPool.next();
-    if (value !== 0n) return value;
-  }
-}
+/** Length of a data directory's instance id. Unit: bytes. */
+export const INSTANCE_ID_BYTES = 16;
 
-/** Makes a later member's id differ from every other. */
-export function randomBytes16(): Uint8Array {
-  return randomBytes(16);
-}
-
-/** The id that a data directory is born with. */
-export function newInstanceId(): Uint8Array {
-  return randomBytes16();
-}
-
-/** For election timeouts: two members must not draw alike, so the seed is the system's. */
-export const systemRandom = {
-  below: (n: number): number => Number(randomPool.next() % BigInt(n)),
-};
-
-/** One call to the system gives many numbers: it costs more than the numbers do. */
+/** Draws random bytes 4 KiB at a time, because a call to the generator costs much more than the bytes. */
 class RandomPool {
   private bytes = Buffer.alloc(0);
   private offset = 0;
@@ -49,4 +36,17 @@ class RandomPool {
   }
 }
 
-const randomPool = new RandomPool();
+const pool = new RandomPool();
+
+/** The operating system's generator. */
+export const systemRandom: Random = {
+  below: (n) => Number(pool.next() % BigInt(n)),
+  u64: () => {
+    for (;;) {
+      const value = pool.next();
+      if (value !== 0n) return value;
+    }
+  },
+  bytes: (count) => randomBytes(count),
+  uuid: () => randomUUID(),
+};

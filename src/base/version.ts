@@ -1,4 +1,4 @@
-/** The version in package.json: two folders up from src/server as from dist/server. */
+/** The version in package.json, which is two folders above src/base as well as above dist/base. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 

@@ -1,5 +1,5 @@
 /**
- * `muster cluster`: the members with their state, and what the cluster can survive.
+ * `muster cluster`: shows the members with their state, the quorum, and how many failures the cluster tolerates.
  */
 import type { Command } from "commander";
 import type { Io } from "./io";

@@ -4,21 +4,30 @@
 import { InvalidArgumentError } from "commander";
 import type { Command } from "commander";
 
-/** What the command line says, checked. */
+/** The valid flags of one command line. */
 export interface DevFlags {
-  /** 1 to 7. */
+  /**
+   * How many members, 1 to 7. More members tolerate more failures and use more memory and ports.
+   * @default 3, the smallest cluster that tolerates a failure
+   */
   readonly nodes: number;
-  /** n1's admin port. */
+  /**
+   * The admin port of n1; the others follow from it. Change it when a port is in use, or for a second cluster.
+   * @default 7460, where client commands look without --endpoints
+   */
   readonly basePort: number;
-  /** Undefined: a temporary directory. */
+  /**
+   * Directory for data and logs. Set it to keep a cluster from one run to the next.
+   * @default a temporary directory, removed at exit, so that a trial leaves no files
+   */
   readonly dataDir?: string;
 }
 
-/** A cluster has 1, 3, 5 or 7 voters; even numbers are allowed for trying things out. */
+/** Most members of a cluster. Odd numbers are usual; even ones are accepted because they help to try things out. */
 const NODES_MAX = 7;
-/** Ports between the admin listeners of two members. */
+/** Difference between the admin ports of two consecutive members. */
 export const PORT_STEP = 10;
-/** Room for the last member's ports. */
+/** Largest base port with which all ports of the last member are valid. */
 const BASE_PORT_MAX = 65535 - (NODES_MAX - 1) * PORT_STEP - 1;
 
 /** Declares the flags of `muster dev`. */

@@ -1,5 +1,5 @@
 /**
- * What `muster dev` starts, and what it tells people to try. Pure: no process, no disk.
+ * The members that `muster dev` starts, and the text that it prints about them. Pure: no process, no disk.
  */
 import { join } from "node:path";
 import type { GetClusterResponse } from "../client";
@@ -7,25 +7,25 @@ import { PORT_STEP } from "./dev_options";
 import { nameOf, clusterText } from "./output";
 
 const HOST = "127.0.0.1";
-/** Where `muster` asks by itself: calls for it need no --endpoints. */
+/** The port of the default endpoint of client commands: a call to it needs no --endpoints. */
 const DEFAULT_ADMIN_PORT = 7460;
 
 /** One member of a local cluster. */
 export interface DevMember {
-  /** n1, n2, n3. */
+  /** "n1", "n2" and so on. */
   readonly name: string;
   readonly adminPort: number;
   readonly peerPort: number;
-  /** `host:port` of its admin listener. */
+  /** `host:port` of the admin listener. */
   readonly endpoint: string;
   readonly adminUrl: string;
   readonly peerUrl: string;
   readonly logFile: string;
-  /** The words after `muster`. */
+  /** The command line of the member, without the program. */
   readonly args: readonly string[];
 }
 
-/** Lays out a cluster: names, ports, directories, command lines. */
+/** Chooses names, ports, directories and command lines for the members of one cluster. */
 export function planMembers(nodes: number, basePort: number, dataDir: string): DevMember[] {
   const names = Array.from({ length: nodes }, (_, i) => `n${String(i + 1)}`);
   const peerPort = (i: number): number => basePort + i * PORT_STEP + 1;
@@ -43,7 +43,7 @@ export function planMembers(nodes: number, basePort: number, dataDir: string): D
 }
 
 /**
- * What is printed once the cluster answers: its state, and calls that work when pasted into another terminal.
+ * The text that is printed when the cluster is ready: its state, and calls that work when pasted into another terminal.
  */
 export function welcome(cluster: GetClusterResponse, members: readonly DevMember[], command: string): string {
   const roster = cluster.members.flatMap(({ member }) => (member === undefined ? [] : [member]));
@@ -63,7 +63,7 @@ export function welcome(cluster: GetClusterResponse, members: readonly DevMember
 
 function callsToTry(members: readonly DevMember[], leader: string | undefined, command: string): string[] {
   const last = members.at(-1);
-  // Calls go to a follower where there is one: to show that any member takes them.
+  // The examples call a follower, if there is one, because any member accepts any call.
   const asked = members.find((member) => member.name !== leader) ?? last;
   if (asked === undefined || last === undefined) return [];
   const endpoints = asked.adminPort === DEFAULT_ADMIN_PORT ? "" : ` --endpoints ${asked.endpoint}`;
@@ -73,8 +73,8 @@ function callsToTry(members: readonly DevMember[], leader: string | undefined, c
   const next = `n${String(members.length + 1)}`;
   const nextPeer = `http://${HOST}:${String(last.peerPort + PORT_STEP)}`;
   const calls = [muster("member list"), muster("cluster --output json")];
-  // A single member lets another in only while that one is waiting to join: adding and removing needs more of
-  // them.
+  // A cluster of one member adds another only while that one is running and waits to join, so that the example of
+  // adding a member needs more than one.
   if (members.length > 1) {
     calls.push(muster(`member add ${next} --peer-url ${nextPeer}`), muster(`member remove ${next}`));
   }

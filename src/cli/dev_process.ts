@@ -1,5 +1,5 @@
 /**
- * The processes and ports behind `muster dev`.
+ * Starts the processes of `muster dev` and checks their ports.
  */
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
@@ -11,22 +11,22 @@ import type { DevMember } from "./dev_plan";
 export interface MemberExit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** Set when it could not be started. */
+  /** Why the process could not be started; missing when it was started. */
   readonly error?: string;
 }
 
-/** One member's process. */
+/** The process of one member. */
 export interface MemberProcess {
-  /** Never rejects. */
+  /** Resolves when the process has ended. Never rejects. */
   readonly exited: Promise<MemberExit>;
   kill(signal: "SIGTERM" | "SIGKILL"): void;
 }
 
 /**
- * Starts a member with this program, its output appended to its log file.
+ * Starts this program as a member, and appends its output to its log file.
  *
- * It is detached, so that Ctrl-C in a terminal reaches only `muster dev`, which then stops each member once.
- * The channel is there for its end: a member whose `muster dev` is gone sees it close and stops.
+ * The process is detached, so that Ctrl-C in a terminal reaches only `muster dev`, which then stops each member once.
+ * The IPC channel carries no messages: it closes when `muster dev` ends, and the member then stops.
  */
 export function spawnMember(member: DevMember): MemberProcess {
   const log = openSync(member.logFile, "a");
@@ -66,7 +66,7 @@ export function isFree(port: number): Promise<boolean> {
   });
 }
 
-/** A variable meant for one member (MUSTER_NAME) would be wrong for all but one. */
+/** Leaves out the variables that configure a member: MUSTER_NAME, for example, can't be right for all members. */
 function withoutMusterVariables(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith("MUSTER_")));
 }

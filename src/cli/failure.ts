@@ -1,6 +1,6 @@
 /**
- * How a command that failed says so: one line with the reason, the fields that were refused, what to do, and
- * the exit code.
+ * Reports the failure of a command: one line with the reason, the refused fields, a hint on what to do next, and the
+ * exit code.
  */
 import { ClientConfigError, MusterError } from "../client";
 import type { ErrorReason } from "../generated/muster/v1/errors";
@@ -11,7 +11,7 @@ import { printable } from "./output";
 type ReasonName = Exclude<keyof typeof ErrorReason, "UNSPECIFIED" | "UNRECOGNIZED">;
 
 /**
- * What to do next, by reason. Null: the text and the field violations say it all. A missing row does not
+ * What to do next, by reason. Null: the text and the field violations need no addition. A missing row does not
  * compile.
  */
 const HINTS: Readonly<Record<ReasonName, string | null>> = {
@@ -37,13 +37,14 @@ const HINTS: Readonly<Record<ReasonName, string | null>> = {
   NO_QUORUM:
     "check that a majority of the members runs; `muster cluster --serializable` asks one member alone",
   SERVER_STOPPING: "ask another member with --endpoints",
-  OUTCOME_UNKNOWN: null, // below: it needs the request id
+  OUTCOME_UNKNOWN: null, // hintFor() adds it, with the request id
   NOT_PROPOSED: "nothing was changed; try again, or allow more time with --timeout",
   INTERNAL: "the member's log has the details",
 };
 
-/** Status codes that mean that nobody could decide, rather than that someone refused. */
+/** Names of the status codes that mean that no member decided, as opposed to a refusal. */
 const UNAVAILABLE_LABELS: ReadonlySet<string> = new Set(["UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"]);
+/** Reasons that mean the same. */
 const UNAVAILABLE_REASONS: ReadonlySet<string> = new Set([
   "NO_LEADER",
   "NO_QUORUM",
@@ -52,7 +53,7 @@ const UNAVAILABLE_REASONS: ReadonlySet<string> = new Set([
   "NOT_PROPOSED",
 ] satisfies ReasonName[]);
 
-/** Prints why a command failed and returns its exit code. */
+/** Prints why a command failed. @returns the exit code */
 export function reportFailure(thrown: unknown, io: Io): number {
   if (thrown instanceof UsageError || thrown instanceof ClientConfigError) {
     io.stderr.write(`muster: ${printable(thrown.message)}\n`);
@@ -66,7 +67,7 @@ export function reportFailure(thrown: unknown, io: Io): number {
   return ExitCode.Refused;
 }
 
-/** Whether the failure is the lack of an answer, not a refusal. */
+/** Whether the call failed because no member decided it, and not because it was refused. */
 export function isUnavailable(error: MusterError): boolean {
   return error.reason === undefined
     ? UNAVAILABLE_LABELS.has(error.label)
@@ -98,7 +99,7 @@ function hintFor(error: MusterError): string | undefined {
   return undefined;
 }
 
-/** As a map: the reason comes from a peer, and must not find what objects inherit. */
+/** HINTS as a map: the reason comes from a peer, and a lookup in an object would also find inherited properties. */
 const hints: ReadonlyMap<string, string> = new Map(
   Object.entries(HINTS).flatMap(([reason, hint]) => (hint === null ? [] : [[reason, hint] as const])),
 );

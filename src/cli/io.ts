@@ -1,30 +1,31 @@
 /**
- * What the command needs of its process, so that a test runs a whole command in its own process.
+ * The parts of the process that commands use, so that a test can run a whole command in its own process.
  */
 import type { Clock } from "../client";
 
-/** Takes text; what becomes of it is not the command's business. */
-export interface TextSink {
+/** Accepts text: a stream of the process, or a string in a test. */
+interface TextSink {
   write(text: string): unknown;
 }
 
 /**
- * Why the process should stop: the signal's name, or "disconnect" when the `muster dev` that started it is
- * gone.
+ * Why the process should stop: the name of a signal, or "disconnect" when the `muster dev` that started the process has
+ * ended.
  */
 export type StopCause = "SIGINT" | "SIGTERM" | "SIGHUP" | "disconnect";
 
 /** The process as commands see it. */
 export interface Io {
-  /** Results only. */
+  /** For results only. */
   readonly stdout: TextSink;
-  /** Refusals, notes and progress. */
+  /** For refusals, notes and progress. */
   readonly stderr: TextSink;
+  /** The environment variables. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Time for retries of the client; the machine's when not given. */
+  /** The clock of the client's retries; replaced in tests. @default the machine's monotonic clock */
   readonly clock?: Clock;
   /**
-   * Calls back for every request to stop, until the returned function is called. Without a listener a signal
+   * Calls the listener for every request to stop, until the returned function is called. Without a listener a signal
    * ends the process at once.
    */
   onStop(causes: readonly StopCause[], listener: (cause: StopCause) => void): () => void;
@@ -43,7 +44,7 @@ export const ExitCode = {
   Interrupted: 130,
 } as const;
 
-/** What was asked for makes no sense. The message is one line. */
+/** The command line asks for something impossible. The message is one line. */
 export class UsageError extends Error {
   constructor(message: string) {
     super(message);

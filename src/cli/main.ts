@@ -2,9 +2,9 @@
 /**
  * The `muster` command: parses the command line, runs one command, and turns its outcome into an exit code.
  *
- * main() touches nothing of the process but what `io` gives it; the few lines at the end connect the two. The
- * parts that load the server are loaded when their command runs, so that a call from a shell does not wait
- * for them; by require(), because a CommonJS module's import() wants file extensions.
+ * main() uses the process only through `io`; the lines at the end of the file connect the two. Modules that load the
+ * server are loaded when their command runs, so that client commands start fast. They are loaded by require(), because
+ * import() in a CommonJS module needs file extensions.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -24,7 +24,7 @@ import { addServerOptions, serverFlags } from "./server_options";
 import { addSnapshotCommands } from "./snapshot";
 import { addWalCommands } from "./wal";
 
-/** Runs one command. @param argv the words after the program's name @returns the exit code; never rejects */
+/** Runs one command. @param argv the command line without the program @returns the exit code; never rejects */
 export async function main(argv: readonly string[], io: Io): Promise<number> {
   let exitCode: number = ExitCode.Ok;
   try {
@@ -35,7 +35,7 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
     return exitCode;
   } catch (error) {
     if (!(error instanceof CommanderError)) return reportFailure(error, io);
-    // commander has printed its text. Help that was asked for is no mistake; help for want of a command is.
+    // commander has printed its text. --help is a success; help that is shown because the command is missing is not.
     return error.exitCode === 0 ? ExitCode.Ok : ExitCode.Usage;
   }
 }
@@ -83,7 +83,7 @@ function buildProgram(io: Io, exitWith: (code: number) => void): Command {
   return program;
 }
 
-/** The version in package.json, two folders up from src/cli as from dist/cli. */
+/** The version in package.json, which is two folders above both src/cli and dist/cli. */
 function packageVersion(): string {
   const { version } = JSON.parse(readFileSync(join(__dirname, "../../package.json"), "utf8")) as {
     version: string;
@@ -112,10 +112,10 @@ function processIo(): Io {
 }
 
 if (require.main === module) {
-  // The reader of a pipe may leave early (`muster member list | head -1`): not a failure of this command.
+  // A reader that closes its pipe early (`muster member list | head -1`) is not a failure of this command.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
   void main(process.argv.slice(2), processIo()).then((code) => {
-    // exit() also when something still holds the event loop; what was written is flushed first.
+    // exit() ends the process even if a handle is still open. The empty writes wait until all output is flushed.
     process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
   });
 }

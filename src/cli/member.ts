@@ -1,5 +1,5 @@
 /**
- * `muster member list|add|update|remove`.
+ * `muster member list|add|update|remove`: lists and changes the members.
  */
 import type { Command } from "commander";
 import type { Member, ResponseHeader } from "../client";
@@ -91,7 +91,7 @@ function requireMember(name: string | undefined, id: string | undefined): void {
   if (name === undefined && id === undefined) throw new UsageError("name the member: by NAME, --id or both");
 }
 
-/** The fields that all writes share. */
+/** The request fields that all writes have in common. */
 function writeFields(options: WriteOptions): {
   requestId: string | undefined;
   expectedRevision: bigint | undefined;
@@ -164,7 +164,7 @@ async function remove(
     io.stdout.write(changed(dryRun, "removed", response.member, response.header) + after(dryRun, response));
 }
 
-/** One sentence about what happened, or would have. */
+/** One sentence about the change, or about its dry run. */
 function changed(
   dryRun: boolean,
   verb: string,
@@ -184,7 +184,7 @@ function after(
   return dryRun ? "" : `\n${memberTable(response.members, response.header?.leaderId ?? "")}`;
 }
 
-/** The command that starts a member just added. */
+/** The command line that starts the added member. */
 function startHint(added: Member, members: readonly Member[]): string {
   const cluster = members
     .flatMap((member) => member.peerUrls.map((url) => `${member.name}=${url}`))

@@ -1,18 +1,19 @@
 /**
- * `muster wal` and the offline half of `muster snapshot`: reads data directories and snapshot files, and makes data
- * directories from them. An entry point of the process: knows storage and the server's parts, and no member that runs.
+ * The work of `muster wal` and of `muster snapshot inspect|restore`: reads data directories and snapshot files, and
+ * makes data directories from them, without a running member. An entry point of the process: it depends on storage and
+ * on parts of the server.
  */
 import { readFile } from "node:fs/promises";
 import type { RosterSnapshot } from "../generated/muster/storage/v1/snapshot";
 import { RosterSnapshot as RosterSnapshotMessage } from "../generated/muster/storage/v1/snapshot";
 import { checkFirstStart, ConfigError, parseInitialCluster } from "../server/config";
 import type { InitialMember } from "../server/config";
-import { checkRoster, summarise } from "../server/log_report";
-import { createRestoredDataDir, restoredCluster } from "../server/restore";
-import { decodeSavedSnapshot } from "../server/saved_snapshot";
-import type { ReadSnapshot } from "../server/saved_snapshot";
+import { checkRoster, summarise } from "../backup/log_report";
+import { createRestoredDataDir, restoredCluster } from "../backup/restore";
+import { decodeSavedSnapshot } from "../backup/saved_snapshot";
+import type { ReadSnapshot } from "../backup/saved_snapshot";
 import { readDataDirState } from "../storage/data_dir";
-import { nodeFs } from "../storage/fs";
+import { nodeFs } from "../storage/node_fs";
 import { readLogOffline } from "../storage/offline";
 import type { OfflineLog } from "../storage/offline";
 import { UsageError } from "./io";
@@ -60,7 +61,10 @@ async function readLog(dir: string, withEntries: boolean): Promise<LogReport> {
   };
 }
 
-/** Entries of a segment end where the next one begins; a rewritten tail is shown where it was written last. */
+/**
+ * The entries of a segment end where those of the next segment begin. Entries that were overwritten are shown only in
+ * the segment that holds their latest version.
+ */
 function segmentsOf({ report }: OfflineLog): SegmentReport[] {
   return report.segments.map(({ file, nextIndex, records, usedBytes, fileBytes }, i) => {
     const lastIndex = (report.segments[i + 1]?.nextIndex ?? report.lastIndex + 1) - 1;
@@ -129,7 +133,7 @@ async function restore(request: RestoreRequest): Promise<RestoreReport> {
   };
 }
 
-/** The new cluster's members, checked as those of a member's configuration are. @throws UsageError */
+/** The members of the new cluster, with the same checks as in a server's configuration. @throws UsageError */
 function membersOf({ name, peerUrl, initialCluster }: RestoreRequest): InitialMember[] {
   try {
     const [own] = parseInitialCluster(`${name}=${peerUrl}`, "--name and --peer-url");

@@ -1,65 +1,73 @@
 /**
- * What commands may ask of data directories and snapshot files, without a member that runs. Types only: offline.ts does
- * the work, and main.ts brings the two together, so that commands do not depend on the server.
+ * The interface between commands and the code that reads data directories and snapshot files. Types only: offline.ts
+ * implements it and main.ts passes the implementation in, so that commands do not depend on the server.
  */
 
-/** One segment of a log. Indexes of entries it may hold; none when `lastIndex` is below `firstIndex`. */
+/** One segment of a log. It holds no entries when `lastIndex` is less than `firstIndex`. */
 export interface SegmentReport {
   readonly file: string;
   readonly firstIndex: number;
   readonly lastIndex: number;
+  /** Number of records, entries and others. */
   readonly records: number;
+  /** Bytes of the file that hold records. */
   readonly usedBytes: number;
+  /** Size of the file; the bytes after the records are filler. */
   readonly fileBytes: number;
 }
 
-export interface EntryReport {
+/** One entry of a log. */
+interface EntryReport {
   readonly index: number;
   readonly term: number;
-  /** In words; "empty" for an entry without a command. */
+  /** Name of the command; "empty" for an entry without one. */
   readonly kind: string;
   readonly requestId: string;
-  /** Whether it changes the Raft configuration. */
+  /** Whether the entry changes the Raft configuration. */
   readonly confChange: boolean;
   readonly sizeBytes: number;
 }
 
-/** A place in a file where something is wrong, or was cut short. */
+/** A place in a file that is damaged or incomplete. */
 export interface PlaceReport {
   readonly file: string;
-  /** Null when it is about the whole file. */
+  /** In bytes; null when the text is about the whole file. */
   readonly offset: number | null;
+  /** For humans. */
   readonly text: string;
 }
 
+/** The contents of a data directory. */
 export interface LogReport {
   readonly dir: string;
-  /** In hex, as everywhere. */
+  /** In hex, as all ids here. */
   readonly clusterId: string;
   readonly memberId: string;
   readonly instanceId: string;
-  /** What the mark of a removed member says; null without one. */
+  /** Revision and text of the mark that a removed member has in its data directory; null without a mark. */
   readonly removed: string | null;
   readonly term: number;
-  /** In hex; empty when nobody was voted for in this term. */
+  /** In hex; empty when the member did not vote in this term. */
   readonly vote: string;
   readonly commit: number;
   readonly firstIndex: number;
   readonly lastIndex: number;
   readonly bytesSinceSnapshot: number;
   readonly segments: readonly SegmentReport[];
-  /** Whole ones, newest first. */
+  /** The undamaged snapshots, newest first. */
   readonly snapshots: readonly { readonly name: string; readonly index: number; readonly term: number }[];
-  /** Bytes at the end that a power loss cut short; nothing in them was acknowledged. */
+  /** An incomplete record at the end, left by a power loss; nothing in it was acknowledged. Null without one. */
   readonly tornTail: (PlaceReport & { readonly sizeBytes: number }) | null;
-  /** Damaged or missing snapshots that an older one stands in for. */
+  /** Damaged or missing snapshots, in place of which an older one is used, and contents that contradict each other. */
   readonly damage: readonly PlaceReport[];
-  /** Files that the next start deletes. */
+  /** Files of unfinished work; the next start deletes them. */
   readonly leftovers: readonly string[];
+  /** Empty unless they were asked for. */
   readonly entries: readonly EntryReport[];
 }
 
-export interface SnapshotMemberReport {
+/** One member in a saved snapshot. */
+interface SnapshotMemberReport {
   readonly id: string;
   readonly name: string;
   readonly role: "voter" | "learner";
@@ -68,10 +76,11 @@ export interface SnapshotMemberReport {
   readonly adminUrls: readonly string[];
 }
 
+/** The contents of a saved snapshot. */
 export interface SnapshotReport {
   readonly file: string;
   readonly clusterId: string;
-  /** The member that was asked for it. */
+  /** The member that sent the snapshot. */
   readonly memberId: string;
   readonly index: number;
   readonly term: number;
@@ -80,23 +89,29 @@ export interface SnapshotReport {
   readonly tombstoneCount: number;
   /** Milliseconds since 1970. */
   readonly timeMs: number;
-  /** Of the Muster that wrote it. */
+  /** Version of Muster that wrote the file. */
   readonly version: string;
   readonly sizeBytes: number;
   /** In hex. */
   readonly sha256: string;
 }
 
+/** The data directory of one member of a new cluster, to be made from a saved snapshot. */
 export interface RestoreRequest {
   readonly file: string;
+  /** Name of this member. */
   readonly name: string;
+  /** Peer URL of this member. */
   readonly peerUrl: string;
-  /** `name=peer-url,...`; empty: this member alone. */
+  /** All members of the new cluster: `name=peer-url,...`. Empty: this member alone. */
   readonly initialCluster: string;
+  /** Gives clusters that are restored from the same file different ids. May be empty. */
   readonly initialClusterToken: string;
+  /** The directory to make. */
   readonly dataDir: string;
 }
 
+/** A data directory that was made from a saved snapshot. */
 export interface RestoreReport {
   readonly file: string;
   readonly dataDir: string;
@@ -106,22 +121,25 @@ export interface RestoreReport {
   readonly clusterId: string;
   readonly memberId: string;
   readonly members: readonly { readonly id: string; readonly name: string; readonly peerUrl: string }[];
-  /** The log begins after it. */
+  /** Index of the new cluster's snapshot; the log begins after it. */
   readonly index: number;
   readonly revision: number;
+  /** Members of the old cluster, which are removed in the new one. */
   readonly ended: readonly { readonly id: string; readonly name: string }[];
   readonly tombstoneCount: number;
+  /** Number of remembered request ids that were dropped. */
   readonly droppedOutcomes: number;
 }
 
+/** Commands that work on files. */
 export interface OfflineCommands {
-  /** @throws Error, with one line that names file and offset, when the directory can't be read */
+  /** @throws Error with a message of one line that names file and offset, when the directory can't be read */
   readLog(dir: string, withEntries: boolean): Promise<LogReport>;
-  /** @throws Error with one line that names the file */
+  /** @throws Error with a message of one line that names the file */
   readSnapshot(file: string): Promise<SnapshotReport>;
-  /** @throws UsageError for what was asked, Error with one line for what went wrong */
+  /** @throws UsageError when the request is wrong, Error with a message of one line for any other failure */
   restore(request: RestoreRequest): Promise<RestoreReport>;
 }
 
-/** Loads them when a command needs them. */
+/** Loads the implementation when a command needs it. */
 export type LoadOffline = () => OfflineCommands;

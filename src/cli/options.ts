@@ -1,8 +1,8 @@
 /**
- * The options that every client command takes, and what they become.
+ * The options that every client command takes, and the client that is made from them.
  *
- * Order of endpoints: --endpoints, MUSTER_ENDPOINTS, the default. All values are checked before a connection
- * is made.
+ * Endpoints come from --endpoints, else from MUSTER_ENDPOINTS, else from the default. All values are checked before a
+ * connection is made.
  */
 import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
@@ -21,21 +21,27 @@ import type { OutputFormat } from "./output";
 import { printable } from "./output";
 
 /**
- * Where `muster` asks unless told otherwise: the admin listener of a member with default ports, or of `muster
- * dev`'s n1.
+ * The endpoint that client commands use by default: the admin listener of a member with default ports, and of the
+ * member n1 of `muster dev`.
  */
-export const DEFAULT_ENDPOINT = "127.0.0.1:7460";
+const DEFAULT_ENDPOINT = "127.0.0.1:7460";
 
 /** The parsed options of the program, as commander names them. */
 interface ClientOptions {
+  /** The members to ask, comma-separated. @default MUSTER_ENDPOINTS, else DEFAULT_ENDPOINT */
   readonly endpoints?: string;
+  /** How results are printed; "json" for programs. @default "table", for people */
   readonly output?: OutputFormat;
+  /**
+   * Milliseconds for the whole command. Raise it on a slow network, lower it in a script that must not wait.
+   * @default that of the command, else the client's DEFAULT_TIMEOUT_MS
+   */
   readonly timeout?: number;
 }
 
 const NAMES = ["endpoints", "output", "timeout"] as const;
 
-/** Declares the options on the program: they are accepted before and after a command's name. */
+/** Declares the options on the program, so that they are accepted both before and after the name of a command. */
 export function addClientOptions(program: Command): Command {
   return program
     .option(
@@ -52,7 +58,7 @@ export function addClientOptions(program: Command): Command {
 
 /**
  * Refuses client options on a command that makes no calls: ignoring them would hide a mistake.
- * @param names which of them
+ * @param names the options to refuse
  */
 export function refuseClientOptions(
   command: Command,
@@ -66,14 +72,14 @@ export function refuseClientOptions(
   }
 }
 
-/** `wal inspect`: the command's name behind those of the commands that it belongs to. */
+/** The full name of a command, such as `wal inspect`: its own name after those of its parents. */
 function wordsOf(command: Command, program: Command): string {
   const { parent } = command;
   const before = parent === null || parent === program ? "" : `${wordsOf(parent, program)} `;
   return before + command.name();
 }
 
-/** What one command works with. */
+/** The parts that a client command uses. */
 export interface CommandContext {
   readonly client: MusterClient;
   readonly io: Io;
@@ -82,7 +88,7 @@ export interface CommandContext {
 
 /**
  * Runs one command with a client made from its options, and closes the client.
- * @param defaultTimeoutMs for the whole command unless --timeout is given; the client's own when not given either
+ * @param defaultTimeoutMs milliseconds for the whole command when --timeout is missing. @default the client's own
  */
 export async function withClient(
   command: Command,
@@ -105,8 +111,8 @@ export async function withClient(
 }
 
 /**
- * A read that is linearizable where that is possible. When nobody can confirm it, the operator needs what is
- * left: the answer of one member alone, with a note on stderr that says so.
+ * A linearizable read if possible. When no member can confirm the answer, falls back to a serializable read, the
+ * knowledge of one member alone, and says so in a note on stderr: during an outage an operator needs that answer.
  */
 export async function readWithFallback<T>(
   io: Io,
@@ -122,7 +128,7 @@ export async function readWithFallback<T>(
     try {
       answer = await read(Consistency.SERIALIZABLE);
     } catch {
-      throw error; // it says more than the failure of the fallback
+      throw error; // more informative than the failure of the fallback
     }
     const why = `${printable(error.label)}: ${printable(error.message)}`;
     io.stderr.write(
@@ -150,7 +156,7 @@ export function parseRevision(text: string): bigint {
 }
 
 function endpointList(flag: string | undefined, variable: string | undefined): string[] {
-  // An empty variable is as good as none: that is how shells unset one for a single command.
+  // An empty variable counts as unset: shells can only empty a variable for a single command, not unset it.
   const fromVariable = flag === undefined && variable !== undefined && variable !== "";
   const text = flag ?? (fromVariable ? variable : DEFAULT_ENDPOINT);
   const endpoints = text.split(",").filter((part) => part.trim() !== "");

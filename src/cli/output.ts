@@ -1,7 +1,7 @@
 /**
- * What commands print: aligned columns for people, one line of proto3 JSON for programs.
+ * The results of commands as text: aligned columns for people, one line of proto3 JSON for programs.
  *
- * Text that comes from a member is printed without control characters: a terminal must not obey a roster.
+ * Text from a member is printed without control characters, because a terminal would execute escape sequences in it.
  */
 import type { GetClusterResponse, Member, MemberStatus, ResponseHeader } from "../client";
 import { MemberRole } from "../client";
@@ -11,6 +11,7 @@ import { GetClusterResponse as ClusterMessage } from "../generated/muster/v1/mem
 /** How results are printed. */
 export type OutputFormat = "table" | "json";
 
+/** Printed in place of a missing value. */
 const NOTHING = "-";
 
 /** The text without control characters, line breaks and lone surrogates: each becomes a question mark. */
@@ -31,7 +32,7 @@ export function renderTable(headers: readonly string[], rows: readonly (readonly
   return `${lines.join("\n")}\n`;
 }
 
-/** The members, one a line. */
+/** A table with one line for each member. */
 export function memberTable(members: readonly Member[], leaderId: string): string {
   const headers = ["ID", "NAME", "ROLE", "STARTED", "LEADER", "PEER URL", "ADMIN URL"];
   const rows = members.map((member) => [
@@ -46,7 +47,7 @@ export function memberTable(members: readonly Member[], leaderId: string): strin
   return renderTable(headers, rows);
 }
 
-/** The cluster in two lines, then its members with their state. */
+/** A summary of the cluster, then a table of its members with their state. */
 export function clusterText(cluster: GetClusterResponse): string {
   const { header } = cluster;
   const members = cluster.members.flatMap(({ member }) => (member === undefined ? [] : [member]));
@@ -64,14 +65,14 @@ export function clusterText(cluster: GetClusterResponse): string {
   return `${summary.join("\n")}\n\n${statusTable(cluster.members)}`;
 }
 
-/** `name (id)`, or what is known of it. */
+/** A member as `name (id)`; its id alone when the name is not known; "-" when `id` is empty. */
 export function nameOf(members: readonly Member[], id: string): string {
   const member = members.find((candidate) => candidate.id === id);
   if (member !== undefined) return `${printable(member.name)} (${printable(id)})`;
   return id === "" ? NOTHING : printable(id);
 }
 
-/** One line that says whose answer it is. */
+/** One line with the revision and the member that answered. */
 export function answeredBy(header: ResponseHeader | undefined, members: readonly Member[]): string {
   return `revision ${String(header?.revision ?? 0n)}, answered by ${nameOf(members, header?.memberId ?? "")}\n`;
 }
@@ -81,7 +82,7 @@ export function jsonLine<T>(type: { toJSON(message: T): unknown }, message: T): 
   return `${JSON.stringify(type.toJSON(message))}\n`;
 }
 
-/** GetCluster's response as proto3 JSON: ts-proto writes a Duration as a message, the standard as "1.5s". */
+/** The response of GetCluster as proto3 JSON, with durations such as "1.5s": ts-proto writes them as messages. */
 export const clusterJson: { toJSON(message: GetClusterResponse): unknown } = {
   toJSON: (message) => {
     const json = ClusterMessage.toJSON(message) as { members?: object[] };
@@ -133,7 +134,7 @@ function statusTable(statuses: readonly MemberStatus[]): string {
   return renderTable(headers, rows);
 }
 
-/** One word for a member: whether it leads comes first, then what is wrong with it, then what is known. */
+/** The state of a member in one or two words. Leading comes first, then a start that is not complete, then contact. */
 function stateOf(status: MemberStatus): string {
   if (status.isLeader) return "leader";
   if (status.member?.started === false) return status.reachable === true ? "starting" : "never started";

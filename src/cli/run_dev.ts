@@ -1,10 +1,9 @@
 /**
- * `muster dev`: a local cluster, each member a process of its own.
+ * `muster dev`: runs a local cluster, each member in its own process.
  *
- * It supervises and does not repair: a member that ends stays ended, and that is said, so that one can see
- * what a cluster does without it. The first stop request ends all members gracefully, the second at once.
- * Members also end when this process is gone (they notice their channel to it close). It returns when all
- * members have ended.
+ * A member that ends is reported and not started again, so that one can see how the cluster behaves without it. The
+ * first request to stop ends all members gracefully, the second kills them. Members also end when this process ends,
+ * because their IPC channel closes. The command returns when all members have ended.
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,27 +19,25 @@ import { reportFailure } from "./failure";
 import { ExitCode, UsageError } from "./io";
 import type { Io } from "./io";
 
-/** How long the cluster may take to answer with all members in contact. */
+/** How long the cluster may take until all members are in contact with a leader. */
 const READY_TIMEOUT_MS = 30_000;
+/** Pause between two polls of the cluster. */
 const POLL_MS = 100;
-/**
- * How long one question may take: much longer than an answer, so that a slow machine is not asked for
- * nothing.
- */
+/** Timeout of one poll: much longer than an answer takes, so that polls also succeed on a slow machine. */
 const POLL_TIMEOUT_MS = 2000;
 /** How long members may take to stop before they are killed. */
 const STOP_TIMEOUT_MS = 20_000;
 
-/** Where the data directory says what it was made for. */
+/** File in the data directory with the flags that the directory was made with. */
 const MARKER = "muster-dev.json";
 
-/** What a test replaces. */
+/** The parts that a test replaces. */
 export interface DevDeps {
   spawn(member: DevMember): MemberProcess;
   isFree(port: number): Promise<boolean>;
   newClient(endpoints: readonly string[]): Pick<MusterClient, "getCluster" | "close">;
   readonly clock: Clock;
-  /** What people type for `muster` here. */
+  /** The command line that starts this program, for the examples that are printed. */
   readonly command: string;
 }
 
@@ -76,7 +73,7 @@ export async function runDev(flags: DevFlags, io: Io, deps: DevDeps = processDep
   }
 }
 
-/** Takes a directory into use, or again with the flags it was made with. @throws UsageError */
+/** Marks a new data directory with its flags. @throws UsageError when the directory was made with other flags */
 function claimDirectory(dataDir: string, made: { nodes: number; basePort: number }): void {
   const marker = join(dataDir, MARKER);
   const content = `${JSON.stringify(made)}\n`;
@@ -93,7 +90,7 @@ function claimDirectory(dataDir: string, made: { nodes: number; basePort: number
   );
 }
 
-/** The members of one run. */
+/** The member processes of one run. */
 class DevCluster {
   private readonly running = new Map<DevMember, MemberProcess>();
   private readonly allEnded: Promise<void>;
@@ -131,13 +128,11 @@ class DevCluster {
     }
   }
 
-  /**
-   * Polls until all running members are in contact with a leader; undefined when the run ends before that.
-   */
+  /** Polls until all running members are in contact with a leader. Undefined when the run ends before that. */
   private async firstAnswer(): Promise<GetClusterResponse | undefined> {
     const { clock } = this.deps;
     const client = this.deps.newClient(this.members.map((member) => member.endpoint));
-    // So that a stop does not wait for the question in flight.
+    // A request to stop cancels the poll in flight.
     void this.stopped.then(() => {
       client.close();
     });
@@ -217,7 +212,7 @@ class DevCluster {
   }
 }
 
-/** The message of the last line of a log, as far as it can be read. */
+/** The message of the last line of a log; empty when the log can't be read. */
 function lastLine(file: string): string {
   try {
     const line = readFileSync(file, "utf8").trimEnd().split("\n").at(-1) ?? "";
@@ -229,7 +224,7 @@ function lastLine(file: string): string {
   }
 }
 
-/** `muster` when it was started by that name, else what starts this file from here. */
+/** `muster` when the program was started by that name, else the command line that starts it from this directory. */
 function commandName(): string {
   const script = process.argv[1] ?? "";
   if (basename(script) === "muster") return "muster";

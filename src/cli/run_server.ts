@@ -1,36 +1,35 @@
 /**
- * `muster server`: runs one member until it is told to stop or ends by itself.
+ * `muster server`: runs one member until a request to stop, or until the member ends by itself.
  *
- * The first SIGINT or SIGTERM stops it gracefully, exit code 0; a second one ends it at once, 130. A wrong
- * configuration is exit code 2, anything else that keeps it from starting 1, each with one line. A member
- * that ends by itself (removed from the cluster, log can't be written) has logged why, and decides its exit
- * code.
+ * Exit codes: 0 after SIGINT or SIGTERM, which stop the member gracefully; 130 after a second signal, which ends it at
+ * once; 2 for a wrong configuration and 1 for any other failure to start, each with one line on stderr. A member that
+ * ends by itself, because it was removed or its log can't be written, has logged the cause and sets the exit code.
  */
 import { ConfigError, loadConfig } from "../server/config";
 import type { ConfigSources, ServerConfig } from "../server/config";
-import { startServer } from "../server/server";
+import { startServer } from "../server/index";
 import { ExitCode } from "./io";
 import type { Io, StopCause } from "./io";
 import { printable } from "./output";
 
-/** Where the configuration comes from; later ones win: file, environment, flags. */
+/** The sources of the configuration. A flag wins over a variable, and a variable over the file. */
 export interface ServerSource {
   readonly file: string | undefined;
   readonly flags: Readonly<Record<string, string>>;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** What this command needs of a running member. */
+/** The parts of a running member that this command uses. */
 export interface RunningServer {
   stop(): Promise<void>;
-  /** Settles with an exit code when the member ends by itself. */
+  /** Resolves with an exit code when the member ends by itself. */
   readonly exited: Promise<number>;
 }
 
-/** Starts a member. @throws ConfigError, or an error whose message is one line for people */
+/** Starts a member. Rejects with ConfigError, or with an error whose message is one line for people. */
 export type StartServer = (config: ServerConfig) => Promise<RunningServer>;
 
-/** Runs until the end and returns the exit code. */
+/** Runs a member until it ends. @returns the exit code */
 export async function runServer(
   source: ServerSource,
   io: Io,
@@ -55,13 +54,13 @@ export async function runServer(
 async function supervise(starting: Promise<RunningServer>, stops: StopRequests, io: Io): Promise<number> {
   let server: RunningServer | undefined;
   try {
-    // Stopping in the middle of a start is safe, as a crash there is: nothing was acknowledged yet.
+    // Stopping during the start is as safe as a crash at that point: nothing was acknowledged yet.
     server = await Promise.race([starting, stops.first]);
   } catch (error) {
     return refused(error, io);
   }
   if (server === undefined) {
-    starting.catch(() => undefined); // nobody waits for it any more
+    starting.catch(() => undefined); // a failure no longer matters, but must not be an unhandled rejection
     io.stderr.write("muster: stopped before the start was complete\n");
     return ExitCode.Ok;
   }
@@ -83,7 +82,7 @@ function startMember(config: ServerConfig): Promise<RunningServer> {
   return startServer(config);
 }
 
-/** The requests to stop, in order, as promises. */
+/** The first and the second request to stop, as promises. */
 class StopRequests {
   readonly first: Promise<undefined>;
   readonly second: Promise<number>;
@@ -96,7 +95,7 @@ class StopRequests {
     this.second = new Promise((resolve) => (resolveSecond = resolve));
     let asked = false;
     this.close = io.onStop(["SIGINT", "SIGTERM", "disconnect"], (cause: StopCause) => {
-      // The parent's end is no impatience: it never cuts a stop short.
+      // Only a second signal ends a graceful stop early; the end of the parent process does not.
       if (asked && cause !== "disconnect") resolveSecond(ExitCode.Interrupted);
       asked = true;
       resolveFirst(undefined);

@@ -1,7 +1,8 @@
 /**
- * The flags of `muster server`: one per key of the configuration file, under the key's own name.
+ * The flags of `muster server`: one for each key of the configuration file, with the name of the key.
  *
- * Values pass through as text: src/server/config.ts checks them, wherever they come from.
+ * Values are passed on as text. src/server/config.ts checks and documents them, because the same keys also come from
+ * the file and from the environment.
  */
 import type { Command } from "commander";
 
@@ -19,10 +20,11 @@ const KEYS: readonly (readonly [key: string, placeholder: string, description: s
   ["log-level", "level", "least important messages to log"],
 ];
 
-/** What the command line says about the configuration. */
-export interface ServerFlags {
+/** The configuration on the command line. */
+interface ServerFlags {
+  /** The configuration file; undefined without --config. */
   readonly file: string | undefined;
-  /** By key of the configuration file; only what was given. */
+  /** The values of the given flags, by key of the configuration file. */
   readonly flags: Record<string, string>;
 }
 
@@ -38,7 +40,7 @@ export function addServerOptions(command: Command): Command {
   return command;
 }
 
-/** The flags that were given, by key. */
+/** The flags on the command line, by key. */
 export function serverFlags(options: Readonly<Record<string, string>>, command: Command): ServerFlags {
   const flags: Record<string, string> = {};
   for (const option of command.options) {

@@ -1,5 +1,5 @@
 /**
- * `muster snapshot save|inspect|restore`: the cluster's whole state as a file, and a new cluster from one.
+ * `muster snapshot save|inspect|restore`: saves the state of a cluster to a file, and makes a new cluster from it.
  */
 import { access } from "node:fs/promises";
 import type { Command } from "commander";
@@ -13,9 +13,10 @@ import type { OutputFormat } from "./output";
 import { printable, renderTable } from "./output";
 import { SnapshotFile } from "./snapshot_file";
 
-/** A snapshot is larger than other answers: a minute unless --timeout says otherwise. */
+/** Default timeout of `save`: longer than that of other commands, because a snapshot is larger than other answers. */
 const SAVE_TIMEOUT_MS = 60_000;
 
+/** The flags of `restore`. */
 interface RestoreOptions {
   readonly name: string;
   readonly peerUrl: string;
@@ -148,7 +149,7 @@ function restoreText(report: RestoreReport): string {
   return `${lines.map(printable).join("\n")}\n`;
 }
 
-/** One line; 64-bit numbers as text, as proto3 JSON has them. */
+/** A report as one line of JSON. All numbers are text, as 64-bit numbers are in proto3 JSON. */
 function json(report: object): string {
   const text = (_key: string, value: unknown): unknown =>
     typeof value === "number" || typeof value === "bigint" ? String(value) : value;

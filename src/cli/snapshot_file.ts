@@ -1,6 +1,7 @@
 /**
- * A snapshot on its way into a file: written beside under `NAME.tmp`, synced, renamed, and the directory synced, so that
- * a file under its name is whole. What the member says it sent is compared with what was written here.
+ * Writes a received snapshot to a file: first to `NAME.tmp`, which is synced and renamed, then the directory is synced.
+ *
+ * Invariant: a file under the final name is complete, and its SHA-256 is the one that the member computed.
  */
 import { createHash } from "node:crypto";
 import type { Hash } from "node:crypto";
@@ -9,6 +10,7 @@ import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { SnapshotSink } from "../client";
 
+/** The file of one snapshot. Ends with finish() or abandon(). */
 export class SnapshotFile implements SnapshotSink {
   private readonly temporary: string;
   private handle: FileHandle | null = null;
@@ -18,11 +20,11 @@ export class SnapshotFile implements SnapshotSink {
     this.temporary = `${file}.tmp`;
   }
 
-  /** Begins anew: another member is asked when one fails halfway. */
+  /** Begins the file. Called again, it starts over: the client asks another member when one fails halfway. */
   async begin(): Promise<void> {
     await this.handle?.close();
     this.handle = null;
-    // Nobody else's business: it holds every address of the cluster.
+    // Readable by the owner only: the file contains every address of the cluster.
     this.handle = await open(this.temporary, "w", 0o600);
     this.hash = createHash("sha256");
   }
@@ -34,10 +36,10 @@ export class SnapshotFile implements SnapshotSink {
   }
 
   /**
-   * The file gets its name.
-   * @param sha256 what the member computed
-   * @returns the same, in hex
-   * @throws Error when the bytes here are others
+   * Completes the file under its final name.
+   * @param sha256 the checksum that the member computed
+   * @returns the same checksum in hex
+   * @throws Error when the received bytes have another checksum
    */
   async finish(sha256: Uint8Array): Promise<string> {
     if (this.handle === null) throw new Error("no snapshot came");
@@ -60,7 +62,7 @@ export class SnapshotFile implements SnapshotSink {
     return digest.toString("hex");
   }
 
-  /** Leaves nothing behind. Without effect after finish. */
+  /** Deletes the temporary file. Without effect after finish(). */
   async abandon(): Promise<void> {
     await this.handle?.close();
     this.handle = null;

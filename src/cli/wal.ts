@@ -1,7 +1,6 @@
 /**
- * `muster wal inspect|verify DIR`: looks at a member's data directory without opening it. Changes nothing, takes no
- * lock. Of a member that runs it sees the log as it was some moments ago, and may meet a file that is just being
- * replaced.
+ * `muster wal inspect|verify DIR`: reads the data directory of a member. Changes nothing and takes no lock. While the
+ * member runs, the report may lag behind by some moments, and reading may fail on a file that is being replaced.
  */
 import { basename } from "node:path";
 import type { Command } from "commander";
@@ -51,7 +50,7 @@ export function addWalCommands(
     });
 }
 
-/** Indexes are 64-bit numbers: text, as proto3 JSON has them. */
+/** The report as one line of JSON. All numbers are text, as 64-bit numbers are in proto3 JSON. */
 function reportJson(report: LogReport): string {
   const text = (_key: string, value: unknown): unknown => (typeof value === "number" ? String(value) : value);
   return `${JSON.stringify(report, text)}\n`;

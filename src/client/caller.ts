@@ -1,56 +1,60 @@
 /**
- * One call over several endpoints: repeats what is safe to repeat until it succeeds, is refused, or its time
- * is over.
+ * One call over several endpoints: makes attempts until one succeeds, the service refuses the call for good, or the
+ * time of the call is over.
  *
  * Invariants: all attempts of a write carry one request_id. A write that may have happened never ends as
  * "unavailable" or as plain "deadline exceeded": it ends as OUTCOME_UNKNOWN with its request_id.
+ * Reads no clock, draws no random number and opens no connection: all three are passed in.
  */
 import { status } from "@grpc/grpc-js";
-import type { Attempt, EndpointChannel, Unary } from "./channel";
+import type { Attempt, Channel, Method } from "./attempt";
 import type { Clock } from "./clock";
 import { MusterError } from "./errors";
 import { attemptMinMs, attemptMs, isRepeatable, mayHaveHappened, pauseMs } from "./retry";
 
-/** What belongs to one call, whatever its method. */
+/** The settings of one call, independent of its method. */
 export interface CallPlan {
+  /** Milliseconds for all attempts together. */
   readonly timeoutMs: number;
+  /** Ends the call with CANCELLED. */
   readonly signal: AbortSignal | undefined;
-  /** Undefined for a read. */
+  /** The request_id in the request of a write; undefined for a read. */
   readonly requestId: string | undefined;
-  /** Whether a success changes something: false for reads and for validate_only. */
+  /** Whether a success changes the cluster: false for reads and for validate_only. */
   readonly changes: boolean;
 }
 
-/** One attempt at one endpoint. Rejects with MusterError; anything else ends the call. */
-export type MakeAttempt<Res> = (channel: EndpointChannel, attempt: Attempt) => Promise<Res>;
+/** Makes one attempt over one channel. Rejects with MusterError; any other error ends the call. */
+type MakeAttempt<Res> = (channel: Channel, attempt: Attempt) => Promise<Res>;
 
-/** What a Caller works with. */
+/** The parts that a Caller is given. */
 export interface CallerDeps {
-  /** At least one. */
-  readonly channels: readonly EndpointChannel[];
+  /** One per endpoint, at least one. The Caller closes them. */
+  readonly channels: readonly Channel[];
+  /** Rules pauses and the deadline of a call. */
   readonly clock: Clock;
-  /** In [0, 1). */
+  /** A number in [0, 1) for the jitter of pauses. */
   readonly random: () => number;
-  /** False: give up as soon as no endpoint of a whole round could be connected to. */
+  /** False: a call ends as soon as no endpoint of a whole round could be connected to. */
   readonly waitForConnection: boolean;
 }
 
-/** The endpoints and which of them answered last. */
+/** Runs calls over the endpoints of one cluster. A call starts at the endpoint that answered last. */
 export class Caller {
-  /** Index of the endpoint that answered last: the next call starts there. */
+  /** Index of the channel whose member answered last. */
   private preferred = 0;
   private closed = false;
-  /** One per call in flight, so that close() ends them. */
+  /** One for each call in flight, so that close() can end it. */
   private readonly inFlight = new Set<AbortController>();
 
   constructor(private readonly deps: CallerDeps) {}
 
-  /** @throws MusterError only */
-  call<Req, Res>(method: Unary<Req, Res>, request: Req, plan: CallPlan): Promise<Res> {
+  /** Calls a method with one request and one response. @throws MusterError only */
+  call<Req, Res>(method: Method<Req, Res>, request: Req, plan: CallPlan): Promise<Res> {
     return this.run((channel, attempt) => channel.unary(method, request, attempt), plan);
   }
 
-  /** As call, whatever one attempt is. @throws MusterError only */
+  /** Runs a call whose attempts are made by `make`. @throws MusterError only */
   async run<Res>(make: MakeAttempt<Res>, plan: CallPlan): Promise<Res> {
     const abort = new AbortController();
     const cancel = (): void => {
@@ -100,13 +104,13 @@ export class Caller {
           if (error.reason !== undefined) this.preferred = index;
           throw error;
         }
-        failures.add(error);
+        failures.add(channel.authority, error);
       }
       await this.pause(failures, attempt + 1, deadline, plan);
     }
   }
 
-  /** Waits before the next attempt. @throws MusterError, the outcome so far, when there will be none */
+  /** Waits before the next attempt. @throws MusterError with the outcome of the call when no attempt is left */
   private async pause(failures: Failures, attempts: number, deadline: number, plan: CallPlan): Promise<void> {
     const { channels, clock, random, waitForConnection } = this.deps;
     if (!waitForConnection && failures.unsentInARow >= channels.length) throw failures.outcome();
@@ -123,16 +127,17 @@ export class Caller {
   }
 }
 
-/** The failed attempts of one call. */
+/** The failed attempts of one call, and the error that follows from them. */
 class Failures {
-  /** Attempts in a row, up to the last, that found no connection. */
+  /** How many of the latest attempts in a row found no connection. */
   unsentInARow = 0;
   private latest: MusterError | undefined;
-  /** The last refusal by the service itself: it says more than a broken connection after it. */
+  /** The last refusal by the service: more informative than a broken connection after it. */
   private explained: MusterError | undefined;
+  /** The last failure after which the change may have been made. */
   private ambiguous: MusterError | undefined;
-  /** The latest failure of each endpoint. */
-  private readonly byEndpoint = new Map<string | undefined, MusterError>();
+  /** The latest failure of each endpoint, by authority. */
+  private readonly byEndpoint = new Map<string, MusterError>();
 
   constructor(private readonly plan: CallPlan) {}
 
@@ -145,15 +150,15 @@ class Failures {
     return this.ambiguous !== undefined;
   }
 
-  add(error: MusterError): void {
+  add(authority: string, error: MusterError): void {
     this.latest = error;
-    this.byEndpoint.set(error.endpoint, error);
+    this.byEndpoint.set(authority, error);
     this.unsentInARow = error.sent ? 0 : this.unsentInARow + 1;
     if (error.reason !== undefined) this.explained = error;
     if (this.plan.changes && mayHaveHappened(error)) this.ambiguous = error;
   }
 
-  /** No member said anything: what happened at each endpoint matters. */
+  /** The failure of a call without any reason of the service: lists the failure of each endpoint. */
   private unexplained(): MusterError {
     if (this.byEndpoint.size < 2) return this.last;
     const all = [...this.byEndpoint.values()];
@@ -167,7 +172,7 @@ class Failures {
     });
   }
 
-  /** What the call ends with. */
+  /** The error that the call ends with. */
   outcome(): MusterError {
     const { ambiguous } = this;
     if (ambiguous === undefined) return this.explained ?? this.unexplained();
@@ -183,7 +188,7 @@ class Failures {
   }
 }
 
-/** Anything but a MusterError here is a fault of this client or of its caller (a field of the wrong type). */
+/** An error that is no MusterError is a fault of this client or of its caller, such as a field of the wrong type. */
 function asMusterError(thrown: unknown, plan: CallPlan): MusterError {
   if (thrown instanceof MusterError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);

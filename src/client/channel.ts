@@ -1,66 +1,49 @@
 /**
- * One endpoint and its gRPC channel: makes a single attempt of a call. Retries are the caller's business
- * (caller.ts).
+ * The gRPC channel to one endpoint. Makes single attempts; caller.ts repeats them.
+ *
+ * Reads the real time, because the deadlines of grpc-js are moments of the system clock. No other file of the client
+ * does, except for `systemClock`.
  */
-import { credentials as GrpcCredentials, connectivityState, Metadata, status } from "@grpc/grpc-js";
-import type {
-  CallOptions as GrpcCallOptions,
-  ChannelCredentials,
-  ClientOptions,
-  ClientUnaryCall,
-  ServiceError,
-} from "@grpc/grpc-js";
-import { MaintenanceServiceClient } from "../generated/muster/v1/maintenance_service";
-import { MembershipServiceClient } from "../generated/muster/v1/membership_service";
+import { Client, connectivityState, credentials as GrpcCredentials, Metadata, status } from "@grpc/grpc-js";
+import type { ChannelCredentials, ClientOptions, ServiceError } from "@grpc/grpc-js";
+import type { Attempt, Channel, Method } from "./attempt";
 import type { Endpoint } from "./endpoints";
-import { fromServiceError, MusterError } from "./errors";
-import { receiveSnapshot } from "./snapshot";
-import type { ReceivedSnapshot, SnapshotSink } from "./snapshot";
+import { fromServiceError, fromStatus } from "./errors";
+import type { MusterError } from "./errors";
 
 /**
- * How long one attempt waits for a connection. An address that drops packets must not use up the caller's
- * time.
+ * Longest wait of one attempt for a connection, so that an address that drops packets does not use up the time that
+ * other endpoints need. Several round trips of a slow network fit in.
  */
 const CONNECT_TIMEOUT_MS = 2000;
 
 const CHANNEL_OPTIONS: ClientOptions = {
+  // First pause after a failed connection: short, because a member that restarts is back within moments.
   "grpc.initial_reconnect_backoff_ms": 100,
-  // The default of two minutes would keep a client from a member that has long been back.
+  // Longest such pause. The default of two minutes would keep a client away long after the member is back.
   "grpc.max_reconnect_backoff_ms": 1000,
-  // Retries are ours: grpc-js would repeat a write without regard to its deadline's division.
+  // Caller repeats calls; a second retry loop inside grpc-js would not keep to its division of the time.
   "grpc.enable_retries": 0,
+  // No lookup of service configurations in DNS: the settings of a channel are those given here.
   "grpc.service_config_disable_resolution": 1,
-  // Members are dialled as they are named, also on loopback and with a proxy in the environment.
+  // Members are reached directly, even when the environment names a proxy.
   "grpc.enable_http_proxy": 0,
-  // A connection whose peer froze is found after three seconds, not at the caller's deadline.
+  // A peer that froze is noticed after three seconds, and not only at the caller's deadline.
   "grpc.keepalive_time_ms": 2000,
   "grpc.keepalive_timeout_ms": 1000,
+  // The records are for a diagnostic service that a client does not offer.
   "grpc.enable_channelz": 0,
 };
 
-/** A unary method of the generated stub, its overloads reduced to the one used here. */
-export type Unary<Req, Res> = (
-  stub: MembershipServiceClient,
-  request: Req,
-  metadata: Metadata,
-  options: Partial<GrpcCallOptions>,
-  callback: (error: ServiceError | null, response: Res) => void,
-) => ClientUnaryCall;
-
-/** One attempt. */
-export interface Attempt {
-  /** Milliseconds of real time that the attempt may take. */
-  readonly timeoutMs: number;
-  readonly requestId: string | undefined;
-  readonly signal: AbortSignal | undefined;
-}
-
 /** A channel to one address. Connects when first used; close() ends it and the calls on it. */
-export class EndpointChannel {
+export class EndpointChannel implements Channel {
   readonly authority: string;
-  private readonly stub: MembershipServiceClient;
-  private readonly maintenance: MaintenanceServiceClient;
+  private readonly client: Client;
 
+  /**
+   * @param credentials undefined: TLS for an https:// endpoint, none for the others
+   * @param options further channel options; they win over those of this file
+   */
   constructor(
     endpoint: Endpoint,
     credentials: ChannelCredentials | undefined,
@@ -69,62 +52,92 @@ export class EndpointChannel {
     this.authority = endpoint.authority;
     const chosen =
       credentials ?? (endpoint.tls ? GrpcCredentials.createSsl() : GrpcCredentials.createInsecure());
-    this.stub = new MembershipServiceClient(endpoint.target, chosen, { ...CHANNEL_OPTIONS, ...options });
-    this.maintenance = new MaintenanceServiceClient(endpoint.target, chosen, {
-      channelOverride: this.stub.getChannel(),
-    });
+    this.client = new Client(endpoint.target, chosen, { ...CHANNEL_OPTIONS, ...options });
   }
 
-  /** @throws MusterError only */
-  async unary<Req, Res>(method: Unary<Req, Res>, request: Req, attempt: Attempt): Promise<Res> {
-    const deadlineMs = await this.dial(attempt);
+  async unary<Req, Res>(method: Method<Req, Res>, request: Req, attempt: Attempt): Promise<Res> {
+    const deadline = await this.connect(attempt);
     return new Promise((resolve, reject) => {
-      const { signal } = attempt;
+      const { path, requestSerialize, responseDeserialize } = method;
       const abort = (): void => {
         call.cancel();
       };
-      const call = method(this.stub, request, new Metadata(), { deadline: deadlineMs }, (error, response) => {
-        signal?.removeEventListener("abort", abort);
-        if (error === null) resolve(response);
-        else reject(fromServiceError(error, this.authority, attempt.requestId));
-      });
-      if (signal?.aborted === true) abort();
-      else signal?.addEventListener("abort", abort, { once: true });
+      const done = (error: ServiceError | null, response?: Res): void => {
+        attempt.signal?.removeEventListener("abort", abort);
+        if (error !== null) reject(fromServiceError(error, this.authority, attempt.requestId));
+        // Without an error grpc-js passes the response.
+        else resolve(response as Res);
+      };
+      const call = this.client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        new Metadata(),
+        { deadline },
+        done,
+      );
+      onAbort(attempt.signal, abort);
     });
   }
 
-  /** Receives the state of the cluster. @throws MusterError, or what the sink throws */
-  async saveSnapshot(sink: SnapshotSink, attempt: Attempt): Promise<ReceivedSnapshot> {
-    const deadlineMs = await this.dial(attempt);
-    const call = this.maintenance.saveSnapshot({}, new Metadata(), { deadline: deadlineMs });
-    return receiveSnapshot(call, sink, this.authority, attempt.signal);
+  async *serverStream<Req, Res>(
+    method: Method<Req, Res>,
+    request: Req,
+    attempt: Attempt,
+  ): AsyncGenerator<Res, void, undefined> {
+    const deadline = await this.connect(attempt);
+    const { path, requestSerialize, responseDeserialize } = method;
+    const call = this.client.makeServerStreamRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      request,
+      new Metadata(),
+      { deadline },
+    );
+    // Cancelling emits an error after the loop has ended, and an error event without a listener ends the process.
+    call.on("error", () => undefined);
+    const abort = (): void => {
+      call.cancel();
+    };
+    onAbort(attempt.signal, abort);
+    try {
+      for await (const message of call) yield message as Res;
+    } catch (error) {
+      throw isServiceError(error) ? fromServiceError(error, this.authority, attempt.requestId) : error;
+    } finally {
+      attempt.signal?.removeEventListener("abort", abort);
+      call.cancel();
+    }
   }
 
   close(): void {
-    this.stub.close();
+    this.client.close();
   }
 
   /** Waits for a connection. @returns the attempt's deadline, epoch milliseconds @throws MusterError */
-  private async dial(attempt: Attempt): Promise<number> {
-    const deadlineMs = Date.now() + attempt.timeoutMs;
-    if (await this.connected(Math.min(deadlineMs, Date.now() + CONNECT_TIMEOUT_MS), attempt.signal)) {
+  private async connect(attempt: Attempt): Promise<number> {
+    const now = Date.now();
+    const deadlineMs = now + attempt.timeoutMs;
+    if (await this.connected(Math.min(deadlineMs, now + CONNECT_TIMEOUT_MS), attempt.signal)) {
       return deadlineMs;
     }
-    throw new MusterError({
-      code: status.UNAVAILABLE,
-      message: `no connection to ${this.authority}: not established in time`,
-      endpoint: this.authority,
-      requestId: attempt.requestId,
-      sent: false,
-    });
+    throw this.notConnected(attempt);
+  }
+
+  private notConnected(attempt: Attempt): MusterError {
+    const details = "not established in time";
+    const received = { code: status.UNAVAILABLE, details, detailBytes: undefined };
+    return fromStatus(received, this.authority, attempt.requestId, false);
   }
 
   /**
-   * Waits until the channel is connected, has failed to connect, or `until` (epoch milliseconds) has passed;
-   * false only for the last. After a failure the call is made all the same: it fails at once and says why.
+   * Waits until the channel is connected, has failed to connect, or `until` (epoch milliseconds) has passed. False
+   * only when the time has passed: after a failure the call is made anyway, because it fails at once with the cause.
    */
   private async connected(until: number, signal: AbortSignal | undefined): Promise<boolean> {
-    const channel = this.stub.getChannel();
+    const channel = this.client.getChannel();
     for (;;) {
       const state = channel.getConnectivityState(true);
       if (state !== connectivityState.IDLE && state !== connectivityState.CONNECTING) return true;
@@ -142,4 +155,14 @@ export class EndpointChannel {
       if (!changed) return false;
     }
   }
+}
+
+/** Calls `abort` when the signal is aborted, or at once when it already is. */
+function onAbort(signal: AbortSignal | undefined, abort: () => void): void {
+  if (signal?.aborted === true) abort();
+  else signal?.addEventListener("abort", abort, { once: true });
+}
+
+function isServiceError(error: unknown): error is ServiceError {
+  return error instanceof Error && "code" in error && typeof error.code === "number" && "metadata" in error;
 }

@@ -1,8 +1,8 @@
 /**
- * Time as the client's retry loop sees it, so that a test decides how it passes.
+ * The time of the client's retry loop, passed in so that tests and the simulation control it.
  *
- * Only waiting between attempts and the caller's deadline go by this clock; the deadline of a single attempt
- * is gRPC's and runs on the real one.
+ * It rules the pauses between attempts and the deadline of the whole call. The deadline of a single attempt runs on
+ * the clock of the channel.
  */
 
 /** A clock that can be waited on. */

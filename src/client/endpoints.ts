@@ -1,10 +1,10 @@
 /**
- * The addresses a client is given: `host:port`, `http://host:port` or `https://host:port`.
+ * The addresses of members: `host:port`, `http://host:port` or `https://host:port`.
  *
- * A wrong address is refused when the client is made, not when it is first used.
+ * A wrong address is refused when the client is constructed, not when it is first used.
  */
 
-/** The client was given something it can't work with. The message is one line for people. */
+/** An endpoint or a timeout that the client can't use. The message is one line for people. */
 export class ClientConfigError extends Error {
   constructor(message: string) {
     super(message);
@@ -12,16 +12,16 @@ export class ClientConfigError extends Error {
   }
 }
 
-/** One address, checked. */
+/** One valid address. */
 export interface Endpoint {
-  /** `host:port` as people write it; IPv6 hosts in brackets. */
+  /** `host:port` in lower case; IPv6 hosts in brackets. */
   readonly authority: string;
   /**
-   * What grpc-js dials. The scheme is explicit: without it a host named as a resolver ("unix") would be taken
-   * for one.
+   * The target for grpc-js. The scheme is explicit: without one, grpc-js takes a host with the name of a resolver
+   * ("unix") for that resolver.
    */
   readonly target: string;
-  /** Whether `https://` asked for TLS. */
+  /** Whether the address began with `https://`. */
   readonly tls: boolean;
 }
 
@@ -41,8 +41,8 @@ export function parseEndpoint(text: string): Endpoint {
 }
 
 /**
- * Parses a list; an address named twice counts once. @throws ClientConfigError when empty or when one is
- * wrong
+ * Parses a list of addresses; an address that is listed twice counts once.
+ * @throws ClientConfigError when the list is empty or an address is wrong
  */
 export function parseEndpoints(texts: readonly string[]): Endpoint[] {
   const byTarget = new Map<string, Endpoint>();

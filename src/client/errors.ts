@@ -1,65 +1,53 @@
 /**
- * Errors as a caller sees them: one class, filled from the status and from the details that travel beside it.
+ * Errors as a caller of the client sees them: one class, built from the gRPC status and the details sent beside it.
  *
- * Details are google.rpc.Status in the trailer `grpc-status-details-bin`: ErrorInfo (reason, metadata),
- * BadRequest (fields), RetryInfo (delay). They come from a peer: what does not decode, or is of another
- * domain, is left out, and the plain status still stands.
- *
- * Source: the gRPC richer error model; google/rpc/error_details.proto; AIP-193.
+ * Source: https://google.aip.dev/193. The details are decoded by src/rpc/error_details.ts.
  */
 import { status as GrpcStatus } from "@grpc/grpc-js";
 import type { Metadata, ServiceError, status } from "@grpc/grpc-js";
-import type { Any } from "../generated/google/protobuf/any";
-import type { Duration } from "../generated/google/protobuf/duration";
-import { BadRequest, ErrorInfo, RetryInfo } from "../generated/google/rpc/error_details";
-import { Status } from "../generated/google/rpc/status";
+import { decodeDetails as decodeBytes, STATUS_DETAILS_KEY } from "../rpc/error_details";
+import type { ErrorDetails, FieldViolation } from "../rpc/error_details";
 
-/** The trailer that carries google.rpc.Status. */
-export const DETAILS_KEY = "grpc-status-details-bin";
-
-/** The ErrorInfo domain of Muster's own reasons. */
-export const ERROR_DOMAIN = "muster.v1";
-
-/** One field of a request and what is wrong with it. */
-export interface FieldViolation {
-  /** Path of the field, in the names of the .proto file. */
-  readonly field: string;
-  readonly description: string;
-}
-
-/** Everything a MusterError is made of. */
+/** The fields of a MusterError. */
 export interface MusterErrorInit {
   readonly code: status;
   readonly message: string;
+  /** @default undefined */
   readonly reason?: string | undefined;
+  /** @default empty */
   readonly metadata?: ReadonlyMap<string, string> | undefined;
+  /** @default empty */
   readonly violations?: readonly FieldViolation[] | undefined;
+  /** Milliseconds. @default undefined */
   readonly retryDelayMs?: number | undefined;
+  /** @default undefined */
   readonly endpoint?: string | undefined;
+  /** @default undefined */
   readonly requestId?: string | undefined;
+  /** @default true, the safe assumption: the request may have reached a member */
   readonly sent?: boolean | undefined;
+  /** The error that led to this one. @default undefined */
   readonly cause?: unknown;
 }
 
-/** A call that did not succeed: what the methods of MusterClient reject with. */
+/** A call that did not succeed: the methods of MusterClient reject with it. */
 export class MusterError extends Error {
   /** The gRPC status code. */
   readonly code: status;
   /**
-   * Why, as a name of muster.v1.ErrorReason without its prefix ("MEMBER_NAME_EXISTS"). Undefined when the
-   * failure is not the service's own: no connection, a proxy, another server. A newer server may send names
-   * not known here.
+   * A name of muster.v1.ErrorReason without its prefix ("MEMBER_NAME_EXISTS"). Undefined when the failure does not
+   * come from the service: no connection, a proxy, another server. A newer server may send names not known here.
    */
   readonly reason: string | undefined;
-  /** The dynamic parts of the text, by name. */
+  /** The parts of the message that differ from error to error, by name. Empty without a reason. */
   readonly metadata: ReadonlyMap<string, string>;
-  /** Fields that were refused; empty unless `reason` is INVALID_REQUEST. */
+  /** The refused fields; empty unless `reason` is INVALID_REQUEST. */
   readonly violations: readonly FieldViolation[];
-  /** When the server says trying again makes sense: after so many milliseconds. */
+  /** How long the server asks to wait before the next attempt, in milliseconds; undefined when it does not ask. */
   readonly retryDelayMs: number | undefined;
-  /** The address asked last, as host:port. */
+  /** The endpoint of the last attempt, as host:port; undefined when there was no attempt. */
   readonly endpoint: string | undefined;
-  /** A write's request_id, given or generated: with it the same call can be repeated safely. */
+  /** The request_id of a write, given or generated: repeating the call with it is safe. Undefined for a read. */
   readonly requestId: string | undefined;
   /** Whether the request may have reached a member. False: no connection was made. */
   readonly sent: boolean;
@@ -77,9 +65,9 @@ export class MusterError extends Error {
     this.sent = init.sent ?? true;
   }
 
-  /** The reason, or the status code's name when the service gave none. */
+  /** The reason, or the name of the status code when there is no reason. */
   get label(): string {
-    // The code comes from a peer, which may send a number that is none.
+    // The code comes from a peer, which may send a number without a name.
     return (
       this.reason ??
       (GrpcStatus as Readonly<Record<number, string | undefined>>)[this.code] ??
@@ -88,71 +76,78 @@ export class MusterError extends Error {
   }
 }
 
-/** What the details of one error say. */
-export interface ErrorDetails {
-  readonly message: string | undefined;
-  readonly reason: string | undefined;
-  readonly metadata: ReadonlyMap<string, string>;
-  readonly violations: readonly FieldViolation[];
-  readonly retryDelayMs: number | undefined;
+/** A failed call as it was received. */
+interface ReceivedStatus {
+  readonly code: status;
+  /** The text of the gRPC status. */
+  readonly details: string;
+  /** The value of the trailer STATUS_DETAILS_KEY; undefined without one. */
+  readonly detailBytes: Uint8Array | undefined;
 }
 
-/** Reads the details of an error; parts that are missing or damaged are left out. Never throws. */
-export function decodeDetails(trailers: Metadata | undefined): ErrorDetails {
-  let message: string | undefined;
-  let reason: string | undefined;
-  let metadata: ReadonlyMap<string, string> = new Map();
-  let violations: readonly FieldViolation[] = [];
-  let retryDelayMs: number | undefined;
-  const rpcStatus = decodeStatus(trailers);
-  for (const detail of rpcStatus?.details ?? []) {
-    const info = decodeAs(detail, "google.rpc.ErrorInfo", ErrorInfo);
-    if (info?.domain === ERROR_DOMAIN && info.reason !== "") {
-      ({ reason, metadata } = info);
-      message = rpcStatus?.message;
-    }
-    const badRequest = decodeAs(detail, "google.rpc.BadRequest", BadRequest);
-    if (badRequest !== undefined) {
-      violations = badRequest.fieldViolations.map(({ field, description }) => ({ field, description }));
-    }
-    const retry = decodeAs(detail, "google.rpc.RetryInfo", RetryInfo);
-    if (retry?.retryDelay !== undefined) retryDelayMs = durationMs(retry.retryDelay);
-  }
-  return { message, reason, metadata, violations, retryDelayMs };
+/**
+ * A received status as a MusterError.
+ *
+ * @param endpoint the address that was called, as host:port
+ * @param requestId the request_id of a write; undefined for a read
+ * @param sent whether the request may have reached a member. A status with a reason comes from a member, and counts
+ *   as sent in any case.
+ */
+export function fromStatus(
+  received: ReceivedStatus,
+  endpoint: string,
+  requestId: string | undefined,
+  sent: boolean,
+  cause?: unknown,
+): MusterError {
+  const { code, details } = received;
+  const { message, ...rest } = decodeBytes(received.detailBytes);
+  const isReasoned = rest.reason !== undefined;
+  // Without a reason the text names the address, because any of several endpoints may be the cause.
+  const plain = sent ? `${endpoint}: ${details}` : `no connection to ${endpoint}: ${details}`;
+  return new MusterError({
+    ...rest,
+    code,
+    message: isReasoned ? message || details : plain,
+    endpoint,
+    requestId,
+    sent: sent || isReasoned,
+    cause,
+  });
 }
 
-/** Turns what grpc-js reports into a MusterError. */
+/** An error of grpc-js as a MusterError. */
 export function fromServiceError(
   error: ServiceError,
   endpoint: string,
   requestId: string | undefined,
 ): MusterError {
-  const { message, ...details } = decodeDetails(error.metadata);
-  return new MusterError({
-    ...details,
-    code: error.code,
-    // Without details the text names the address: with several endpoints it is the first thing to know.
-    message: details.reason === undefined ? plainMessage(error, endpoint) : message || error.details,
-    endpoint,
-    requestId,
-    sent: details.reason !== undefined || !failedBeforeSending(error),
-    cause: error,
-  });
+  const { code, metadata } = error;
+  const received = { code, details: causeOf(error.details), detailBytes: detailBytes(metadata) };
+  return fromStatus(received, endpoint, requestId, !failedBeforeSending(error), error);
 }
 
-/** grpc-js wraps the cause of a failed connection ("connect ECONNREFUSED ...") into notes about itself. */
-function plainMessage(error: ServiceError, endpoint: string): string {
-  const cause = /^No connection established\. Last error: (?:Error: )?(.*?)\.? Resolution note:/.exec(
-    error.details,
+/** The details of an error of grpc-js, without making a MusterError of it. Never throws. */
+export function decodeDetails(trailers: Metadata | undefined): ErrorDetails {
+  return decodeBytes(detailBytes(trailers));
+}
+
+function detailBytes(trailers: Metadata | undefined): Uint8Array | undefined {
+  const value = trailers?.get(STATUS_DETAILS_KEY)[0];
+  return value instanceof Uint8Array ? value : undefined;
+}
+
+/** The cause of a failed connection ("connect ECONNREFUSED ...") without the remarks that grpc-js puts around it. */
+function causeOf(details: string): string {
+  const match = /^No connection established\. Last error: (?:Error: )?(.*?)\.? Resolution note:/.exec(
+    details,
   );
-  return cause?.[1] === undefined
-    ? `${endpoint}: ${error.details}`
-    : `no connection to ${endpoint}: ${cause[1]}`;
+  return match?.[1] ?? details;
 }
 
 /**
- * Whether grpc-js gave up before it had a connection. It says so in its text only; should the text change,
- * the answer here becomes false, which is the safe side: the call then counts as one that may have arrived.
+ * Whether grpc-js gave up before it had a connection. It says so in its text only. Should the text change, the answer
+ * becomes false, which is safe: the request then counts as one that may have arrived.
  */
 function failedBeforeSending(error: ServiceError): boolean {
   return (
@@ -160,27 +155,4 @@ function failedBeforeSending(error: ServiceError): boolean {
     (error.details.startsWith("No connection established") ||
       error.details.startsWith("Name resolution failed"))
   );
-}
-
-function decodeStatus(trailers: Metadata | undefined): Status | undefined {
-  const value = trailers?.get(DETAILS_KEY)[0];
-  if (!(value instanceof Uint8Array)) return undefined;
-  try {
-    return Status.decode(value);
-  } catch {
-    return undefined;
-  }
-}
-
-function decodeAs<T>(detail: Any, typeName: string, type: { decode(bytes: Uint8Array): T }): T | undefined {
-  if (detail.typeUrl.slice(detail.typeUrl.lastIndexOf("/") + 1) !== typeName) return undefined;
-  try {
-    return type.decode(detail.value);
-  } catch {
-    return undefined;
-  }
-}
-
-function durationMs(duration: Duration): number {
-  return Math.max(0, Number(duration.seconds) * 1000 + duration.nanos / 1e6);
 }

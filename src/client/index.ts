@@ -1,20 +1,22 @@
 /**
- * The TypeScript client of muster.v1.MembershipService, and of MaintenanceService's snapshots.
+ * The TypeScript client of muster.v1.MembershipService and of the snapshots of MaintenanceService.
  *
- * One promise method per call. A write gets a request_id when it has none, and every attempt of a call
- * carries the same one; the endpoint that answered last is asked first. Any member takes any call, so that
- * one reachable endpoint is enough.
+ * One promise method per call. A write gets a request_id when it has none, and every attempt of a call carries the
+ * same one. The first attempt goes to the endpoint that answered last. Any member accepts any call, so that one
+ * reachable endpoint is enough.
  *
  *     const client = new MusterClient({ endpoints: ["127.0.0.1:7460", "127.0.0.1:7470"] });
  *     const { members } = await client.getMembers();
  *     client.close();
  */
 import type { ChannelCredentials, ClientOptions } from "@grpc/grpc-js";
+import { MaintenanceServiceService } from "../generated/muster/v1/maintenance_service";
 import {
   AddMemberRequest,
   DeleteMemberRequest,
   GetClusterRequest,
   GetMembersRequest,
+  MembershipServiceService,
   UpdateAdminURLRequest,
   UpdateMemberRequest,
 } from "../generated/muster/v1/membership_service";
@@ -26,13 +28,13 @@ import type {
   UpdateAdminURLResponse,
   UpdateMemberResponse,
 } from "../generated/muster/v1/membership_service";
+import type { Method } from "./attempt";
 import { Caller } from "./caller";
 import { EndpointChannel } from "./channel";
-import type { Unary } from "./channel";
 import { systemClock } from "./clock";
 import type { Clock } from "./clock";
 import { ClientConfigError, parseEndpoints } from "./endpoints";
-import { ownErrors } from "./snapshot";
+import { ownErrors, receiveSnapshot } from "./snapshot";
 import type { ReceivedSnapshot, SnapshotSink } from "./snapshot";
 
 export type { Clock } from "./clock";
@@ -40,7 +42,8 @@ export { systemClock } from "./clock";
 export { ClientConfigError, parseEndpoint, parseEndpoints } from "./endpoints";
 export type { Endpoint } from "./endpoints";
 export { MusterError } from "./errors";
-export type { FieldViolation, MusterErrorInit } from "./errors";
+export type { MusterErrorInit } from "./errors";
+export type { FieldViolation } from "../rpc/error_details";
 export type { ReceivedSnapshot, SnapshotSink } from "./snapshot";
 export { Consistency } from "../generated/muster/v1/membership_service";
 export type {
@@ -56,20 +59,28 @@ export { MemberRole } from "../generated/muster/v1/member";
 export type { Member, MemberStatus } from "../generated/muster/v1/member";
 
 /**
- * How long a call may take unless told otherwise: the servers' own default, 5 s and two election timeouts.
+ * Milliseconds that a call may take by default: 5 s and two election timeouts, the same as a server allows a call
+ * without a deadline. A cluster that loses its leader elects another within that time.
  */
 export const DEFAULT_TIMEOUT_MS = 7000;
 
-/** Longest accepted timeout, one day: grpc-js expires deadlines of about 25 days and more at once. */
+/** Longest accepted timeout, one day: grpc-js lets a deadline of about 25 days or more expire at once. */
 export const TIMEOUT_MAX_MS = 24 * 60 * 60 * 1000;
 
-/** A request of which only the fields `Required` must be given. */
+/** The methods of the service. */
+const { getMembers, getCluster, addMember, updateMember, deleteMember, updateAdminUrl } =
+  MembershipServiceService;
+
+/** A request whose fields are optional, except for those in `Required`. */
 type Input<T, Required extends keyof T = never> = Readonly<Pick<T, Required>> & {
   readonly [K in Exclude<keyof T, Required>]?: T[K] | undefined;
 };
 
+/** `consistency`: LINEARIZABLE, or SERIALIZABLE for one member's own knowledge. @default LINEARIZABLE */
 export type GetMembersInput = Input<GetMembersRequest>;
+/** `consistency`: LINEARIZABLE, or SERIALIZABLE for one member's own knowledge. @default LINEARIZABLE */
 export type GetClusterInput = Input<GetClusterRequest>;
+/** Name and peer URL of the new member. */
 export type AddMemberInput = Input<AddMemberRequest, "name" | "peerUrl">;
 /** Names the member by `name`, `id` or both. */
 export type UpdateMemberInput = Input<UpdateMemberRequest, "newPeerUrl">;
@@ -80,44 +91,64 @@ export type UpdateAdminURLInput = Input<UpdateAdminURLRequest, "adminUrls">;
 
 /** How to reach a cluster. */
 export interface MusterClientOptions {
-  /** `host:port`, `http://host:port` or `https://host:port` of one member or more. */
+  /**
+   * `host:port`, `http://host:port` or `https://host:port` of one member or more. Required. One is enough, because any
+   * member accepts any call; with more, the client survives the failure of a member.
+   */
   readonly endpoints: readonly string[];
   /**
-   * Milliseconds a call may take, all its attempts together.
-   * @default DEFAULT_TIMEOUT_MS
+   * Milliseconds that a call may take, all its attempts together; more than 0 and at most TIMEOUT_MAX_MS. Lower it
+   * where a late answer is useless; raise it for a slow network or for election timeouts above one second.
+   * @default DEFAULT_TIMEOUT_MS, within which a failed leader is replaced
    */
   readonly timeoutMs?: number | undefined;
   /**
-   * Credentials for every endpoint.
-   * @default TLS with the system's authorities for https://, none for the others
+   * Credentials for every endpoint. Set them for a private certificate authority or for client certificates.
+   * @default TLS with the authorities known to Node for https:// endpoints, no TLS for the others
    */
   readonly credentials?: ChannelCredentials | undefined;
   /**
-   * Whether to go on trying, within the timeout, while no endpoint can be connected to. A service wants that:
-   * members come back. Someone at a shell wants to hear of it at once.
-   * @default true
+   * Whether calls go on, within their timeout, while no endpoint can be connected to. False: a call fails after one
+   * round over the endpoints; for interactive use, where a prompt error is worth more than patience.
+   * @default true, because a service outlives restarts of the members
    */
   readonly waitForConnection?: boolean | undefined;
-  /** More channel options for grpc-js; they win over the client's own. */
+  /**
+   * Further channel options for grpc-js, such as message size limits. They win over the client's own, which are in
+   * src/client/channel.ts.
+   * @default none
+   */
   readonly channelOptions?: ClientOptions | undefined;
-  /** Time for pauses and deadlines. @default the machine's monotonic clock */
+  /**
+   * Time for pauses and for the deadline of a call. Replaced in tests, which need not wait.
+   * @default the machine's monotonic clock
+   */
   readonly clock?: Clock | undefined;
-  /** Jitter of pauses, in [0, 1). @default Math.random */
+  /**
+   * Numbers in [0, 1) for the jitter of pauses. Replaced in tests, which need the same pauses in every run.
+   * @default Math.random
+   */
   readonly random?: (() => number) | undefined;
 }
 
 /** Settings of one call. */
 export interface CallOptions {
-  /** Milliseconds for all attempts together. @default the client's timeoutMs */
+  /**
+   * Milliseconds for all attempts together; more than 0 and at most TIMEOUT_MAX_MS. Raise it for a large snapshot.
+   * @default the client's timeoutMs
+   */
   readonly timeoutMs?: number | undefined;
-  /** Ends the call with CANCELLED. A write already sent may still happen. */
+  /**
+   * Ends the call with CANCELLED. A write that was already sent may still be executed.
+   * @default none
+   */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
  * A client of one cluster. A call that fails rejects with MusterError.
- * @throws ClientConfigError when an endpoint or a timeout is wrong, from the constructor and from a call's
- *   own timeout
+ * @throws ClientConfigError from the constructor when an endpoint or the timeout is wrong, and from a call when its
+ *   own timeout is wrong
  */
 export class MusterClient {
   private readonly caller: Caller;
@@ -136,49 +167,29 @@ export class MusterClient {
     });
   }
 
-  /** Lists the members, sorted by id. Linearizable unless asked otherwise. */
+  /** Lists the members, sorted by id. Linearizable by default. */
   async getMembers(input: GetMembersInput = {}, options: CallOptions = {}): Promise<GetMembersResponse> {
-    return this.read(
-      (stub, ...rest) => stub.getMembers(...rest),
-      GetMembersRequest.fromPartial(given(input)),
-      options,
-    );
+    return this.read(getMembers, GetMembersRequest.fromPartial(given(input)), options);
   }
 
-  /** Describes the cluster: each member with its state, and what the cluster can survive. */
+  /** Describes the cluster: each member with its state, and how many failures the cluster tolerates. */
   async getCluster(input: GetClusterInput = {}, options: CallOptions = {}): Promise<GetClusterResponse> {
-    return this.read(
-      (stub, ...rest) => stub.getCluster(...rest),
-      GetClusterRequest.fromPartial(given(input)),
-      options,
-    );
+    return this.read(getCluster, GetClusterRequest.fromPartial(given(input)), options);
   }
 
-  /** Adds a voter. */
+  /** Adds a voter. Its process is started afterwards. */
   async addMember(input: AddMemberInput, options: CallOptions = {}): Promise<AddMemberResponse> {
-    return this.write(
-      (stub, ...rest) => stub.addMember(...rest),
-      AddMemberRequest.fromPartial(given(input)),
-      options,
-    );
+    return this.write(addMember, AddMemberRequest.fromPartial(given(input)), options);
   }
 
   /** Changes a member's peer URL. */
   async updateMember(input: UpdateMemberInput, options: CallOptions = {}): Promise<UpdateMemberResponse> {
-    return this.write(
-      (stub, ...rest) => stub.updateMember(...rest),
-      UpdateMemberRequest.fromPartial(given(input)),
-      options,
-    );
+    return this.write(updateMember, UpdateMemberRequest.fromPartial(given(input)), options);
   }
 
-  /** Removes a member for good. */
+  /** Removes a member. A removed member can't come back: adding it again makes a new member. */
   async deleteMember(input: DeleteMemberInput, options: CallOptions = {}): Promise<DeleteMemberResponse> {
-    return this.write(
-      (stub, ...rest) => stub.deleteMember(...rest),
-      DeleteMemberRequest.fromPartial(given(input)),
-      options,
-    );
+    return this.write(deleteMember, DeleteMemberRequest.fromPartial(given(input)), options);
   }
 
   /** Replaces a member's admin URLs. */
@@ -187,19 +198,23 @@ export class MusterClient {
     options: CallOptions = {},
   ): Promise<UpdateAdminURLResponse> {
     const request = UpdateAdminURLRequest.fromPartial(given(input));
-    return this.write((stub, ...rest) => stub.updateAdminUrl(...rest), request, options);
+    return this.write(updateAdminUrl, request, options);
   }
 
   /**
-   * Receives the cluster's whole state as a file, piece by piece, at the sink's pace: every change acknowledged before
-   * the call is in it. `sink.begin` is called again when another member has to be asked: what came before is void.
-   * @returns what the file holds, and the SHA-256 that the member computed over it: compare it with your own
-   * @throws MusterError, or what the sink throws
+   * Receives the whole state of the cluster as a file, in pieces, at the pace of the sink. The file contains every
+   * change that was acknowledged before the call. `sink.begin` is called again when a further attempt starts over.
+   * @returns the file's header, and the SHA-256 that the member computed over it: compare it with that of the bytes
+   *   received
+   * @throws MusterError, or an error of the sink
    */
   async saveSnapshot(sink: SnapshotSink, options: CallOptions = {}): Promise<ReceivedSnapshot> {
     const plan = { ...this.settings(options), requestId: undefined, changes: false };
     return ownErrors(sink, (guarded) =>
-      this.caller.run((channel, attempt) => channel.saveSnapshot(guarded, attempt), plan),
+      this.caller.run((channel, attempt) => {
+        const messages = channel.serverStream(MaintenanceServiceService.saveSnapshot, {}, attempt);
+        return receiveSnapshot(messages, guarded, channel.authority);
+      }, plan),
     );
   }
 
@@ -208,7 +223,7 @@ export class MusterClient {
     this.caller.close();
   }
 
-  private read<Req, Res>(method: Unary<Req, Res>, request: Req, options: CallOptions): Promise<Res> {
+  private read<Req, Res>(method: Method<Req, Res>, request: Req, options: CallOptions): Promise<Res> {
     return this.caller.call(method, request, {
       ...this.settings(options),
       requestId: undefined,
@@ -217,7 +232,7 @@ export class MusterClient {
   }
 
   private write<Req extends { requestId: string; validateOnly: boolean }, Res>(
-    method: Unary<Req, Res>,
+    method: Method<Req, Res>,
     request: Req,
     options: CallOptions,
   ): Promise<Res> {
@@ -235,7 +250,7 @@ export class MusterClient {
   }
 }
 
-/** The fields that have a value: generated code tells a missing field from one that is undefined. */
+/** Leaves out undefined fields: the types of generated code accept a missing field, but not an undefined one. */
 function given<T extends object>(input: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   const entries = Object.entries(input).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };

@@ -1,27 +1,27 @@
 /**
- * When a failed attempt is repeated, after which pause, and with how much of the caller's time.
+ * Whether a failed attempt is repeated, after which pause, and with how much of the caller's time. Pure.
  *
- * Repeating is safe for every call here: a read changes nothing, and the attempts of a write carry one
- * request_id, so that the cluster executes it at most once. What remains is whether repeating can help.
+ * Repeating is safe for every call of this client: a read changes nothing, and all attempts of a write carry one
+ * request_id, so that the cluster executes it at most once. What is decided here is whether repeating can help.
  */
 import { status } from "@grpc/grpc-js";
 import type { MusterError } from "./errors";
 
-/** Pause before the second round of endpoints, in milliseconds; doubles with each round. */
+/** Pause before the second round of endpoints, in milliseconds; doubles with each further round. */
 const BACKOFF_INITIAL_MS = 50;
-/** Longest pause between rounds: about one election timeout, in which a new leader is usually found. */
+/** Longest pause between rounds: about one election timeout, within which a new leader is usually elected. */
 const BACKOFF_MAX_MS = 1000;
-/** Less time than this is not worth another attempt: servers keep at least 20 ms for the way back. */
+/** No attempt is made for less time: a server answers at least 20 ms before the deadline that it receives. */
 const ATTEMPT_MIN_MS = 25;
-/** What a write's further attempt needs while it is certain that nothing changed. @see attemptMinMs */
+/** The same for a further attempt of a write while it is certain that nothing changed. @see attemptMinMs */
 const CERTAIN_ATTEMPT_MIN_MS = 500;
 /**
- * The least an attempt gets while other endpoints are untried: longer than two election timeouts, which the
- * leader may wait in the strict reconfiguration check.
+ * Least time of an attempt while other endpoints are untried: longer than two election timeouts, for which a leader
+ * may wait before it accepts a change of the configuration.
  */
 const ATTEMPT_SHARE_MIN_MS = 2500;
 
-/** Refusals of the service after which the same request can succeed within moments. */
+/** Reasons after which the same request can succeed within moments. */
 const REPEATABLE_REASONS: ReadonlySet<string> = new Set([
   "NO_LEADER",
   "NO_QUORUM",
@@ -31,11 +31,11 @@ const REPEATABLE_REASONS: ReadonlySet<string> = new Set([
   "TOO_MANY_REQUESTS",
 ]);
 
-/** Status codes that, without a reason of the service, come from the transport. */
+/** Status codes that come from the transport when the service gave no reason. */
 const TRANSPORT_CODES: ReadonlySet<status> = new Set([
   status.UNAVAILABLE,
-  status.DEADLINE_EXCEEDED, // of the attempt: the loop ends by itself when it was the caller's
-  status.CANCELLED, // by the peer: the caller's own cancellation is handled before
+  status.DEADLINE_EXCEEDED, // of one attempt; the deadline of the call ends the loop
+  status.CANCELLED, // by the peer; the loop checks the caller's own signal first
 ]);
 
 /** Whether another attempt can help. */
@@ -44,7 +44,7 @@ export function isRepeatable(error: MusterError): boolean {
     // A server newer than this client may have more reasons that mean "not now".
     return REPEATABLE_REASONS.has(error.reason) || error.code === status.UNAVAILABLE;
   }
-  // A stream that was reset: grpc-js reports most of these as INTERNAL.
+  // grpc-js reports most resets of a stream as INTERNAL.
   return (
     TRANSPORT_CODES.has(error.code) ||
     (error.code === status.INTERNAL && error.message.includes("RST_STREAM"))
@@ -52,17 +52,18 @@ export function isRepeatable(error: MusterError): boolean {
 }
 
 /**
- * Whether the change may have been made although the attempt failed. The service says which: all its refusals
- * but OUTCOME_UNKNOWN mean that this attempt changed nothing.
+ * Whether the change may have been made although the attempt failed. A reason other than OUTCOME_UNKNOWN means that
+ * this attempt changed nothing.
  */
 export function mayHaveHappened(error: MusterError): boolean {
   return error.reason === undefined ? error.sent : error.reason === "OUTCOME_UNKNOWN";
 }
 
 /**
- * The pause after a failed attempt: none while the round has endpoints that were not asked, else exponential
- * with jitter, and never shorter than the server asked for.
- * @param attempt attempts made so far, from 1
+ * The pause after a failed attempt, in milliseconds: none while the round has untried endpoints, otherwise exponential
+ * with jitter. Never shorter than the retry delay of the error.
+ * @param attempt attempts made so far, at least 1
+ * @param endpoints number of endpoints
  * @param random a number in [0, 1)
  */
 export function pauseMs(error: MusterError, attempt: number, endpoints: number, random: number): number {
@@ -74,19 +75,20 @@ export function pauseMs(error: MusterError, attempt: number, endpoints: number, 
 }
 
 /**
- * The least time for which another attempt is made. A write that certainly changed nothing so far is not put
- * at stake for an attempt that is likely to be cut off: a clear refusal is worth more than an unknown
- * outcome.
- * @param certain whether this is a write of which it is certain that no attempt changed anything
+ * The least time, in milliseconds, for which another attempt is made. A write that certainly changed nothing so far
+ * needs more: an attempt that is likely to be cut off would replace a clear refusal by an unknown outcome.
+ * @param timeoutMs the time of the whole call
+ * @param certain whether this is a write and certainly no attempt changed anything
  */
 export function attemptMinMs(timeoutMs: number, certain: boolean): number {
   return certain ? Math.max(ATTEMPT_MIN_MS, Math.min(CERTAIN_ATTEMPT_MIN_MS, timeoutMs / 4)) : ATTEMPT_MIN_MS;
 }
 
 /**
- * How much of the remaining time one attempt gets. The last endpoint of a round gets all; the others leave
- * time for those after them, for a member cut off from the leader answers only when its time is over.
- * @param attempt attempts made before, from 0
+ * The time of one attempt, in milliseconds. The last endpoint of a round gets all the remaining time. The others leave
+ * some for the endpoints after them: a member cut off from the leader answers only when its time is over.
+ * @param attempt attempts made before, at least 0
+ * @param endpoints number of endpoints
  */
 export function attemptMs(remainingMs: number, attempt: number, endpoints: number): number {
   if (attempt % endpoints === endpoints - 1) return remainingMs;

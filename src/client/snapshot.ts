@@ -1,63 +1,47 @@
 /**
- * The receiving end of MaintenanceService.SaveSnapshot: a header, chunks, a trailer, in this order.
+ * The receiving end of MaintenanceService.SaveSnapshot: a header, chunks and a trailer, in this order.
  *
  * Invariant: it succeeds only when the stream had all three and as many bytes as the header announced. The bytes are
- * not looked into: they are a file (docs/formats/snapshot-file.md).
+ * passed on unread: they are a file (docs/formats/snapshot-file.md).
  */
 import { status } from "@grpc/grpc-js";
-import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
 import type { SaveSnapshotHeader, SaveSnapshotResponse } from "../generated/muster/v1/maintenance_service";
-import { fromServiceError, MusterError } from "./errors";
+import { MusterError } from "./errors";
 
-/** Takes a snapshot's bytes. What it throws ends the call, and is what the caller gets. */
+/** Takes a snapshot's bytes. An error that it throws ends the call, and the call rejects with that error. */
 export interface SnapshotSink {
-  /** A file begins: whatever was written before is void. */
+  /** A file begins. Called again when a further attempt starts over: everything written before is void. */
   begin(header: SaveSnapshotHeader): Promise<void> | void;
-  /** Its next bytes. The next chunk comes when the promise has resolved. */
+  /** The next bytes of the file. The chunk after them comes when the promise has resolved. */
   write(chunk: Uint8Array): Promise<void> | void;
 }
 
-/** A snapshot that has arrived whole. */
+/** A snapshot that was received completely. */
 export interface ReceivedSnapshot {
   readonly header: SaveSnapshotHeader;
-  /** As the member computed it over the file, 32 bytes. */
+  /** The SHA-256 of the file as the member computed it, 32 bytes. */
   readonly sha256: Uint8Array;
 }
 
-type SnapshotStream = ClientReadableStream<SaveSnapshotResponse>;
-
 /**
- * @param endpoint whom errors name
- * @throws MusterError, or what the sink throws
+ * Passes the messages of one attempt on to the sink.
+ *
+ * @param endpoint the address that errors name, as host:port
+ * @throws MusterError, or an error of the sink
  */
 export async function receiveSnapshot(
-  call: SnapshotStream,
+  messages: AsyncIterable<SaveSnapshotResponse>,
   sink: SnapshotSink,
   endpoint: string,
-  signal: AbortSignal | undefined,
 ): Promise<ReceivedSnapshot> {
-  const abort = (): void => {
-    call.cancel();
-  };
-  // Once the loop below is left nobody else listens, and an error nobody listens for would end the process.
-  call.on("error", () => undefined);
-  if (signal?.aborted === true) abort();
-  signal?.addEventListener("abort", abort, { once: true });
-  try {
-    const assembly = new Assembly(sink, endpoint);
-    for await (const message of call) await assembly.add(message as SaveSnapshotResponse);
-    return assembly.finish();
-  } catch (error) {
-    throw isServiceError(error) ? fromServiceError(error, endpoint, undefined) : error;
-  } finally {
-    signal?.removeEventListener("abort", abort);
-    call.cancel();
-  }
+  const assembly = new Assembly(sink, endpoint);
+  for await (const message of messages) await assembly.add(message);
+  return assembly.finish();
 }
 
 /**
- * Runs a call whose sink may fail, and tells the two kinds of failure apart: the call's own error says nothing of a
- * full disk here.
+ * Runs a call with a sink. When the sink failed, rejects with the sink's own error, in place of the MusterError that
+ * the call made of it: a full disk on this machine is no failure of a member.
  */
 export async function ownErrors<T>(
   sink: SnapshotSink,
@@ -86,7 +70,7 @@ function ownError(own: { readonly error: unknown } | null, error: unknown): unkn
   return own === null ? error : own.error;
 }
 
-/** The snapshot as far as it came. */
+/** The part of a snapshot that has been received so far. */
 class Assembly {
   private header: SaveSnapshotHeader | null = null;
   private sha256: Uint8Array | null = null;
@@ -132,9 +116,4 @@ class Assembly {
     const message = `${endpoint} sent a snapshot that is not whole: ${what}`;
     return new MusterError({ code: status.DATA_LOSS, message, endpoint });
   }
-}
-
-function isServiceError(error: unknown): error is ServiceError {
-  if (!(error instanceof Error) || error instanceof MusterError) return false;
-  return "code" in error && typeof error.code === "number" && "metadata" in error;
 }

@@ -1,9 +1,9 @@
 /**
- * Assertions of the core's invariants. On in production: a broken invariant means that going on could lose an
- * acknowledged entry, so the core stops instead. Input of users and peers is checked and refused before it gets here.
+ * Assertions of the core's invariants, on in production: after a broken invariant an acknowledged entry could be lost,
+ * so the core stops. Input of users and peers never reaches an assertion; it is checked and refused before.
  */
 
-/** An invariant of the core does not hold: a defect of the core or of the storage under it, never bad input. */
+/** An invariant of the core does not hold. The cause is a defect of the core or of its storage, never bad input. */
 export class InvariantError extends Error {
   override readonly name = "InvariantError";
 }

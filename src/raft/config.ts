@@ -5,11 +5,11 @@ import type { LogReader } from "./log_reader";
 import { isMemberId } from "./types";
 import type { NodeId } from "./types";
 
-/** How a linearizable read learns that this leader still leads. */
+/** How a leader confirms, before it answers a linearizable read, that it still leads. */
 export enum ReadOnlyOption {
-  /** One heartbeat round confirms every read waiting. The product's only mode. */
+  /** By one round of heartbeats for all waiting reads. */
   Safe = 0,
-  /** Trusts the leader lease; unsafe under clock drift. Needs checkQuorum. */
+  /** By its lease, without messages. Unsafe when clocks drift. */
   LeaseBased = 1,
 }
 
@@ -19,7 +19,7 @@ export interface RandomSource {
   below(n: number): number;
 }
 
-/** Where the core tells what it does. All optional: a missing sink costs one check. */
+/** Receives the core's log lines, for people. A missing method drops lines of that level. */
 export interface RaftTrace {
   debug?(text: string): void;
   info?(text: string): void;
@@ -34,7 +34,11 @@ export interface RaftConfig {
   readonly trace?: RaftTrace;
 
   /**
-   * Ticks without word from a leader before a follower campaigns; drawn anew from [n, 2n) in each term.
+   * Ticks without a message from the leader before a follower campaigns; drawn anew from [n, 2n) in each term. Also the
+   * limit of a leadership transfer and the interval of CheckQuorum. Unit: calls of tick().
+   *
+   * Raise it when healthy leaders lose their leadership (slow network, long pauses). Lower it to elect a new leader
+   * sooner after a failure; keep it at several heartbeats, so that a lost one starts no election.
    * @default 10
    * @throws ConfigError unless greater than heartbeatTicks
    * @see Raft paper, section 5.2
@@ -43,56 +47,140 @@ export interface RaftConfig {
 
   /**
    * Ticks between two heartbeats of a leader.
+   *
+   * Raise it to send fewer messages in large or idle groups. Lower it (down to 1) so that followers learn of commits,
+   * and lost messages are repeated, sooner.
    * @default 1
    * @throws ConfigError unless positive
    */
   readonly heartbeatTicks?: number;
 
   /**
-   * Index up to which the application has applied: the index of the configuration that storage gives as its initial
-   * state. Entries up to it are not handed out again.
+   * The index up to which the application has applied, which is the index of the configuration that storage returns as
+   * its initial state. Entries up to it are not handed out again.
+   *
+   * A higher value saves applying again after a restart; a lower one, down to the newest snapshot, is safe when the
+   * state machine starts from there.
    * @default 0 (from the first entry that storage holds)
    */
   readonly applied?: number;
 
-  /** Whether storage work is handed out as messages to the local threads. @default false */
+  /**
+   * Whether writing and applying are handed out as messages to the storage threads, and confirmed by their responses.
+   *
+   * Turn it on to write, send and apply concurrently. Leave it off for the simpler ready() and advance().
+   * @default false; the product sets it
+   */
   readonly asyncStorageWrites?: boolean;
 
-  /** Most bytes of entries in one Append message; at least one entry is always sent. @default 1 MiB */
+  /**
+   * The largest number of bytes of entries in one Append message; one entry is always sent, however large.
+   *
+   * Raise it for throughput on links of high bandwidth. Lower it to keep heartbeats and votes from waiting behind large
+   * messages; 0 sends one entry per message.
+   * @default 1 MiB
+   */
   readonly maxSizePerMessage?: number;
 
-  /** Most bytes of committed entries in one Ready. @default maxSizePerMessage */
+  /**
+   * The largest number of bytes of committed entries that are handed out and not yet applied; one entry is always
+   * handed out, however large.
+   *
+   * Raise it so that the state machine applies in larger batches. Lower it to bound the memory and the length of one
+   * batch, for instance while a member replays its log.
+   * @default maxSizePerMessage, at least 1
+   */
   readonly maxCommittedSizePerReady?: number;
 
-  /** Most bytes of proposals not yet committed; more are dropped. @default unlimited */
+  /**
+   * The largest number of payload bytes that this leader has proposed and not yet applied. A proposal beyond it is
+   * refused with "uncommitted-size". Accepted all the same: any proposal while nothing is outstanding, and a proposal
+   * without payload.
+   *
+   * Raise it when proposals are refused although the group keeps up on average. Lower it to bound the leader's memory
+   * while it has no quorum: without a limit its log grows as long as proposals arrive.
+   * @default unlimited
+   */
   readonly maxUncommittedSize?: number;
 
-  /** Most Append messages in flight to one follower. @default 256 */
+  /**
+   * The largest number of Append messages to one follower without an acknowledgement.
+   *
+   * Raise it when the round trip, not the bandwidth, limits replication. Lower it to bound the memory that a slow
+   * follower takes up in the leader's send buffers.
+   * @default 256
+   */
   readonly maxInflightMessages?: number;
 
-  /** Most bytes of Append messages in flight to one follower. @default unlimited */
+  /**
+   * The largest number of payload bytes in Append messages to one follower without an acknowledgement. One message may
+   * cross the limit.
+   *
+   * Raise it, to bandwidth times round trip, when it limits replication. Lower it to bound the send buffers when
+   * messages differ much in size.
+   * @default unlimited
+   * @throws ConfigError when below maxSizePerMessage
+   */
   readonly maxInflightBytes?: number;
 
-  /** A leader steps down when it does not hear a quorum for an election timeout. @default false */
+  /**
+   * Whether a leader steps down that has not heard from a quorum for an election timeout, and members that hear a
+   * leader ignore candidates.
+   *
+   * Turn it on so that a leader that is cut off stops, and a member that returns does not interrupt a healthy leader.
+   * Leave it off only to follow the paper strictly.
+   * @default false; the product sets it
+   * @see Raft thesis, section 6.2
+   */
   readonly checkQuorum?: boolean;
 
-  /** Ask before campaigning, so that a returning member does not disturb. Thesis section 9.6. @default false */
+  /**
+   * Whether a member asks if it could win before it campaigns, which raises no term.
+   *
+   * Turn it on, together with checkQuorum, so that a member that returns causes no election. Leave it off to save the
+   * additional round trip of each election.
+   * @default false; the product sets it
+   * @see Raft thesis, section 9.6
+   */
   readonly preVote?: boolean;
 
-  /** @default ReadOnlyOption.Safe */
+  /**
+   * How reads are confirmed. LeaseBased saves the round of heartbeats and is linearizable only while clocks run at
+   * nearly the same rate; the product never uses it.
+   * @default ReadOnlyOption.Safe
+   * @throws ConfigError for LeaseBased without checkQuorum
+   */
   readonly readOnly?: ReadOnlyOption;
 
-  /** Refuses proposals at followers in place of forwarding them. @default false; the product sets it */
+  /**
+   * Whether a follower refuses proposals instead of forwarding them to the leader, and refuses forwarded ones.
+   *
+   * Turn it on when the caller should learn the proposal's index and term, or why it was refused: a forwarded one
+   * returns neither. Leave it off when any member should accept proposals.
+   * @default false; the product sets it
+   */
   readonly disableProposalForwarding?: boolean;
 
-  /** Appends membership changes without checking them against the configuration. For the suites. @default false */
+  /**
+   * Whether configuration changes are appended without checking them against the active configuration.
+   *
+   * Turn it on only for scripts that need a change that the checks would refuse: two changes may then be pending at the
+   * same time, which is not safe.
+   * @default false
+   */
   readonly disableConfChangeValidation?: boolean;
 
-  /** A leader that a membership change removes or demotes steps down when it applies it. @default false; the product sets it */
+  /**
+   * Whether a leader steps down when it applies its own removal or demotion.
+   *
+   * Turn it on so that the voters elect one of their own. Leave it off when the application moves leadership away
+   * before it removes a leader; otherwise the removed leader leads until another is elected.
+   * @default false; the product sets it
+   */
   readonly stepDownOnRemoval?: boolean;
 }
 
-/** A bad option. `option` names it. */
+/** An option has an invalid value. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
   constructor(

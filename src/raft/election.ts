@@ -1,8 +1,9 @@
 /**
- * Elections: when to campaign, how votes are given and counted, and when a leader gives up.
+ * Elections: when to campaign, how votes are granted and counted, and when a leader steps down.
  *
- * PreVote asks before it raises the term, so that a member that returns does not disturb. CheckQuorum makes a leader
- * step down that hears no quorum for an election timeout, and lets followers that hear a leader ignore candidates.
+ * With PreVote a member asks for votes before it raises its term, so that a member that returns does not interrupt the
+ * leader. With CheckQuorum a leader steps down that has not heard from a quorum for an election timeout, and members
+ * that hear a leader ignore candidates.
  * Raft paper, sections 5.2 and 5.4.1; thesis, sections 4.2.3, 6.2 and 9.6. Pure.
  */
 import { assert } from "./assert";
@@ -16,25 +17,25 @@ import { MAX_WIRE_NUMBER } from "./state";
 import type { RaftState } from "./state";
 import { EMPTY_BYTES, EntryType, NO_NODE, Role } from "./types";
 
-/** Why a member campaigns. */
-export enum Campaign {
-  /** First asks whether it could win. */
+/** The kind of a campaign. */
+enum Campaign {
+  /** Asks for pre-votes; the term is not raised. */
   PreElection = 0,
   Election = 1,
-  /** At the leader's request: neither PreVote nor a leader lease stands in the way. */
+  /** At the leader's request: without PreVote, and voters ignore their leader lease. */
   Transfer = 2,
 }
 
-/** Starts an election, if this member may lead. */
-export function campaign(r: RaftState, kind: Campaign): void {
+/** Starts an election if this member may campaign. */
+function campaign(r: RaftState, kind: Campaign): void {
   if (r.role === Role.Leader) return;
   if (!r.promotable()) {
     r.trace?.warn?.(`${r.id} is unpromotable and can not campaign`);
     return;
   }
   if (hasUnappliedConfChange(r)) {
-    // It would campaign with a configuration that it knows to be out of date.
-    r.trace?.warn?.(`${r.id} cannot campaign before its committed membership changes are applied`);
+    // Its active configuration is known to be out of date.
+    r.trace?.warn?.(`${r.id} cannot campaign before its committed configuration changes are applied`);
     return;
   }
   if (r.term >= MAX_WIRE_NUMBER) {
@@ -44,7 +45,7 @@ export function campaign(r: RaftState, kind: Campaign): void {
   requestVotes(r, kind);
 }
 
-/** The election that a timeout, or the application, asks for. */
+/** The campaign after an election timeout, or when the application asks for one. */
 export function campaignByConfig(r: RaftState): void {
   campaign(r, r.config.preVote ? Campaign.PreElection : Campaign.Election);
 }
@@ -66,10 +67,10 @@ function requestVotes(r: RaftState, kind: Campaign): void {
   if (pre) becomePreCandidate(r);
   else becomeCandidate(r);
   const term = pre ? r.term + 1 : r.term;
-  const last = advertisedEnd(r);
+  const last = claimedEnd(r);
   for (const id of r.tracker.voterNodes()) {
     if (id === r.id) {
-      // The own vote, too, counts only once it is on disk.
+      // This member's own vote counts only once it is on disk.
       r.send(newMessage(pre ? MessageType.PreVoteResponse : MessageType.VoteResponse, id, id, term));
       continue;
     }
@@ -77,24 +78,24 @@ function requestVotes(r: RaftState, kind: Campaign): void {
     m.index = last.index;
     m.logTerm = last.term;
     m.forced = kind === Campaign.Transfer;
-    tellCommit(r, m);
+    addCommitIndex(r, m);
     r.send(m);
   }
 }
 
 /**
- * The end of the log as a candidate claims it. With asynchronous writes requests leave before the log is on disk: only
- * what is there counts, since the votes may arrive after a crash has taken the rest and this member campaigns for the
- * same term again.
+ * The end of the log that a candidate claims. With asynchronous writes a vote request leaves before the log is on disk,
+ * so it claims the part on disk only: a crash may take the rest, and a vote that answers the request may then arrive
+ * while this member campaigns for the same term again.
  */
-function advertisedEnd(r: RaftState): LogPosition {
+function claimedEnd(r: RaftState): LogPosition {
   const index = r.config.asyncStorageWrites ? r.log.stableIndex() : r.log.lastIndex();
   const term = r.log.term(index);
   assert(typeof term === "number", "the term of the last entry on disk is unknown");
   return { index, term };
 }
 
-/** Neither the term nor the vote changes: others may still refuse. */
+/** Neither the term nor the vote changes. */
 function becomePreCandidate(r: RaftState): void {
   assert(r.role !== Role.Leader, "invalid transition: leader -> pre-candidate");
   r.tracker.resetVotes();
@@ -122,7 +123,7 @@ function becomeLeader(r: RaftState): void {
     progress.becomeReplicate();
     progress.recentActive = true;
   }
-  // Any entry of the tail may be a membership change: none is proposed before all of it is applied.
+  // Any unapplied entry may be a configuration change: no other is proposed before all of them are applied.
   r.pendingConfIndex = r.log.lastIndex();
   r.trace?.info?.(`${r.id} became leader at term ${r.term}`);
   const index = r.log.lastIndex() + 1;
@@ -131,7 +132,7 @@ function becomeLeader(r: RaftState): void {
   broadcastAppend(r);
 }
 
-/** Whether a candidate with a higher term is ignored, because this member hears a leader. */
+/** Whether a candidate with a higher term is ignored, because this member has lately heard from a leader. */
 export function inLease(r: RaftState): boolean {
   return r.config.checkQuorum && r.leader !== NO_NODE && r.electionElapsed < r.config.electionTicks;
 }
@@ -141,25 +142,25 @@ export function handleVoteRequest(r: RaftState, m: Message): void {
   const pre = m.type === MessageType.PreVote;
   const type = pre ? MessageType.PreVoteResponse : MessageType.VoteResponse;
   const canVote =
-    // Again, for the same candidate: the first answer may have been lost.
+    // The same candidate asks again: the first answer may have been lost.
     r.vote === m.from || (r.vote === NO_NODE && r.leader === NO_NODE) || (pre && m.term > r.term);
   if (!canVote || !r.log.isUpToDate(m.logTerm, m.index)) {
     const rejection = newMessage(type, m.from, r.id, r.term);
     rejection.reject = true;
-    tellCommit(r, rejection);
+    addCommitIndex(r, rejection);
     r.send(rejection);
-    learnCommit(r, m);
+    adoptCommitIndex(r, m);
     return;
   }
-  // With the term of the request: a pre-vote is granted for a term that this member is not in.
+  // The response has the request's term: a pre-vote is for a term that this member has not entered.
   r.send(newMessage(type, m.from, r.id, m.term));
   if (pre) return;
   r.electionElapsed = 0;
   r.vote = m.from;
 }
 
-/** Adds where the log of this member is committed up to: a fact for whoever holds the same entry. */
-function tellCommit(r: RaftState, m: MessageDraft): void {
+/** Adds this member's commit index, and the term of the entry there, to a vote request or rejection. */
+function addCommitIndex(r: RaftState, m: MessageDraft): void {
   const term = r.log.term(r.log.committed);
   assert(typeof term === "number", "the term of the commit index is unknown");
   m.commit = r.log.committed;
@@ -167,33 +168,33 @@ function tellCommit(r: RaftState, m: MessageDraft): void {
 }
 
 /**
- * Takes over the commit index of a candidate that gets no vote here, or of a voter that gives none.
+ * Adopts the commit index of a candidate whose request is rejected, or of a voter that rejects a request.
  *
- * Without it a group could be stuck for ever: a member that does not know that a membership change is committed goes by
- * the old configuration, and needs (or does not know that it has to seek) the votes of members with other logs. The
- * entry's term is compared first, so that nothing but the same entry is committed.
+ * Without it a group could be without a leader for ever: a member that has not learned that a configuration change is
+ * committed uses the old configuration, in which it may need the vote of a removed member, or may not campaign. The
+ * term of the entry is compared first: by log matching this log then agrees with the sender's up to that entry.
  */
-function learnCommit(r: RaftState, m: Message): void {
+function adoptCommitIndex(r: RaftState, m: Message): void {
   if (r.role === Role.Leader || m.commit <= r.log.committed) return;
   const term = r.log.term(m.commit);
   if (typeof term !== "number" || BigInt(term) !== m.context) return;
   r.log.commitTo(m.commit);
-  // This member's campaign went by a configuration that has been replaced.
+  // This member campaigned in a configuration that a committed change has replaced.
   if (r.role !== Role.Follower && hasUnappliedConfChange(r)) r.becomeFollower(r.term, NO_NODE);
 }
 
 /** Candidate: counts a vote. */
 export function handleVoteResponse(r: RaftState, m: Message): void {
-  if (m.reject) learnCommit(r, m);
+  if (m.reject) adoptCommitIndex(r, m);
   const pre = m.type === MessageType.PreVoteResponse;
   if (r.role !== (pre ? Role.PreCandidate : Role.Candidate)) return;
-  // A grant is for the term it was asked for; one for an earlier pre-vote says nothing about this one.
+  // A pre-vote is granted for one term. A grant for an earlier campaign does not count in this one.
   if (pre && !m.reject && m.term !== r.term + 1) return;
   r.tracker.recordVote(m.from, !m.reject);
   const { result } = r.tracker.tallyVotes();
   if (result === VoteResult.Won) {
-    // However many others agree, the own vote has to be on disk: after a crash this member could otherwise win the same
-    // term a second time, with another log.
+    // This member's own vote has to be on disk as well, whatever the majority: after a crash it could otherwise win the
+    // same term a second time, with another log.
     if (!r.tracker.votes.has(r.id)) return;
     if (pre) requestVotes(r, Campaign.Election);
     else becomeLeader(r);
@@ -202,12 +203,12 @@ export function handleVoteResponse(r: RaftState, m: Message): void {
   }
 }
 
-/** The leader hands over: campaigns at once. */
+/** The leader transfers its leadership: this member campaigns at once. */
 export function handleTimeoutNow(r: RaftState): void {
   if (r.role === Role.Follower) campaign(r, Campaign.Transfer);
 }
 
-/** Leader: steps down unless a quorum was heard from since the last check. */
+/** Leader: steps down unless it has heard from a quorum since the last check. */
 export function checkQuorum(r: RaftState): void {
   if (r.role !== Role.Leader) return;
   if (!r.tracker.quorumActive()) {
@@ -218,7 +219,10 @@ export function checkQuorum(r: RaftState): void {
   for (const [id, progress] of r.tracker.progress) if (id !== r.id) progress.recentActive = false;
 }
 
-/** Follower: forgets its leader, so that it can vote. Not with lease-based reads, which rely on its remembering. */
+/**
+ * Follower: forgets its leader, so that it can vote. Not with lease-based reads: the lease relies on the leader being
+ * known.
+ */
 export function forgetLeader(r: RaftState): void {
   if (r.role !== Role.Follower || r.config.readOnly === ReadOnlyOption.LeaseBased) return;
   r.leader = NO_NODE;

@@ -1,6 +1,6 @@
 /**
- * Heartbeats: what a leader says when it has nothing to say. They hold elections back and carry the commit index as far
- * as the follower is known to have the log. (read_index.ts sends them, as each may confirm reads.)
+ * Heartbeats. They keep followers from campaigning, and carry the commit index as far as the follower's log is known to
+ * match. (read_index.ts sends them, as each may confirm reads.)
  *
  * Raft paper, section 5.2. Pure.
  */
@@ -13,16 +13,19 @@ import type { RaftState } from "./state";
 import { ProgressState } from "./status";
 import { Role } from "./types";
 
-/** The leader's regular heartbeat. Also repeats a read round whose messages were lost. */
+/** The leader's periodic heartbeat. Also repeats a read round whose messages were lost. */
 export function beat(r: RaftState): void {
   if (r.role !== Role.Leader) return;
   broadcastHeartbeats(r);
   releaseConfirmedReads(r);
 }
 
-/** Follower: takes the commit index. More than this log is known to share with the leader is a lie, or lost data. */
+/**
+ * Follower: takes the commit index. One beyond what this log is known to share with the leader's (`verifiedIndex`)
+ * means a faulty leader or lost data, and is refused.
+ */
 export function handleHeartbeat(r: RaftState, m: Message): StepRefusal | null {
-  // A leader that sends two logs in one term can shorten this one after it was verified.
+  // A faulty leader that sends two logs in one term can shorten this log after it was verified.
   const known = Math.min(Math.max(r.verifiedIndex, r.log.committed), r.log.lastIndex());
   if (m.commit > known) return "commit-beyond-match";
   r.log.commitTo(m.commit);
@@ -32,7 +35,7 @@ export function handleHeartbeat(r: RaftState, m: Message): StepRefusal | null {
   return null;
 }
 
-/** Leader: the follower is there. One that lags, or is being probed, is sent something to answer. */
+/** Leader: the follower is alive. If it lags, or is being probed, it is sent an Append to answer. */
 export function handleHeartbeatResponse(r: RaftState, m: Message): StepRefusal | null {
   const progress = r.tracker.progress.get(m.from);
   if (r.role !== Role.Leader || progress === undefined) return null;

@@ -1,4 +1,4 @@
-/** The consensus core: the only file of this room that others import. */
+/** The consensus core: the only file of this folder that others import. */
 export * from "./types";
 export * from "./message";
 export * from "./log_reader";
@@ -9,5 +9,5 @@ export * from "./refusals";
 export * from "./size";
 export * from "./random";
 export { InvariantError } from "./assert";
-export type { ConfChangeResult, Proposed, ProposeResult } from "./proposal";
+export type { ConfChangeResult, ProposeResult } from "./proposal";
 export * from "./raw_node";

@@ -11,7 +11,7 @@ import type { LogGap, LogReader } from "./log_reader";
 import { countWithin, entriesSize } from "./size";
 import type { Entry, Snapshot } from "./types";
 
-/** Where two logs may agree: an index, and the term there (0 when it is not known). */
+/** An entry's index and term. The term is 0 when it is not known. */
 export interface LogPosition {
   readonly index: number;
   readonly term: number;
@@ -24,12 +24,12 @@ export class RaftLog {
   private committedIndex: number;
   private applyingIndex: number;
   private appliedIndex: number;
-  /** Bytes handed out to be applied and not acknowledged. */
+  /** Bytes of entries handed out to be applied and not yet applied. */
   private applyingBytes = 0;
-  /** No more entries are handed out until some are acknowledged: the byte limit was reached. */
+  /** The byte limit was reached: no more entries are handed out until some are applied. */
   private applyingPaused = false;
 
-  /** @param maxApplyingBytes most bytes of committed entries handed out at a time; positive */
+  /** @param maxApplyingBytes limit of bytes handed out to be applied and not yet applied; positive */
   constructor(
     private readonly storage: LogReader,
     private readonly maxApplyingBytes: number,
@@ -74,7 +74,7 @@ export class RaftLog {
     return term;
   }
 
-  /** Term at `index`; known from the entry before the first one up to the last. */
+  /** Term of the entry at `index`; known from firstIndex() - 1 to lastIndex(). */
   term(index: number): number | LogGap {
     const term = this.unstable.term(index);
     if (term >= 0) return term;
@@ -87,15 +87,17 @@ export class RaftLog {
     return this.term(index) === term;
   }
 
-  /** Whether a log that ends with (term, index) holds at least what this one holds. Raft paper, section 5.4.1. */
+  /**
+   * Whether a log whose last entry is (term, index) is at least as up to date as this one. Raft paper, section 5.4.1.
+   */
   isUpToDate(term: number, index: number): boolean {
     const lastTerm = this.lastTerm();
     return term > lastTerm || (term === lastTerm && index >= this.lastIndex());
   }
 
   /**
-   * Appends what a leader sent: `entries` follow the entry (prevTerm, prevIndex), and are consecutive.
-   * @returns the last index that now equals the leader's, or -1 when the logs differ at prevIndex
+   * Appends the entries of a leader's Append: consecutive, after the entry (prevTerm, prevIndex).
+   * @returns the last index up to which the log now matches the leader's, or -1 when the logs differ at prevIndex
    */
   tryAppend(prevIndex: number, prevTerm: number, entries: readonly Entry[], leaderCommit: number): number {
     if (!this.matchTerm(prevIndex, prevTerm)) return -1;
@@ -106,7 +108,7 @@ export class RaftLog {
     return lastNew;
   }
 
-  /** How many of `entries`, from the first on, are in this log with the same term. */
+  /** The number of leading `entries` that this log already holds with the same term. */
   private countKnown(entries: readonly Entry[]): number {
     let count = 0;
     for (const entry of entries) {
@@ -116,7 +118,7 @@ export class RaftLog {
     return count;
   }
 
-  /** Appends entries, replacing uncommitted ones at and after the first of them. */
+  /** Appends entries. Uncommitted entries at and after the first of them are replaced. */
   append(entries: readonly Entry[]): void {
     const first = entries[0];
     if (first === undefined) return;
@@ -125,8 +127,8 @@ export class RaftLog {
   }
 
   /**
-   * The last index at or below `index` whose term is at most `term`: no later index can agree with a log that has
-   * `term` at `index`. The term is 0 where this log no longer knows it, which may be a match.
+   * The last index at or below `index` whose term is at most `term`: a log that has `term` at `index` can match this
+   * one at no index between the two. The term is 0 where this log no longer knows it; the logs may match there.
    */
   findConflictByTerm(index: number, term: number): LogPosition {
     for (let at = index; at > 0; at--) {
@@ -144,14 +146,16 @@ export class RaftLog {
     this.committedIndex = index;
   }
 
-  /** As commitTo, for a leader: only where the entry is of `term`. Raft paper, section 5.4.2. */
+  /** Raises the commit index of a leader: only if the entry at `index` is of `term`. Raft paper, section 5.4.2. */
   maybeCommit(index: number, term: number): boolean {
     if (index <= this.committedIndex || !this.matchTerm(index, term)) return false;
     this.commitTo(index);
     return true;
   }
 
-  /** Entries from `lo` to the end, as many as fit, at least one; or the reason why not. */
+  /**
+   * Entries from `lo` to the end of the log, as many as fit into `maxBytes`, at least one; or why they cannot be read.
+   */
   entriesFrom(lo: number, maxBytes: number): readonly Entry[] | LogGap {
     const last = this.lastIndex();
     return lo > last ? NO_ENTRIES : this.slice(lo, last + 1, maxBytes);
@@ -169,16 +173,16 @@ export class RaftLog {
     if (stable === "compacted") return stable;
     assert(stable !== "unavailable", "storage lacks entries that it acknowledged");
     if (stableEnd === hi || stable.length < stableEnd - lo) return stable;
-    const room = maxBytes === Infinity ? Infinity : maxBytes - entriesSize(stable);
+    const remaining = maxBytes === Infinity ? Infinity : maxBytes - entriesSize(stable);
     const tail = unstable.slice(unstable.offset, hi);
-    const fitting = countWithin(tail, room);
-    // countWithin lets the first one through in any case; here there is a first one already.
+    const fitting = countWithin(tail, remaining);
+    // countWithin always counts the first entry, however large; here `stable` already holds one.
     const first = tail[0];
-    if (fitting === 1 && first !== undefined && entriesSize([first]) > room) return stable;
+    if (fitting === 1 && first !== undefined && entriesSize([first]) > remaining) return stable;
     return [...stable, ...(fitting === tail.length ? tail : tail.slice(0, fitting))];
   }
 
-  /** Entries to be written that have not been handed out. */
+  /** Unstable entries that have not been handed out to be written. */
   nextUnstableEntries(): readonly Entry[] {
     return this.unstable.hasNextEntries() ? this.unstable.nextEntries() : NO_ENTRIES;
   }
@@ -187,7 +191,7 @@ export class RaftLog {
     return this.unstable.hasNextEntries();
   }
 
-  /** Whether storage still owes the acknowledgement of entries. */
+  /** Whether storage has not acknowledged some entries. */
   hasUnstableEntries(): boolean {
     return this.unstable.length > 0;
   }
@@ -196,12 +200,12 @@ export class RaftLog {
     return this.unstable.nextSnapshot();
   }
 
-  /** Whether a received snapshot is not in storage yet. Nothing is applied meanwhile. */
+  /** Whether storage has not acknowledged a received snapshot. Until then nothing is applied. */
   hasPendingSnapshot(): boolean {
     return this.unstable.snapshot !== null;
   }
 
-  /** Notes the unstable entries and the snapshot as handed out. */
+  /** Marks the unstable entries and the snapshot as handed out. */
   acceptUnstable(): void {
     this.unstable.accept();
   }
@@ -216,13 +220,13 @@ export class RaftLog {
 
   /**
    * Committed entries to be applied next, within the byte limit.
-   * @param allowUnstable whether entries that storage has not acknowledged count (they are written before applying)
+   * @param allowUnstable whether entries are included that storage has not acknowledged (the caller writes them first)
    */
   nextCommittedEntries(allowUnstable: boolean): readonly Entry[] {
     if (!this.hasNextCommittedEntries(allowUnstable)) return NO_ENTRIES;
-    const room = this.maxApplyingBytes - this.applyingBytes;
-    assert(room > 0, "entries handed out beyond the limit");
-    const entries = this.slice(this.applyingIndex + 1, this.appliableIndex(allowUnstable) + 1, room);
+    const remaining = this.maxApplyingBytes - this.applyingBytes;
+    assert(remaining > 0, "entries handed out beyond the limit");
+    const entries = this.slice(this.applyingIndex + 1, this.appliableIndex(allowUnstable) + 1, remaining);
     assert(typeof entries !== "string", "committed entries to be applied are gone from the log");
     return entries;
   }
@@ -236,18 +240,21 @@ export class RaftLog {
     return allowUnstable ? this.committedIndex : Math.min(this.committedIndex, this.unstable.offset - 1);
   }
 
-  /** Notes `entries` as handed out to be applied. */
+  /** Marks `entries` as handed out to be applied. */
   acceptApplying(entries: readonly Entry[], allowUnstable: boolean): void {
     const last = entries.at(-1);
     if (last === undefined) return;
     this.applyingIndex = last.index;
     this.applyingBytes += entriesSize(entries);
-    // What did not fit now waits until some of this is acknowledged, also when a smaller entry would still fit.
+    // Entries that did not fit wait until some of these are applied, also when a smaller one would still fit.
     this.applyingPaused =
       this.applyingBytes >= this.maxApplyingBytes || last.index < this.appliableIndex(allowUnstable);
   }
 
-  /** Notes entries up to `index`, of `bytes` bytes, as applied. An index below the applied one only frees the bytes. */
+  /**
+   * Marks entries up to `index`, of `bytes` bytes, as applied. With an index below the applied one only the bytes
+   * count.
+   */
   appliedTo(index: number, bytes: number): void {
     assert(index <= this.committedIndex, "applied beyond the commit index");
     this.appliedIndex = Math.max(this.appliedIndex, index);
@@ -256,7 +263,7 @@ export class RaftLog {
     this.applyingPaused = this.applyingBytes >= this.maxApplyingBytes;
   }
 
-  /** The newest snapshot that can be sent, or null. */
+  /** The newest snapshot that is available for sending, or null. */
   snapshot(): Snapshot | null {
     const snapshot = this.unstable.snapshot ?? this.storage.snapshot();
     return snapshot === null || snapshot.meta.index === 0 ? null : snapshot;

@@ -1,15 +1,15 @@
 /**
- * The stable log as the core reads it: synchronous, from memory. The storage room implements it.
+ * The stable log as the core reads it: synchronous, from memory. The storage layer implements it.
  */
 import type { ConfState, Entry, HardState, Snapshot } from "./types";
 
-/** Why a read of the log gave nothing. */
+/** Why a read of the log returned no entries. */
 export type LogGap = "compacted" | "unavailable";
 
 export interface LogReader {
   /**
-   * The state to start from: hard state as saved, and the configuration at the index that the application starts from
-   * (RaftConfig.applied; else firstIndex() - 1). Called once.
+   * The state to start from: the saved hard state, and the configuration at the index that the application starts from
+   * (RaftConfig.applied; without it firstIndex() - 1). Called once.
    */
   initialState(): { readonly hardState: HardState; readonly confState: ConfState };
 
@@ -28,6 +28,6 @@ export interface LogReader {
   /** Index of the last entry, or firstIndex() - 1 when there is none. */
   lastIndex(): number;
 
-  /** The newest snapshot, or null while none can be given now (the core asks again later). */
+  /** The newest snapshot, or null while none is available (the core asks again later). */
   snapshot(): Snapshot | null;
 }

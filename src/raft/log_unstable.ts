@@ -1,9 +1,9 @@
 /**
- * The tail of the log that storage has not acknowledged, and a received snapshot on its way there.
+ * The tail of the log that storage has not acknowledged, and a received snapshot that it has not acknowledged either.
  *
  * Invariants: `entries[i]` has index `offset + i`; entries below `inProgress` have been handed out to be written;
- * offset <= inProgress <= offset + entries.length. Entries leave only when storage acknowledges exactly them (index and
- * term), since an acknowledgement of entries that a new leader has meanwhile replaced says nothing about the new ones.
+ * offset <= inProgress <= offset + entries.length. An entry is removed only when storage acknowledges its index and
+ * term: an acknowledgement of entries that a new leader has replaced meanwhile does not count for the new ones.
  */
 import { assert } from "./assert";
 import type { Entry, Snapshot } from "./types";
@@ -28,20 +28,20 @@ export class UnstableLog {
     return this.pending;
   }
 
-  /** The last index here, or 0 when there is neither an entry nor a snapshot. */
+  /** The last index of the entries or the snapshot, or 0 when there is neither. */
   lastIndex(): number {
     if (this.entries.length > 0) return this.offset + this.entries.length - 1;
     return this.pending === null ? 0 : this.pending.meta.index;
   }
 
-  /** The term at `index`, or -1 when it is not known here. */
+  /** The term at `index`, or -1 when neither the entries nor the snapshot hold it. */
   term(index: number): number {
     if (index >= this.offset) return this.entries[index - this.offset]?.term ?? -1;
     if (this.pending !== null && this.pending.meta.index === index) return this.pending.meta.term;
     return -1;
   }
 
-  /** Entries not handed out yet. A copy: the tail may be replaced while it is written. */
+  /** A copy of the entries not handed out yet: the tail may be replaced while it is being written. */
   nextEntries(): readonly Entry[] {
     return this.entries.slice(this.inProgress - this.offset);
   }
@@ -55,13 +55,15 @@ export class UnstableLog {
     return this.snapshotInProgress ? null : this.pending;
   }
 
-  /** Notes all that is here as handed out. */
+  /** Marks the entries and the snapshot as handed out. */
   accept(): void {
     this.inProgress = this.offset + this.entries.length;
     if (this.pending !== null) this.snapshotInProgress = true;
   }
 
-  /** Drops the entries that storage has: up to `index`, unless the entry there has another term by now. */
+  /**
+   * Removes the entries up to `index`, which storage has acknowledged, unless the entry there has another term by now.
+   */
   stableTo(index: number, term: number): void {
     if (index < this.offset || this.term(index) !== term) return;
     const count = index + 1 - this.offset;
@@ -77,7 +79,7 @@ export class UnstableLog {
     this.snapshotInProgress = false;
   }
 
-  /** Replaces everything by a snapshot. */
+  /** Replaces entries and snapshot by a received snapshot. */
   restore(snapshot: Snapshot): void {
     this.offset = snapshot.meta.index + 1;
     this.inProgress = this.offset;
@@ -86,7 +88,7 @@ export class UnstableLog {
     this.snapshotInProgress = false;
   }
 
-  /** Appends entries, replacing what is at and after the first of them. */
+  /** Appends entries. Entries at and after the first of them are replaced. */
   truncateAndAppend(entries: readonly Entry[]): void {
     const first = entries[0];
     if (first === undefined) return;
@@ -103,7 +105,7 @@ export class UnstableLog {
     for (const entry of entries) this.entries.push(entry);
   }
 
-  /** Entries in [lo, hi), all of which are here. */
+  /** Entries in [lo, hi). All must be unstable. */
   slice(lo: number, hi: number): Entry[] {
     assert(lo >= this.offset && hi <= this.offset + this.entries.length, "slice out of the unstable log");
     return this.entries.slice(lo - this.offset, hi - this.offset);

@@ -1,19 +1,19 @@
 /**
- * The one message type that members, and the core's own storage threads, exchange.
+ * The message type for members and for the storage threads.
  *
- * Every message has every field, so that all share one shape at run time; a field without meaning for a type holds its
- * zero value.
+ * Every message has every field, so that all messages share one object shape at run time. A field that its type does
+ * not use holds its zero value.
  */
 import { NO_NODE } from "./types";
 import type { Entry, NodeId, Snapshot } from "./types";
 
-/** Which message it is. The comment says who sends it to whom. */
+/** The type of a message, with sender and receiver. */
 export enum MessageType {
   /** Local: start an election. */
   Hup = 0,
   /** Local: the leader sends heartbeats. */
   Beat = 1,
-  /** Proposal of entries; forwarded to the leader only where forwarding is on. */
+  /** Follower to leader: a forwarded proposal. */
   Propose = 2,
   /** Leader to follower: entries to append. */
   Append = 3,
@@ -23,26 +23,26 @@ export enum MessageType {
   VoteResponse = 6,
   /** Leader to follower: install a snapshot. */
   Snapshot = 7,
-  /** Leader to follower: heartbeat, with the context of a ReadIndex round. */
+  /** Leader to follower: heartbeat, with the number of a read round. */
   Heartbeat = 8,
   HeartbeatResponse = 9,
   /** Local: a message to a peer was lost. */
   Unreachable = 10,
   /** Local: a snapshot was sent, or failed. */
   SnapshotStatus = 11,
-  /** Local: does the leader still hear a quorum. */
+  /** Local: check whether the leader has heard from a quorum. */
   CheckQuorum = 12,
-  /** Asks the leader to hand leadership to `from`. */
+  /** To the leader: transfer leadership to `from`. */
   TransferLeader = 13,
   /** Leader to transfer target: campaign at once. */
   TimeoutNow = 14,
-  /** Follower to leader: a read that needs the commit index. */
+  /** Follower to leader: request of a commit index to read at. */
   ReadIndex = 15,
   ReadIndexResponse = 16,
-  /** Candidate to voter: would you vote for me. */
+  /** Pre-candidate to voter: a vote request that changes neither term nor vote. */
   PreVote = 17,
   PreVoteResponse = 18,
-  /** To the local append thread: entries, hard state, snapshot to write. */
+  /** To the local append thread: entries, hard state and snapshot to write. */
   StorageAppend = 19,
   /** From the local append thread. */
   StorageAppendResponse = 20,
@@ -50,7 +50,7 @@ export enum MessageType {
   StorageApply = 21,
   /** From the local apply thread. */
   StorageApplyResponse = 22,
-  /** Local: forget the leader without a new term. */
+  /** Local: forget the leader without starting a new term. */
   ForgetLeader = 23,
 }
 
@@ -79,7 +79,7 @@ export interface Message {
   readonly context: bigint;
   /** Vote and PreVote: the election was started by a leader transfer, so a leader lease does not refuse it. */
   readonly forced: boolean;
-  /** StorageAppend, StorageApply: what to deliver when the work is done. */
+  /** StorageAppend, StorageApply: messages to deliver when the work is done. */
   readonly responses: readonly Message[];
 }
 
@@ -89,7 +89,9 @@ export type MessageDraft = { -readonly [K in keyof Message]: Message[K] };
 const NO_ENTRIES: readonly Entry[] = [];
 const NO_RESPONSES: readonly Message[] = [];
 
-/** A message with the zero value in every other field; all messages are made here, so that they share one shape. */
+/**
+ * A message with zero values in the other fields. All messages are created here, so that they share one object shape.
+ */
 export function newMessage(type: MessageType, to: NodeId, from: NodeId, term: number): MessageDraft {
   return {
     type,

@@ -1,12 +1,12 @@
 /**
- * What a message of a peer must look like before the core takes it. Peers are not trusted: whatever they send, it is
- * refused here or handled without breaking an invariant; nothing throws.
+ * Checks of messages from peers. Peers are not trusted: a message is refused here, or handled without breaking an
+ * invariant; no message makes the core throw.
  *
- * Here is what can be told from the message and the identity of its sender; what depends on the log and the role is
- * checked where it is handled.
+ * These checks depend on the message and on its sender only. Checks against the log and the role are made by the
+ * handlers.
  */
 import { restore } from "./confchange";
-import { findMalformed } from "./membership";
+import { findMalformed } from "./reconfiguration";
 import { MessageType } from "./message";
 import type { Message } from "./message";
 import type { StepRefusal } from "./refusals";
@@ -17,7 +17,7 @@ import type { ConfChange, ConfChangeSingle, Entry, Snapshot } from "./types";
 
 const U64_MAX = 0xffff_ffff_ffff_ffffn;
 
-/** Why `m`, said to come from a peer, is refused; or null. */
+/** Why a message of a peer is refused, or null. */
 export function checkPeerMessage(r: RaftState, m: Message): StepRefusal | null {
   const { type } = m;
   if (!isPeerType(type)) return "local-message";
@@ -26,7 +26,7 @@ export function checkPeerMessage(r: RaftState, m: Message): StepRefusal | null {
   if (type === MessageType.Propose && r.config.disableProposalForwarding) return "proposal-from-peer";
   if (!soundNumbers(m)) return "invalid-field";
   if (needsKnownSender(type) && !r.tracker.progress.has(m.from)) {
-    // The leader may be so new that the change that adds it is not applied here yet.
+    // The change that adds the leader may not be applied here yet.
     if (type !== MessageType.TimeoutNow || m.from !== r.leader) return "unknown-sender";
   }
   return soundContent(r, m) ? null : "invalid-field";
@@ -40,7 +40,10 @@ function isPeerType(type: MessageType): boolean {
   );
 }
 
-/** Types that only a member of the configuration may send; a leader or candidate may be one that is not known yet. */
+/**
+ * Types that only members of the active configuration may send. Leaders and candidates may be members whose addition is
+ * not applied here yet.
+ */
 function needsKnownSender(type: MessageType): boolean {
   switch (type) {
     case MessageType.AppendResponse:
@@ -61,13 +64,13 @@ function isCount(n: number): boolean {
   return Number.isSafeInteger(n) && n >= 0 && n <= MAX_WIRE_NUMBER;
 }
 
-/** The types say so already; a message that was put together wrongly need not keep to them. */
+/** Checks at run time what the types promise: a message from outside may not comply. */
 function isObject<T extends object>(value: T | null | undefined): value is T {
   return typeof value === "object" && value !== null;
 }
 
 function soundNumbers(m: Message): boolean {
-  // Proposals and reads belong to no term; everything else does.
+  // Proposals and reads carry no term, all other types do.
   const termless = m.type === MessageType.Propose || m.type === MessageType.ReadIndex;
   return (
     isCount(m.term) &&
@@ -84,7 +87,7 @@ function soundNumbers(m: Message): boolean {
   );
 }
 
-/** What each type must hold. Types without a row hold nothing else that is read. */
+/** The rules of each type. The handlers read no other field of the types without a case. */
 function soundContent(r: RaftState, m: Message): boolean {
   switch (m.type) {
     case MessageType.Append:
@@ -106,7 +109,7 @@ function soundContent(r: RaftState, m: Message): boolean {
   }
 }
 
-/** Entries follow each other and the entry before them; terms never fall, nor exceed the leader's. */
+/** Entries are consecutive, also with the entry before them; terms do not fall, nor exceed the leader's. */
 function soundAppend(m: Message): boolean {
   let { index, logTerm: term } = m;
   for (const entry of m.entries) {
@@ -124,7 +127,7 @@ function soundPayload(entry: Entry | null | undefined): boolean {
   return inEnum(EntryType, entry.type) && soundConfChange(entry.confChange, entry.type);
 }
 
-/** Numeric enums map both ways at run time, so a value that is one of theirs names its key. */
+/** Numeric enums map values to names at run time, so a value of the enum has a name. */
 function inEnum(values: Readonly<Record<number, string | undefined>>, value: number): boolean {
   return values[value] !== undefined;
 }
@@ -141,7 +144,7 @@ function soundStep(step: ConfChangeSingle): boolean {
   return isObject(step) && inEnum(ConfChangeType, step.type) && typeof step.nodeId === "bigint";
 }
 
-/** A snapshot stands at a committed entry, and its configuration is one that a group can have. */
+/** The snapshot is at a valid position, and its configuration is one that a group can reach. */
 function soundSnapshot(r: RaftState, snapshot: Snapshot, term: number): boolean {
   const { meta, data } = snapshot;
   if (!(data instanceof Uint8Array) || !isObject(meta) || !isObject(meta.confState)) return false;

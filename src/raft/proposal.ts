@@ -1,13 +1,13 @@
 /**
- * Proposals: the leader appends them, a follower may pass them on.
+ * Proposals: the leader appends them, a follower may forward them to the leader.
  *
- * Size is checked before anything changes, so that a dropped proposal leaves no trace.
+ * The size is checked before any state changes, so that a refused proposal has no effect.
  * Raft paper, section 5.3; thesis, section 6.2. Pure.
  */
 import { MessageType, newMessage } from "./message";
 import type { Message } from "./message";
-import { findObjection } from "./membership";
-import type { ChangeObjection } from "./membership";
+import { findObjection } from "./reconfiguration";
+import type { ChangeObjection } from "./reconfiguration";
 import type { ConfChangeRefusal, ProposalRefusal, StepRefusal } from "./refusals";
 import { appendOwn, broadcastAppend } from "./replication";
 import { payloadsSize } from "./size";
@@ -15,14 +15,14 @@ import type { RaftState } from "./state";
 import { EMPTY_BYTES, EntryType, NO_NODE, Role } from "./types";
 import type { ConfChange, Entry } from "./types";
 
-/** Where the first entry of a proposal stands: in the log of this leader, or (index 0) on its way to another. */
-export interface Proposed {
+/** Position of the proposal's first entry in this leader's log. Index 0: forwarded, the position is unknown. */
+interface Proposed {
   readonly ok: true;
   readonly index: number;
   readonly term: number;
 }
 
-/** Proposals are committed or lost; only being applied at `index` with `term` tells. */
+/** An accepted proposal may still be lost. It is committed when an entry with this `index` and `term` is applied. */
 export type ProposeResult = Proposed | { readonly ok: false; readonly reason: ProposalRefusal };
 
 export type ConfChangeResult =
@@ -35,7 +35,7 @@ export type ConfChangeResult =
       readonly detail: string;
     };
 
-/** Proposes data of the state machine: one entry each, consecutive, one message per follower. */
+/** Proposes data for the state machine: one entry per element, with consecutive indexes. */
 export function propose(r: RaftState, data: readonly Uint8Array[]): ProposeResult {
   return submit(
     r,
@@ -44,7 +44,7 @@ export function propose(r: RaftState, data: readonly Uint8Array[]): ProposeResul
   );
 }
 
-/** Proposes a membership change. */
+/** Proposes a configuration change. */
 export function proposeConfChange(r: RaftState, change: ConfChange, type: EntryType): ConfChangeResult {
   const objections: ChangeObjection[] = [];
   const entry: Entry = { term: 0, index: 0, type, data: EMPTY_BYTES, confChange: change };
@@ -53,7 +53,9 @@ export function proposeConfChange(r: RaftState, change: ConfChange, type: EntryT
   return objection === undefined ? result : { ok: false, reason: "refused", ...objection };
 }
 
-/** A proposal that a follower passed on. It is not passed on again: members that disagree on the leader would play ball. */
+/**
+ * A forwarded proposal. Never forwarded again: two members that disagree on the leader would pass it back and forth.
+ */
 export function handleForwarded(r: RaftState, m: Message): StepRefusal | null {
   if (r.role !== Role.Leader) return "not-leader";
   return submit(r, m.entries, null).ok ? null : "proposal-dropped";
@@ -68,21 +70,21 @@ function submit(
   if (r.ownProgress === undefined) return { ok: false, reason: "removed" };
   if (r.leaderTransferee !== NO_NODE) return { ok: false, reason: "transferring" };
   const bytes = payloadsSize(entries);
-  // One proposal is always let through, however large: else it could never be.
+  // While nothing is outstanding any size is accepted: a larger proposal could otherwise never be made.
   if (r.uncommittedBytes > 0 && bytes > 0 && r.uncommittedBytes + bytes > r.config.maxUncommittedSize) {
     return { ok: false, reason: "uncommitted-size" };
   }
   const first = r.log.lastIndex() + 1;
   const appended: Entry[] = [];
   for (const entry of entries) appended.push(place(r, entry, first + appended.length, objections));
-  // What is appended counts, not what was asked for: applying it gives back exactly this much.
+  // The appended entries count, not the proposed ones: applying them subtracts the same amount.
   r.uncommittedBytes += payloadsSize(appended);
   appendOwn(r, appended);
   broadcastAppend(r);
   return { ok: true, index: first, term: r.term };
 }
 
-/** The entry as it goes into the log: a refused membership change becomes an empty entry. */
+/** The entry as it is appended: a refused configuration change becomes an empty entry. */
 function place(r: RaftState, entry: Entry, index: number, objections: ChangeObjection[] | null): Entry {
   const { term } = r;
   if (entry.confChange !== null) {
@@ -102,7 +104,7 @@ function place(r: RaftState, entry: Entry, index: number, objections: ChangeObje
 function forward(r: RaftState, entries: readonly Entry[]): ProposeResult {
   if (r.role !== Role.Follower || r.leader === NO_NODE) return { ok: false, reason: "no-leader" };
   if (r.config.disableProposalForwarding) return { ok: false, reason: "not-leader" };
-  // Without a term: the proposal is no part of an election.
+  // Without a term, as a leader of a later term can append it too.
   const m = newMessage(MessageType.Propose, r.leader, r.id, 0);
   m.entries = entries;
   r.send(m);

@@ -1,6 +1,6 @@
 /**
- * The core's front door: every message, from peers and from this member, is stepped here, and the term rules are applied
- * before anything else. This is the only switch on message type; each concern is in its own file.
+ * Steps every message, from peers and from this member: applies the rules on terms, then dispatches to the file of the
+ * concern. The only switch on message type.
  *
  * Raft paper, figure 2 ("Rules for Servers"). Pure.
  */
@@ -16,7 +16,7 @@ import {
   tickElection,
 } from "./election";
 import { beat, handleHeartbeat, handleHeartbeatResponse } from "./heartbeat";
-import { maybeAutoLeave } from "./membership";
+import { maybeAutoLeave } from "./reconfiguration";
 import { MessageType, newMessage } from "./message";
 import type { Message } from "./message";
 import { handleForwarded } from "./proposal";
@@ -29,6 +29,7 @@ import { RaftState } from "./state";
 import { ProgressState } from "./status";
 import { abortTransfer, continueTransfer, handleTransferLeader } from "./transfer";
 import { NO_NODE, Role } from "./types";
+import type { NodeId } from "./types";
 
 export class Raft extends RaftState {
   /** One unit of time. */
@@ -52,9 +53,17 @@ export class Raft extends RaftState {
     beat(this);
   }
 
+  /** Leader: starts a transfer to `to`, replaces the one under way, or (`to` is this member) ends it. */
+  transferLeader(to: NodeId): StepRefusal | null {
+    const refusal = handleTransferLeader(this, to);
+    // A transfer that ended may have held back the change that leaves a joint configuration.
+    maybeAutoLeave(this);
+    return refusal;
+  }
+
   /**
-   * Takes one message, which checkPeerMessage has passed unless it comes from this member itself.
-   * @returns why nothing was done, or null
+   * Takes one message. A message of a peer has passed checkPeerMessage.
+   * @returns why the message was refused, or null
    */
   step(m: Message): StepRefusal | null {
     if (m.term > this.term) {
@@ -88,7 +97,7 @@ export class Raft extends RaftState {
         handleTimeoutNow(this);
         return null;
       case MessageType.TransferLeader:
-        return handleTransferLeader(this, m.from);
+        return this.transferLeader(m.from);
       case MessageType.ReadIndex:
         return handleReadIndex(this, m);
       case MessageType.ReadIndexResponse:
@@ -120,19 +129,19 @@ export class Raft extends RaftState {
         return null;
       case MessageType.StorageAppend:
       case MessageType.StorageApply:
-        // Orders to the storage threads: nothing that the core could carry out.
+        // Requests to the storage threads, which the core itself never handles.
         return "local-message";
     }
   }
 
-  /** Follows a higher term, as far as the message asks for it. False when the message is to be ignored. */
+  /** Adopts a higher term where the type of the message requires it. False when the message is to be ignored. */
   private enterHigherTerm(m: Message): boolean {
     const { type } = m;
     if (type === MessageType.Vote || type === MessageType.PreVote) {
-      // Whoever hears a leader does not help to replace it, unless the leader itself wants that.
+      // A member that hears a leader does not help to replace it, unless the leader itself has asked for the election.
       if (!m.forced && inLease(this)) return false;
     }
-    // Asking for a pre-vote, or granting one, raises nobody's term.
+    // A request of a pre-vote, or its grant, raises no term.
     if (type === MessageType.PreVote || (type === MessageType.PreVoteResponse && !m.reject)) return true;
     const fromLeader =
       type === MessageType.Append || type === MessageType.Heartbeat || type === MessageType.Snapshot;
@@ -145,16 +154,16 @@ export class Raft extends RaftState {
     switch (m.type) {
       case MessageType.Heartbeat:
       case MessageType.Append:
-        // The sender leads in a term that this member has left. With CheckQuorum or PreVote, or as a learner, this
-        // member would not disturb it by an election, so it has to be told the term, or it would never hear from this
-        // member again.
+        // The sender leads an earlier term. It learns the current one from this answer where it would not learn it from
+        // an election of this member: with CheckQuorum or PreVote, or when this member may not campaign. Otherwise this
+        // member would ignore the leader for ever.
         if (quorumChecked || preVote || !this.promotable()) {
           this.send(this.draft(MessageType.AppendResponse, m.from));
         }
         break;
       case MessageType.Vote:
       case MessageType.PreVote: {
-        // The candidate may be stuck at a smaller term than a majority: it learns the term from the rejection.
+        // The candidate's term may be lower than a majority's. It learns the current term from the rejection.
         const type = m.type === MessageType.Vote ? MessageType.VoteResponse : MessageType.PreVoteResponse;
         const rejection = newMessage(type, m.from, this.id, this.term);
         rejection.reject = true;
@@ -162,8 +171,8 @@ export class Raft extends RaftState {
         break;
       }
       case MessageType.StorageAppendResponse:
-        // Entries may have been replaced since, while the write of the replacement is still under way: what storage
-        // says about them is not to be trusted. A snapshot is committed state in any term.
+        // The entries may have been replaced since by others that are still being written, so the response does not
+        // count for them. A snapshot holds committed state, whatever the term.
         this.snapshotStable(m);
         return null;
       default:
@@ -172,7 +181,7 @@ export class Raft extends RaftState {
     return "stale-term";
   }
 
-  /** Append, Heartbeat or Snapshot of this term: whoever sends it leads. */
+  /** Append, Heartbeat or Snapshot of this term: the sender leads the term. */
   private handleFromLeader(m: Message): StepRefusal | null {
     if (this.role === Role.Leader) return "conflicting-leader";
     if (this.role !== Role.Follower) {
@@ -191,7 +200,7 @@ export class Raft extends RaftState {
   private handleUnreachable(m: Message): void {
     const progress = this.tracker.progress.get(m.from);
     if (this.role !== Role.Leader || progress?.state !== ProgressState.Replicate) return;
-    // What was sent optimistically is likely lost.
+    // The messages in flight are probably lost.
     progress.becomeProbe();
   }
 

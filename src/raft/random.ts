@@ -1,5 +1,5 @@
 /**
- * A small seeded generator for tests, simulations and members without a better source: equal seeds give equal runs.
+ * A small seeded generator for tests, simulations and members without a better source. Equal seeds give equal runs.
  * xorshift32 (Marsaglia, 2003). Not for secrets.
  */
 import type { RandomSource } from "./config";
@@ -9,7 +9,7 @@ export class SeededRandom implements RandomSource {
 
   /** @param seed any integer; its low 32 bits count */
   constructor(seed: number) {
-    // Zero is the one state that xorshift never leaves; neighbouring seeds are spread by the multiplication.
+    // Xorshift never leaves the state zero, so it is replaced. The multiplication spreads neighbouring seeds.
     this.state = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) >>> 0 || 0x6d2b79f5;
   }
 

@@ -1,14 +1,15 @@
 /**
- * The core as its node uses it: input by calls, output by Ready.
+ * The interface of the core: input by calls, output by Ready.
  *
- * One turn: hasReady, ready, carry it out, then advance; or, with asynchronous storage writes, hand the StorageAppend and
- * StorageApply messages to the local threads and give their responses to stepLocal when they are done.
+ * One turn: hasReady, ready, carry it out, advance. With asynchronous storage writes there is no advance: the
+ * StorageAppend and StorageApply messages go to the storage threads, and their responses to stepLocal when the work is
+ * done.
  */
 import { assert } from "./assert";
 import { validateRaftConfig } from "./config";
 import type { RaftConfig } from "./config";
 import { campaignByConfig, forgetLeader } from "./election";
-import { applyConfChange } from "./membership";
+import { applyConfChange } from "./reconfiguration";
 import { MessageType, newMessage } from "./message";
 import type { Message } from "./message";
 import { checkPeerMessage } from "./peer_input";
@@ -18,22 +19,22 @@ import { Raft } from "./raft";
 import { broadcastHeartbeats, startRead } from "./read_index";
 import type { ReadState, Ready, SoftState } from "./ready";
 import type { StepRefusal } from "./refusals";
-import { forwardTransfer, handleTransferLeader } from "./transfer";
+import { forwardTransfer } from "./transfer";
 import type { ProgressStatus, RaftStatus } from "./status";
 import { EntryType, LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, Role } from "./types";
 import type { ConfChange, ConfState, Entry, HardState, NodeId, Snapshot } from "./types";
 
-export type StepResult = { readonly ok: true } | { readonly ok: false; readonly reason: StepRefusal };
+type StepResult = { readonly ok: true } | { readonly ok: false; readonly reason: StepRefusal };
 
 const STEPPED: StepResult = { ok: true };
 
 export class RawNode {
-  /** The state behind this node. For tests and checkers that look inside; a node works through the methods alone. */
+  /** The state of the core, for tests and checkers. Other code uses the methods only. */
   readonly raft: Raft;
   private readonly async: boolean;
   private lastSoftState: SoftState;
   private lastHardState: HardState;
-  /** What the present Ready acknowledges once it is carried out; null between Readys. Not with asynchronous writes. */
+  /** Messages to step once the current Ready is carried out; null between Readys. Unused with asynchronous writes. */
   private stepsOnAdvance: Message[] | null = null;
   private readonly refused = new Map<StepRefusal, number>();
 
@@ -57,7 +58,7 @@ export class RawNode {
     return this.raft.term;
   }
 
-  /** Who leads, as far as this member knows; NO_NODE when it knows nobody. */
+  /** The leader known to this member, or NO_NODE. */
   get leader(): NodeId {
     return this.raft.leader;
   }
@@ -79,15 +80,15 @@ export class RawNode {
   }
 
   /**
-   * Whether a snapshot was received that storage has not acknowledged. Entries handed out to be applied before it are
-   * to be dropped (their responses still delivered): the configuration is already the snapshot's, and its state will
-   * replace what they would change.
+   * Whether a snapshot was received that storage has not acknowledged. Entries that were handed out before it are then
+   * not applied, but their responses are delivered: the configuration is already the snapshot's, and its state will
+   * replace the state machine.
    */
   get hasPendingSnapshot(): boolean {
     return this.raft.log.hasPendingSnapshot();
   }
 
-  /** Messages that were refused, by reason. */
+  /** The number of refused messages by reason. */
   get refusedMessages(): ReadonlyMap<StepRefusal, number> {
     return this.refused;
   }
@@ -97,59 +98,61 @@ export class RawNode {
     this.raft.tick();
   }
 
-  /** Starts an election now, by PreVote where that is on. Nothing happens on a leader or a member that can't lead. */
+  /**
+   * Starts an election now, with PreVote where that is on. No effect on a leader, or on a member that may not campaign.
+   */
   campaign(): void {
     campaignByConfig(this.raft);
   }
 
-  /** Proposes entries for the state machine: all or none, with consecutive indexes. At least one. */
+  /** Proposes entries for the state machine, at least one: all or none are appended, with consecutive indexes. */
   propose(data: readonly Uint8Array[]): ProposeResult {
     assert(data.length > 0, "an empty proposal");
     return propose(this.raft, data);
   }
 
   /**
-   * Proposes a membership change. Refused by the leader's checks, an empty entry is appended all the same and the
-   * refusal returned; a follower that forwards can't tell.
+   * Proposes a configuration change. When the leader's checks refuse it, an empty entry is appended in its place and
+   * the refusal is returned. A follower that forwards the change does not learn of a refusal.
    */
   proposeConfChange(change: ConfChange, type: EntryType = EntryType.ConfChangeV2): ConfChangeResult {
-    assert(type !== EntryType.Normal, "a membership change in a normal entry");
+    assert(type !== EntryType.Normal, "a configuration change in a normal entry");
     return proposeConfChange(this.raft, change, type);
   }
 
-  /** Takes a message of a peer. Never throws, whatever it holds; a refusal is counted. */
+  /** Takes a message of a peer. Never throws, whatever the message holds; refusals are counted. */
   step(m: Message): StepResult {
     return this.count(checkPeerMessage(this.raft, m) ?? this.raft.step(m));
   }
 
-  /** Takes a message of this member itself: responses of the storage threads, and its own votes and appends. */
+  /** Takes a message of this member: a response of the storage threads, or its own vote or acknowledgement. */
   stepLocal(m: Message): void {
     this.raft.step(m);
   }
 
   /**
-   * Asks for an index that is safe to read at; it comes in Ready.readStates, once, or never: then ask again with a new
-   * context.
+   * Requests an index that is safe to read at. It is returned in Ready.readStates at most once; when it does not
+   * arrive, ask again with a new context.
    * @param context unsigned 64-bit, not zero, never used before on any member
-   * @returns ok false when there is no leader to ask, or it has too many reads waiting
+   * @returns ok false when no leader is known, or this leader has too many reads waiting
    */
   readIndex(context: bigint): { readonly ok: boolean } {
     assert(context > 0n, "a read without a context");
     return { ok: startRead(this.raft, context) === null };
   }
 
-  /** Asks for leadership to go to `to`. Nobody answers; watch who leads. */
+  /** Requests that leadership be transferred to `to`. There is no answer: the outcome shows in `leader`. */
   transferLeader(to: NodeId): void {
-    if (this.raft.role === Role.Leader) handleTransferLeader(this.raft, to);
+    if (this.raft.role === Role.Leader) this.raft.transferLeader(to);
     else forwardTransfer(this.raft, to);
   }
 
-  /** Makes a follower forget its leader, so that it grants votes; it stays in its term. */
+  /** Makes a follower forget its leader, so that it grants votes. Its term stays the same. */
   forgetLeader(): void {
     forgetLeader(this.raft);
   }
 
-  /** Whether ready() would have something to do. */
+  /** Whether ready() would return any work. */
   hasReady(): boolean {
     const { raft } = this;
     const { log } = raft;
@@ -160,15 +163,15 @@ export class RawNode {
       log.hasNextCommittedEntries(!this.async) ||
       raft.readStates.length > 0 ||
       raft.reads.wantsRound ||
-      !this.softStateIsOld() ||
-      !this.hardStateIsOld() ||
+      !this.softStateUnchanged() ||
+      !this.hardStateUnchanged() ||
       log.nextUnstableSnapshot() !== null
     );
   }
 
   /**
-   * Everything to be done now. It counts as handed out: without asynchronous writes, advance() comes before the next
-   * ready().
+   * Everything to be done now. Nothing in it is returned again. Without asynchronous writes advance() must be called
+   * before the next ready().
    */
   ready(): Ready {
     assert(this.stepsOnAdvance === null, "ready() before advance()");
@@ -178,16 +181,17 @@ export class RawNode {
     const entries = log.nextUnstableEntries();
     const committedEntries = log.nextCommittedEntries(!this.async);
     const snapshot = log.nextUnstableSnapshot();
-    const hardState = this.hardStateIsOld() ? null : this.hardState();
-    const softState = this.softStateIsOld() ? null : { leader: raft.leader, role: raft.role };
-    const mustSync = entries.length > 0 || !this.voteAndTermAreOld();
+    const hardState = this.hardStateUnchanged() ? null : this.hardState();
+    const softState = this.softStateUnchanged() ? null : { leader: raft.leader, role: raft.role };
+    const mustSync = entries.length > 0 || !this.termAndVoteUnchanged();
     const readStates: readonly ReadState[] = raft.readStates;
     const messages = raft.messages;
     const afterAppend = raft.messagesAfterAppend;
     raft.messages = [];
     raft.messagesAfterAppend = [];
     if (readStates.length > 0) raft.readStates = [];
-    if (this.async) this.orderStorage(messages, afterAppend, entries, committedEntries, hardState, snapshot);
+    if (this.async)
+      this.addStorageWork(messages, afterAppend, entries, committedEntries, hardState, snapshot);
     else this.holdBack(messages, afterAppend, committedEntries, snapshot);
     if (softState !== null) this.lastSoftState = softState;
     if (hardState !== null) this.lastHardState = hardState;
@@ -196,7 +200,7 @@ export class RawNode {
     return { softState, hardState, readStates, entries, snapshot, committedEntries, messages, mustSync };
   }
 
-  /** The last Ready is carried out: written, synced, sent and applied. */
+  /** Confirms that the last Ready is carried out: written, synced, sent and applied. */
   advance(): void {
     assert(!this.async, "advance() with asynchronous storage writes");
     const steps = this.stepsOnAdvance;
@@ -206,27 +210,27 @@ export class RawNode {
   }
 
   /**
-   * Applies a committed membership change; called for each, in order, unless the state machine refused it.
-   * @param index of its entry. With it, a change that an installed snapshot has overtaken is told apart.
+   * Applies a committed configuration change. Called for each, in order, unless the state machine refused it.
+   * @param index of its entry, so that a change that an installed snapshot already covers is ignored
    * @returns the configuration afterwards
    */
   applyConfChange(change: ConfChange, index?: number): ConfState {
     return applyConfChange(this.raft, change, index);
   }
 
-  /** A message to `id` was lost. */
+  /** Reports that a message to `id` was lost. */
   reportUnreachable(id: NodeId): void {
     this.raft.step(newMessage(MessageType.Unreachable, this.id, id, 0));
   }
 
-  /** The snapshot for `id` was delivered, or not. */
+  /** Reports whether the snapshot for `id` was delivered. */
   reportSnapshot(id: NodeId, ok: boolean): void {
     const m = newMessage(MessageType.SnapshotStatus, this.id, id, 0);
     m.reject = !ok;
     this.raft.step(m);
   }
 
-  /** A copy of what an observer may know. */
+  /** A copy of the state for observers. */
   status(): RaftStatus {
     const { raft } = this;
     const progress = new Map<NodeId, ProgressStatus>();
@@ -266,20 +270,20 @@ export class RawNode {
     return { term: this.raft.term, vote: this.raft.vote, commit: this.raft.log.committed };
   }
 
-  private voteAndTermAreOld(): boolean {
+  private termAndVoteUnchanged(): boolean {
     return this.raft.term === this.lastHardState.term && this.raft.vote === this.lastHardState.vote;
   }
 
-  private hardStateIsOld(): boolean {
-    return this.voteAndTermAreOld() && this.raft.log.committed === this.lastHardState.commit;
+  private hardStateUnchanged(): boolean {
+    return this.termAndVoteUnchanged() && this.raft.log.committed === this.lastHardState.commit;
   }
 
-  private softStateIsOld(): boolean {
+  private softStateUnchanged(): boolean {
     return this.raft.leader === this.lastSoftState.leader && this.raft.role === this.lastSoftState.role;
   }
 
-  /** Asynchronous writes: adds the orders to the storage threads to `messages`. */
-  private orderStorage(
+  /** Asynchronous writes: adds the messages for the storage threads to `messages`. */
+  private addStorageWork(
     messages: Message[],
     afterAppend: Message[],
     entries: readonly Entry[],
@@ -295,7 +299,7 @@ export class RawNode {
         m.vote = hardState.vote;
         m.commit = hardState.commit;
       }
-      // The own acknowledgements come first: they read terms of entries that the last response takes out of the tail.
+      // Last: this response removes entries from the unstable tail, whose terms the others still read.
       if (this.raft.log.hasUnstableEntries() || snapshot !== null) {
         afterAppend.push(this.appendResponse(snapshot));
       }
@@ -310,7 +314,7 @@ export class RawNode {
     }
   }
 
-  /** Synchronous writes: what goes to others leaves with this Ready, what is for this member waits for advance(). */
+  /** Synchronous writes: messages to others are sent with this Ready, those to this member are stepped by advance(). */
   private holdBack(
     messages: Message[],
     afterAppend: readonly Message[],
@@ -325,9 +329,9 @@ export class RawNode {
   }
 
   /**
-   * What the append thread answers: all that is unstable now is on disk. Carries the term of the moment, so that the
-   * answer is dropped when a new term has begun; and names the last entry even when this order holds none, so that the
-   * answer to an earlier order that was dropped is made good.
+   * The append thread's response: everything unstable now is on disk. It carries the current term and is ignored in a
+   * later one. It names the last unstable entry even when this write holds none, so that it also replaces the ignored
+   * response of an earlier write.
    */
   private appendResponse(snapshot: Snapshot | null): Message {
     const { raft } = this;

@@ -1,9 +1,9 @@
 /**
- * ReadIndex: linearizable reads without a log entry. The leader notes its commit index, has a quorum confirm that it
- * still leads, and answers with that index; the reader waits until it is applied.
+ * ReadIndex: linearizable reads without a log entry. The leader records its commit index, confirms with a quorum that
+ * it still leads, and returns that index; the reader waits until it is applied.
  *
- * No read is answered before the leader has committed an entry of its own term, single voters included: until then its
- * commit index may lag behind what an earlier leader acknowledged.
+ * No read is answered before the leader has committed an entry of its own term, a single voter included: until then its
+ * commit index may be lower than that of an earlier leader.
  * Raft thesis, section 6.4. Pure.
  */
 import { ReadOnlyOption } from "./config";
@@ -14,23 +14,23 @@ import type { RaftState } from "./state";
 import { NO_NODE, Role } from "./types";
 import type { NodeId } from "./types";
 
-/** A read that starts here: answered through readStates. Refused when there is no leader to ask. */
+/** A read of this member, answered through readStates. Refused when no leader is known. */
 export function startRead(r: RaftState, context: bigint): StepRefusal | null {
   if (r.role === Role.Leader) return takeRead(r, r.id, context);
   if (r.leader === NO_NODE) return "no-leader";
-  // Without a term: the read belongs to nobody's election, and must not be lost when the leader's term is newer.
+  // Without a term, as a leader of a later term can answer it too.
   const request = newMessage(MessageType.ReadIndex, r.leader, r.id, 0);
   request.context = context;
   r.send(request);
   return null;
 }
 
-/** A read that a follower sends here. It is not sent on: a member that is no leader has nothing to say. */
+/** A read that a follower has sent. Only a leader takes it; it is not forwarded again. */
 export function handleReadIndex(r: RaftState, m: Message): StepRefusal | null {
   return r.role === Role.Leader ? takeRead(r, m.from, m.context) : "not-leader";
 }
 
-/** The leader's answer to a read of this member. */
+/** The leader's answer to a read of this member. An answer of any other member is refused. */
 export function handleReadIndexResponse(r: RaftState, m: Message): StepRefusal | null {
   if (m.from !== r.leader) return "not-leader";
   r.readStates.push({ index: m.index, context: m.context });
@@ -64,26 +64,29 @@ function answer(r: RaftState, to: NodeId, context: bigint, index: number): void 
   r.send(response);
 }
 
-/** After a commit: reads that waited for the term's first one are taken now. */
+/** After a commit of this term: takes the reads that waited for it. */
 export function releaseEarlyReads(r: RaftState): void {
   for (const read of r.reads.takeEarly()) answerOrWait(r, read.from, read.context);
 }
 
-/** Answers the reads whose round is confirmed; also after a change of the quorum. */
+/** Answers the reads whose round a quorum has confirmed. Also called when the configuration changes. */
 export function releaseConfirmedReads(r: RaftState): void {
   for (const read of r.reads.takeConfirmed(r.tracker.config.voters)) {
     answer(r, read.from, read.context, read.index);
   }
 }
 
-/** Notes a follower's answer to a round. False when there was no such round. */
+/** Records a follower's answer to a round. False when no such round was started. */
 export function acknowledgeRound(r: RaftState, from: NodeId, context: bigint): boolean {
   return context <= MAX_ROUND && r.reads.acknowledge(from, Number(context));
 }
 
 const MAX_ROUND = BigInt(Number.MAX_SAFE_INTEGER);
 
-/** Sends a heartbeat to every other member, with the read round to be confirmed: a new one if reads wait for one. */
+/**
+ * Sends a heartbeat with the number of the current read round to every other member. Starts a round if reads wait for
+ * one.
+ */
 export function broadcastHeartbeats(r: RaftState): void {
   if (r.reads.wantsRound) r.reads.startRound();
   const round = BigInt(r.reads.currentRound);
@@ -92,7 +95,7 @@ export function broadcastHeartbeats(r: RaftState): void {
     const progress = r.tracker.progress.get(id);
     if (progress === undefined) continue;
     const m = r.draft(MessageType.Heartbeat, id);
-    // Never more than the follower is known to have: its log beyond `match` may differ from this one.
+    // At most `match`: beyond it the follower's log may differ from this one.
     m.commit = Math.min(progress.match, r.log.committed);
     m.context = round;
     progress.bumpSentCommit(m.commit);

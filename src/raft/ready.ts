@@ -1,5 +1,5 @@
 /**
- * What the core wants done: the output of one turn.
+ * The output of one turn: everything that the application has to write, send and apply now.
  *
  * With asynchronous storage writes, `messages` holds StorageAppend and StorageApply messages to the local threads,
  * whose `responses` are delivered once the work is done; `advance` is not called. Without them the application writes
@@ -14,7 +14,7 @@ export interface SoftState {
   readonly role: Role;
 }
 
-/** A confirmed ReadIndex: reads with this context may be answered once `index` is applied. */
+/** A confirmed read: it may be answered once `index` is applied. */
 export interface ReadState {
   readonly index: number;
   readonly context: bigint;
@@ -26,13 +26,16 @@ export interface Ready {
   /** Null when unchanged. */
   readonly hardState: HardState | null;
   readonly readStates: readonly ReadState[];
-  /** To be written before messages that depend on them leave. */
+  /** To be written before the messages of this Ready are sent. */
   readonly entries: readonly Entry[];
-  /** To be written, and to replace the state machine. */
+  /** To be written; its state replaces the state machine's. */
   readonly snapshot: Snapshot | null;
-  /** Committed and durable here: to be applied, in order. */
+  /**
+   * Committed: to be applied, in order. Already durable with asynchronous storage writes; otherwise after `entries`
+   * are.
+   */
   readonly committedEntries: readonly Entry[];
   readonly messages: readonly Message[];
-  /** False when only the commit index changed. A snapshot must be synced in every case. */
+  /** False when neither entries, term nor vote changed. A snapshot must be synced even then. */
   readonly mustSync: boolean;
 }

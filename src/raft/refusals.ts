@@ -1,56 +1,57 @@
 /**
- * Why the core turns something down: the reasons are values, for callers and counters. Nothing here is a defect.
+ * The reasons for which the core refuses a proposal, a configuration change or a message. They are values, for callers
+ * and counters; none of them means a defect.
  */
 
-/** Why a proposal was not taken. Nothing was appended. */
+/** Why a proposal was refused. Nothing was appended. */
 export type ProposalRefusal =
   /** No leader is known. */
   | "no-leader"
   /** This member follows, and forwarding is off. */
   | "not-leader"
-  /** Leadership is being handed over. */
+  /** A leadership transfer is under way. */
   | "transferring"
-  /** maxUncommittedSize would be exceeded. */
+  /** The proposal would exceed maxUncommittedSize. */
   | "uncommitted-size"
   /** This leader is no longer in the configuration. */
   | "removed";
 
-/** Why a membership change does not fit the active configuration. */
+/** Why a configuration change does not fit the active configuration. */
 export type ConfChangeRefusal =
-  /** Another change may be unapplied. */
+  /** An earlier change may not be applied yet. */
   | "pending"
-  /** The configuration is joint: it has to be left first. */
+  /** The configuration is joint and has to be left first. */
   | "must-leave-joint"
-  /** There is no joint configuration to leave. */
+  /** The change has no steps, and there is no joint configuration to leave. */
   | "not-joint"
-  /** The change leads to no sound configuration, or is malformed. */
+  /** The change is malformed, or does not lead to a valid configuration. */
   | "invalid";
 
-/** Why a message was not stepped. Each is counted. */
+/** Why a message was refused. Each refusal is counted. */
 export type StepRefusal =
-  /** A type that only this member may step. */
+  /** A type that is never sent between members. */
   | "local-message"
-  /** Proposals come from a peer only where forwarding is on. */
+  /** A forwarded proposal, while forwarding is off. */
   | "proposal-from-peer"
-  /** An answer of somebody whom the configuration does not list. */
+  /** The sender (for TransferLeader: the target) is not a member, or not a voter, of the active configuration. */
   | "unknown-sender"
-  /** Meant for another member, or said to come from this one. */
+  /** Addressed to another member, or sent under this member's own id. */
   | "misaddressed"
-  /** A field that no sound member would send. */
+  /** A field has a value that no correct member sends. */
   | "invalid-field"
-  /** A term that this member has left. */
+  /** The message is from an earlier term. */
   | "stale-term"
-  /** Leadership claimed in a term that has another leader. */
+  /** A message from a leader, in a term that has another leader. */
   | "conflicting-leader"
-  /** Acknowledges entries that this log does not have. */
+  /** Acknowledges entries beyond the end of this log. */
   | "beyond-log"
-  /** A heartbeat that commits what this member never acknowledged. */
+  /** A heartbeat with a commit index beyond what this log is known to share with the leader's. */
   | "commit-beyond-match"
-  /** Only a leader can do this, and this member is none. */
+  /** Only a leader can handle the message, and this member is not one. */
   | "not-leader"
-  /** The forwarded proposal was dropped. */
+  /** This leader refused the forwarded proposal. */
   | "proposal-dropped"
-  /** Too many reads wait. */
+  /** The leader already has MAX_WAITING_READS reads waiting. */
   | "too-many-reads"
   /** No leader is known. */
   | "no-leader";

@@ -1,6 +1,6 @@
 /**
- * Log replication: the leader appends, sends what each follower lacks and commits what a quorum holds; a follower
- * appends where its log agrees with the leader's, and otherwise says where it might.
+ * Log replication. The leader appends, sends each follower the entries that it lacks and commits the entries that a
+ * quorum holds. A follower appends where its log matches the leader's; otherwise it rejects with a hint.
  *
  * Raft paper, sections 5.3 and 5.4.2; thesis, section 10.2.1 (pipelining). Pure.
  */
@@ -16,7 +16,7 @@ import type { Progress } from "./tracker";
 import { Role } from "./types";
 import type { Entry, NodeId } from "./types";
 
-/** Appends entries that already have their term and index, and counts this member in once they are on disk. */
+/** Appends entries of this leader, and acknowledges them to itself once they are on disk. */
 export function appendOwn(r: RaftState, entries: readonly Entry[]): void {
   r.log.append(entries);
   const ack = r.draft(MessageType.AppendResponse, r.id);
@@ -24,7 +24,7 @@ export function appendOwn(r: RaftState, entries: readonly Entry[]): void {
   r.send(ack);
 }
 
-/** Sends every other member what it lacks, or an empty message with the commit index. */
+/** Sends every other member the entries that it lacks, or an empty message with the commit index. */
 export function broadcastAppend(r: RaftState, sendIfEmpty = true): void {
   for (const id of r.tracker.ids()) {
     if (id === r.id) continue;
@@ -34,15 +34,15 @@ export function broadcastAppend(r: RaftState, sendIfEmpty = true): void {
 }
 
 /**
- * Sends one Append, or a snapshot where the log no longer reaches back far enough. False when nothing was sent: the
- * flow is paused, or there is nothing new and `sendIfEmpty` is not set.
+ * Sends one Append, or a snapshot when the entries before it are compacted. False when nothing was sent: sending to the
+ * follower is paused, or there are no new entries and `sendIfEmpty` is not set.
  */
 export function maybeSendAppend(r: RaftState, to: NodeId, progress: Progress, sendIfEmpty: boolean): boolean {
   if (progress.isPaused()) return false;
   const prevIndex = progress.next - 1;
   const prevTerm = r.log.term(prevIndex);
   if (typeof prevTerm !== "number") return maybeSendSnapshot(r, to, progress);
-  // With a full window only an empty message goes out: if all in flight was lost, its answer is what gets things moving.
+  // With a full window an empty message is sent: if all messages in flight were lost, its answer resumes replication.
   const windowFull = progress.state === ProgressState.Replicate && progress.inflights.full();
   const entries = windowFull ? NO_ENTRIES : r.log.entriesFrom(progress.next, r.config.maxSizePerMessage);
   if (entries.length === 0 && !sendIfEmpty) return false;
@@ -60,18 +60,20 @@ export function maybeSendAppend(r: RaftState, to: NodeId, progress: Progress, se
 
 const NO_ENTRIES: readonly Entry[] = [];
 
-/** Raises the commit index to what a quorum holds, if that is of this term. True when it rose. */
+/**
+ * Raises the commit index to the highest index that a quorum holds, if its entry is of this term. True when it rose.
+ */
 export function maybeCommit(r: RaftState): boolean {
   if (!r.log.maybeCommit(r.tracker.committed(), r.term)) return false;
   releaseEarlyReads(r);
   return true;
 }
 
-/** Follower: appends, or says from where the leader should try again. */
+/** Follower: appends, or rejects with a hint where the leader should try next. */
 export function handleAppend(r: RaftState, m: Message): void {
   const response = r.draft(MessageType.AppendResponse, m.from);
   if (m.index < r.log.committed) {
-    // What is committed here equals the leader's log in any case.
+    // Committed entries match the leader's log in any case.
     response.index = r.log.committed;
     r.send(response);
     return;
@@ -83,8 +85,8 @@ export function handleAppend(r: RaftState, m: Message): void {
     r.send(response);
     return;
   }
-  // The leader can skip all of its entries that are of a later term than ours at the same place, and we all of ours
-  // that are of a later term than its: one round per term that differs, not one per entry.
+  // The hint skips our entries of later terms than the leader's at that index; the leader then skips its entries of
+  // later terms than the hint's. That takes one round trip per differing term, not one per entry.
   const hint = r.log.findConflictByTerm(Math.min(m.index, r.log.lastIndex()), m.logTerm);
   r.trace?.debug?.(`${r.id} rejected Append ${m.logTerm}/${m.index} from ${m.from}`);
   response.index = m.index;
@@ -94,7 +96,7 @@ export function handleAppend(r: RaftState, m: Message): void {
   r.send(response);
 }
 
-/** Leader: a member tells what it holds, or that it could not append. */
+/** Leader: a member acknowledges entries, or rejects an Append. */
 export function handleAppendResponse(r: RaftState, m: Message): StepRefusal | null {
   const progress = r.tracker.progress.get(m.from);
   if (r.role !== Role.Leader || progress === undefined) return null;
@@ -116,14 +118,14 @@ function handleRejection(r: RaftState, m: Message, progress: Progress): void {
 
 function handleAcceptance(r: RaftState, m: Message, progress: Progress): void {
   const updated = progress.maybeUpdate(m.index);
-  // An answer that says nothing new may still end a probe: of a follower that was reported unreachable, for one.
+  // An answer that confirms the known match still ends a probe, for instance of a follower reported unreachable.
   if (!updated && !(progress.match === m.index && progress.state === ProgressState.Probe)) return;
   switch (progress.state) {
     case ProgressState.Probe:
       progress.becomeReplicate();
       break;
     case ProgressState.Snapshot:
-      // Any snapshot that reaches back to what this log still holds will do, not just the one that is pending.
+      // Any snapshot is enough that lets the follower continue from this log, not only the pending one.
       if (progress.match + 1 >= r.log.firstIndex()) {
         progress.becomeProbe();
         progress.becomeReplicate();
@@ -140,6 +142,6 @@ function handleAcceptance(r: RaftState, m: Message, progress: Progress): void {
     maybeSendAppend(r, m.from, progress, true);
   }
   if (self) return;
-  // What was acknowledged may have made room for several messages.
+  // The acknowledgement may have freed room in the window for several messages.
   while (maybeSendAppend(r, m.from, progress, false));
 }

@@ -1,22 +1,22 @@
 /**
- * How many bytes an entry counts for in the limits of messages, Readys and proposals. An estimate that every member
- * computes alike, near the encoded size and never below the payload; limits are soft by one entry anyway.
+ * The size of an entry in bytes, as the limits of messages, Readys and proposals count it. An estimate, equal on every
+ * member, close to the encoded size and never below the payload. A limit may be exceeded by one entry in any case.
  */
 import type { Entry } from "./types";
 
 /** Term, index, type and framing of one encoded entry, rounded up. */
 const ENTRY_OVERHEAD_BYTES = 24;
-/** Type and id of one step of a membership change, rounded up. */
+/** Type and id of one step of a configuration change, rounded up. */
 const CHANGE_BYTES = 12;
 
-/** Bytes that the proposer caused: 0 for an empty entry and for the empty change that leaves a joint configuration. */
-export function payloadSize(entry: Entry): number {
+/** Bytes of the proposer's data: 0 for an empty entry, and for a change without steps or context. */
+function payloadSize(entry: Entry): number {
   const change = entry.confChange;
   if (change === null) return entry.data.length;
   return entry.data.length + change.context.length + change.changes.length * CHANGE_BYTES;
 }
 
-/** Bytes of one entry on the wire and on disk, about. */
+/** Approximate bytes of one entry on the wire and on disk. */
 export function entrySize(entry: Entry): number {
   return ENTRY_OVERHEAD_BYTES + payloadSize(entry);
 }
@@ -33,7 +33,7 @@ export function payloadsSize(entries: readonly Entry[]): number {
   return size;
 }
 
-/** How many of `entries` fit into `maxBytes`, from the first on; at least one when there is one. */
+/** The number of leading entries that fit into `maxBytes`; at least one unless `entries` is empty. */
 export function countWithin(entries: readonly Entry[], maxBytes: number): number {
   if (maxBytes === Infinity) return entries.length;
   let size = 0;

@@ -1,8 +1,8 @@
 /**
  * Snapshots for followers that need entries the leader no longer has.
  *
- * The configuration comes with the snapshot and replaces the follower's own; membership changes of older entries that
- * are still being applied say nothing any more.
+ * The snapshot's configuration replaces the follower's. Configuration changes of older entries that are still being
+ * applied no longer count.
  * Raft paper, section 7. Pure.
  */
 import { MessageType } from "./message";
@@ -12,7 +12,7 @@ import { ProgressState } from "./status";
 import type { Progress } from "./tracker";
 import type { NodeId, Snapshot } from "./types";
 
-/** Leader: sends the newest snapshot. False when there is none now, or nobody who would receive it. */
+/** Leader: sends the newest snapshot. False when none is available, or the follower has not been heard from. */
 export function maybeSendSnapshot(r: RaftState, to: NodeId, progress: Progress): boolean {
   if (!progress.recentActive) return false;
   const snapshot = r.log.snapshot();
@@ -25,17 +25,17 @@ export function maybeSendSnapshot(r: RaftState, to: NodeId, progress: Progress):
   return true;
 }
 
-/** Leader: the transport delivered the snapshot, or failed. Either way the follower's answer or a heartbeat goes on. */
+/** Leader: the transport delivered the snapshot, or failed to. The next answer of the follower resumes replication. */
 export function handleSnapshotStatus(r: RaftState, m: Message): void {
   const progress = r.tracker.progress.get(m.from);
   if (progress?.state !== ProgressState.Snapshot) return;
-  // A snapshot that failed must not be probed for.
+  // After a failure, probing must not start behind the snapshot.
   if (m.reject) progress.pendingSnapshot = 0;
   progress.becomeProbe();
   progress.msgAppFlowPaused = true;
 }
 
-/** Follower: installs the snapshot, unless it is old news. Answers with where the log then stands. */
+/** Follower: installs the snapshot unless its log already reaches that far. Acknowledges the resulting index. */
 export function handleSnapshot(r: RaftState, m: Message, snapshot: Snapshot): void {
   const response = r.draft(MessageType.AppendResponse, m.from);
   response.index = install(r, snapshot) ? r.log.lastIndex() : r.log.committed;
@@ -44,14 +44,14 @@ export function handleSnapshot(r: RaftState, m: Message, snapshot: Snapshot): vo
 }
 
 /**
- * The configuration need not list this member: one that was added after the newest snapshot was taken gets it all the
- * same, and the entries after it tell of the addition. Until then it can't campaign.
+ * The configuration need not list this member: a member that was added after the snapshot was taken installs it, and
+ * applies its own addition from the entries that follow. Until then it cannot campaign.
  */
 function install(r: RaftState, snapshot: Snapshot): boolean {
   const { index, term, confState } = snapshot.meta;
   if (index <= r.log.committed) return false;
   if (r.log.matchTerm(index, term)) {
-    // The log reaches that far: applying it is cheaper than installing.
+    // The log already holds these entries: applying them is cheaper than installing.
     r.log.commitTo(index);
     return false;
   }

@@ -1,10 +1,9 @@
 /**
- * The state of one member of the group, and the few transitions that every concern needs: sending, falling back to
- * follower, starting over in a term. What happens when is in election.ts, replication.ts and so on; raft.ts decides
- * which of them a message meets.
+ * The state of one member of the group, and the transitions that every concern uses: sending, becoming a follower,
+ * resetting for a term. The rules are in election.ts, replication.ts and so on; raft.ts dispatches messages to them.
  *
  * Invariants: `vote` is erased only when `term` rises. A member leads at most once in a term. Messages in
- * `messagesAfterAppend` leave only when all that is unstable now is on disk.
+ * `messagesAfterAppend` are sent only when everything unstable at that time is on disk.
  * Raft paper, figure 2. Pure.
  */
 import { restore } from "./confchange";
@@ -14,15 +13,15 @@ import { RaftLog } from "./log";
 import { MessageType, newMessage } from "./message";
 import type { Message, MessageDraft } from "./message";
 import type { ReadState } from "./ready";
-import { ReadQueue } from "./read_queue";
+import { PendingReads } from "./pending_reads";
 import { ProgressTracker } from "./tracker";
 import type { Progress, TrackerConfig } from "./tracker";
 import { NO_NODE, Role } from "./types";
 import type { ConfState, NodeId } from "./types";
 
 /**
- * Terms and indexes from peers end here, far below the last safe integer: one absurd message can't bring this member to
- * where its own counting would leave the safe range.
+ * The largest term or index that is accepted from a peer. Far below the last safe integer, so that after an absurd
+ * message this member's own counting still stays in the safe range.
  */
 export const MAX_WIRE_NUMBER = Number.MAX_SAFE_INTEGER - 2 ** 40;
 
@@ -32,36 +31,39 @@ export class RaftState {
   readonly trace: RaftTrace | undefined;
   readonly log: RaftLog;
   readonly tracker: ProgressTracker;
-  readonly reads: ReadQueue;
+  readonly reads: PendingReads;
 
   term = 0;
   vote: NodeId = NO_NODE;
   role = Role.Follower;
   leader: NodeId = NO_NODE;
 
-  /** To be sent at once. */
+  /** Sent with the next Ready. */
   messages: Message[] = [];
-  /** To be sent, or stepped here, once everything unstable now is on disk. */
+  /** Sent, or stepped here, once everything unstable is on disk. */
   messagesAfterAppend: Message[] = [];
   readStates: ReadState[] = [];
 
-  /** Member that leadership is being handed to, or NO_NODE. While set, no proposals are taken. */
+  /** Target of the leadership transfer under way, or NO_NODE. While set, proposals are refused. */
   leaderTransferee: NodeId = NO_NODE;
-  /** A membership change may be pending up to this index; above `log.applied`, no other is proposed. */
+  /** A configuration change may be pending up to this index. While it is above `log.applied`, no other is proposed. */
   pendingConfIndex = 0;
-  /** Index of the entry that this leader began its term with. Of no meaning on others. */
+  /** Index of this leader's first entry of its term. Without meaning in other roles. */
   firstOwnIndex = 0;
-  /** Payload bytes proposed by this leader and not applied. May be too low after an election, never too high. */
+  /**
+   * Payload bytes that this leader has proposed and not applied; see maxUncommittedSize. Too low after an election, as
+   * entries of earlier leaders are subtracted when they are applied; never too high.
+   */
   uncommittedBytes = 0;
   /**
-   * Up to here this log is known to equal that of the current term's leader. After a restart in the same term that is
-   * all of it, as far as anybody can tell; a new term starts over from the commit index.
+   * Up to this index the log is known to match that of the current term's leader. A new term starts again from the
+   * commit index. After a restart in the same term the whole log counts: what was verified before is not recorded.
    */
   verifiedIndex = 0;
-  /** The adopted configuration is at least that of this index: membership changes up to it say nothing any more. */
+  /** The active configuration already includes every configuration change up to this index. */
   snapshotConfIndex = 0;
 
-  /** Ticks since the last word from the leader (leader: since the last quorum check). */
+  /** Ticks since the last message from the leader (on a leader: since the last quorum check). */
   electionElapsed = 0;
   heartbeatElapsed = 0;
   /** Drawn anew in each term from [electionTicks, 2 * electionTicks). */
@@ -73,12 +75,12 @@ export class RaftState {
     this.trace = config.trace;
     this.log = new RaftLog(config.storage, config.maxCommittedSizePerReady);
     this.tracker = new ProgressTracker(config.maxInflightMessages, config.maxInflightBytes);
-    this.reads = new ReadQueue(config.id);
+    this.reads = new PendingReads(config.id);
     const { hardState, confState } = config.storage.initialState();
     assert(hardState.commit <= this.log.lastIndex(), "the saved commit index is beyond the saved log");
     this.term = hardState.term;
     this.vote = hardState.vote;
-    // What is applied is committed, whatever was saved of the commit index: its record may be the one that a crash lost.
+    // Applied entries are committed, even when a crash lost the last record of the commit index.
     assert(config.applied <= this.log.lastIndex(), "the applied index is beyond the saved log");
     this.log.commitTo(Math.max(hardState.commit, config.applied));
     if (config.applied > 0) this.log.appliedTo(config.applied, 0);
@@ -93,14 +95,14 @@ export class RaftState {
     return this.tracker.progress.get(this.id);
   }
 
-  /** A message from this member in the present term. */
+  /** A new message from this member in the current term. */
   draft(type: MessageType, to: NodeId): MessageDraft {
     return newMessage(type, to, this.id, this.term);
   }
 
   /**
-   * Queues a message. Answers speak of what this member holds, so they wait until it is on disk; that goes for
-   * rejections too, as they show the term that was adopted. All else may leave at once.
+   * Queues a message. Answers depend on the state of this member, so they wait until it is on disk; rejections too, as
+   * they carry the adopted term. All other messages are sent at once.
    * Raft thesis, section 10.2.1 (writing in parallel).
    */
   send(message: Message): void {
@@ -116,10 +118,12 @@ export class RaftState {
     }
   }
 
-  /** Starts over in `term`: no leader, timers at zero, all progress unknown. The vote stays within a term. */
+  /**
+   * Resets for `term`: no leader, timers at zero, all progress unknown. The vote is kept when the term stays the same.
+   */
   reset(term: number): void {
     if (this.term !== term) {
-      assert(term > this.term, "a term that goes back");
+      assert(term > this.term, "the term would fall");
       this.term = term;
       this.vote = NO_NODE;
       this.verifiedIndex = 0;
@@ -145,24 +149,30 @@ export class RaftState {
     this.trace?.info?.(`${this.id} became follower at term ${term}, leader ${leader}`);
   }
 
-  /** Whether this member may campaign: a voter by its own configuration, with its state machine in place. */
+  /** Whether this member may campaign: a voter of its own configuration that waits for no snapshot to be installed. */
   promotable(): boolean {
     const progress = this.ownProgress;
     return progress !== undefined && !progress.isLearner && !this.log.hasPendingSnapshot();
   }
 
-  /** Whether this leader has committed an entry of its own: only then its commit index is the group's. */
+  /**
+   * Whether this leader has committed an entry of its own term. Before, its commit index may be lower than an earlier
+   * leader's.
+   */
   committedOwn(): boolean {
     return this.log.committed >= this.firstOwnIndex;
   }
 
-  /** Adopts a configuration that storage or a checked snapshot holds. @throws InvariantError when it is broken */
+  /**
+   * Adopts the configuration of storage, or of a snapshot that was checked. @throws InvariantError when it is not valid
+   */
   adoptSaved(saved: ConfState, lastIndex: number): void {
     const restored = restore(this.tracker, lastIndex, saved);
     if (!restored.ok) assert(false, `the saved configuration is broken: ${restored.error}`);
     else this.adopt(restored.config, restored.progress);
   }
 
+  /** Replaces the active configuration and the progress of its members. */
   adopt(config: TrackerConfig, progress: ReadonlyMap<NodeId, Progress>): void {
     this.tracker.install(config, progress);
     this.trace?.info?.(`${this.id} switched to configuration ${config.toString()}`);

@@ -1,13 +1,13 @@
 /**
- * What an observer may know of the core. Copies: nothing here changes when the core does.
+ * The core's state for observers. All values are copies.
  */
 import type { ConfState, HardState, NodeId, Role } from "./types";
 
 /** How a leader sends to one follower. */
 export enum ProgressState {
-  /** One message at a time, until the follower's log is found. */
+  /** One message at a time, until the leader knows where the follower's log matches its own. */
   Probe = 0,
-  /** Optimistic, pipelined. */
+  /** Entries are sent without waiting for the acknowledgement of earlier ones. */
   Replicate = 1,
   /** Waiting for a snapshot to be installed. */
   Snapshot = 2,
@@ -18,7 +18,7 @@ export interface ProgressStatus {
   readonly next: number;
   readonly state: ProgressState;
   readonly isLearner: boolean;
-  /** Heard from since the last quorum check. */
+  /** Whether a message has arrived since the last quorum check. */
   readonly recentActive: boolean;
   readonly pendingSnapshot: number;
 }
@@ -31,7 +31,7 @@ export interface RaftStatus {
   readonly applied: number;
   readonly lastIndex: number;
   readonly leaderTransferee: NodeId;
-  /** Index up to which a membership change may be pending; above `applied`, none is proposed. */
+  /** A configuration change may be pending up to this index. While it is above `applied`, no change is accepted. */
   readonly pendingConfIndex: number;
   readonly confState: ConfState;
   /** Only on a leader. */

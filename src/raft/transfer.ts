@@ -1,6 +1,6 @@
 /**
- * Leadership transfer: the leader stops taking proposals, brings the target up to date and tells it to campaign at once.
- * A transfer that takes an election timeout is given up.
+ * Leadership transfer: the leader refuses proposals, brings the target up to date and sends it TimeoutNow, on which the
+ * target campaigns at once. A transfer that takes an election timeout is aborted.
  *
  * Raft thesis, section 3.10. Pure.
  */
@@ -11,7 +11,7 @@ import type { RaftState } from "./state";
 import { NO_NODE, Role } from "./types";
 import type { NodeId } from "./types";
 
-/** Leader: starts handing over to `to`. Learners, strangers, itself and a repeated request are ignored. */
+/** Leader: starts a transfer to `to`. Ignored: learners, members unknown here, and a repeated request. */
 export function handleTransferLeader(r: RaftState, to: NodeId): StepRefusal | null {
   if (r.role !== Role.Leader) return "not-leader";
   const progress = r.tracker.progress.get(to);
@@ -20,7 +20,7 @@ export function handleTransferLeader(r: RaftState, to: NodeId): StepRefusal | nu
   abortTransfer(r);
   if (to === r.id) return null;
   r.trace?.info?.(`${r.id} starts to transfer leadership to ${to} at term ${r.term}`);
-  // The transfer gets one election timeout from here.
+  // The transfer may take one election timeout from here.
   r.electionElapsed = 0;
   r.leaderTransferee = to;
   if (progress.match === r.log.lastIndex()) sendTimeoutNow(r, to);
@@ -28,7 +28,10 @@ export function handleTransferLeader(r: RaftState, to: NodeId): StepRefusal | nu
   return null;
 }
 
-/** Leader, after an answer of `from`: the target may have caught up. */
+/**
+ * Leader, after an acknowledgement of `from`: sends TimeoutNow when the target has caught up. Any later acknowledgement
+ * repeats it, as the first may have been lost.
+ */
 export function continueTransfer(r: RaftState, from: NodeId): void {
   if (from !== r.leaderTransferee || r.role !== Role.Leader) return;
   if (r.tracker.progress.get(from)?.match === r.log.lastIndex()) sendTimeoutNow(r, from);
@@ -38,7 +41,7 @@ export function abortTransfer(r: RaftState): void {
   r.leaderTransferee = NO_NODE;
 }
 
-/** Asks the leader, from a member that is not it. */
+/** Forwards the request to the leader, from a member that does not lead. */
 export function forwardTransfer(r: RaftState, to: NodeId): void {
   if (r.leader === NO_NODE) return;
   const m = r.draft(MessageType.TransferLeader, r.leader);

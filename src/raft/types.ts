@@ -1,5 +1,5 @@
 /**
- * The words of the Raft paper as values: entries, hard state, snapshots, configurations.
+ * Entries, hard state, snapshots and configurations, named as in the Raft paper.
  *
  * Terms and indexes are numbers (safe integers; 0 means none), node ids are unsigned 64-bit bigints (0n means none).
  * Everything here is plain data: no I/O.
@@ -22,29 +22,32 @@ export function isMemberId(id: NodeId): boolean {
   return id > NO_NODE && id < LOCAL_APPLY_THREAD;
 }
 
-/** What an entry carries. */
+/** The content of an entry. */
 export enum EntryType {
-  /** Opaque data for the state machine; empty data is a leader's first entry or a refused conf change. */
+  /**
+   * Opaque data for the state machine. Empty data: a leader's first entry, or the place of a refused configuration
+   * change.
+   */
   Normal = 0,
-  /** A single membership change in the form of the paper's thesis (printed as such by the suites). */
+  /** A configuration change of one step, as in the thesis. Only the conformance scripts use it. */
   ConfChange = 1,
-  /** A membership change of any number of members, joint where needed. What the product proposes. */
+  /** A configuration change of any number of steps, joint where needed. The product proposes this type only. */
   ConfChangeV2 = 2,
 }
 
-/** One step of a membership change. */
+/** One step of a configuration change. */
 export enum ConfChangeType {
   /** Adds a voter, or promotes a learner. */
   AddVoter = 0,
   /** Removes a voter or learner. */
   Remove = 1,
-  /** Changes nothing in the core: the member's addresses change. */
+  /** Does not change the configuration: the entry carries, for instance, a member's new addresses. */
   Update = 2,
   /** Adds a learner, or demotes a voter. */
   AddLearner = 3,
 }
 
-/** How a membership change passes through a joint configuration. */
+/** Whether a configuration change passes through a joint configuration, and how that is left. */
 export enum ConfChangeTransition {
   /** Joint only where more than one voter changes; left automatically. */
   Auto = 0,
@@ -54,17 +57,17 @@ export enum ConfChangeTransition {
   JointExplicit = 2,
 }
 
-/** One member's part in a membership change. */
+/** What a configuration change does to one member. */
 export interface ConfChangeSingle {
   readonly type: ConfChangeType;
   readonly nodeId: NodeId;
 }
 
-/** A membership change, decoded. Without changes it leaves a joint configuration. */
+/** A decoded configuration change. Without steps (and with transition Auto) it leaves a joint configuration. */
 export interface ConfChange {
   readonly transition: ConfChangeTransition;
   readonly changes: readonly ConfChangeSingle[];
-  /** Opaque to the core: the roster command of this change. */
+  /** Opaque to the core: the state machine's command that takes effect together with the change. */
   readonly context: Uint8Array;
 }
 
@@ -73,13 +76,13 @@ export interface Entry {
   readonly term: number;
   readonly index: number;
   readonly type: EntryType;
-  /** Empty for membership changes. */
+  /** Empty for configuration changes. */
   readonly data: Uint8Array;
   /** Set exactly when type is ConfChange or ConfChangeV2. */
   readonly confChange: ConfChange | null;
 }
 
-/** The membership as the core sees it at one index. Ids in ascending order. */
+/** The Raft configuration at one index. Ids in ascending order. */
 export interface ConfState {
   readonly voters: readonly NodeId[];
   readonly learners: readonly NodeId[];
@@ -91,16 +94,16 @@ export interface ConfState {
   readonly autoLeave: boolean;
 }
 
-/** What must be on disk before a message built on it leaves. */
+/** The state that must be on disk before a message that depends on it is sent. */
 export interface HardState {
   readonly term: number;
-  /** Whom this member voted for in `term`, or NO_NODE. */
+  /** The candidate that this member voted for in `term`, or NO_NODE. */
   readonly vote: NodeId;
-  /** May lag behind; never decides safety. */
+  /** May be lower than the commit index in memory; safety does not depend on it. */
   readonly commit: number;
 }
 
-/** Where a snapshot stands in the log, and the configuration at that index. */
+/** The last entry that a snapshot covers, and the configuration at that index. */
 export interface SnapshotMeta {
   readonly index: number;
   readonly term: number;

@@ -1,16 +1,17 @@
 /**
- * Canonical bytes for hashing: every part carries its length, so that no two lists of parts give the same bytes.
+ * Canonical bytes for hashing: every part is preceded by its length, so that two different lists of parts never give the
+ * same bytes.
  *
  * Pure. Used for ids and request fingerprints; both are compared across members and versions, so the layout
  * (4-byte big-endian length, then the bytes; strings as UTF-8) is part of the contract between them.
  */
 
-/** SHA-256 of `bytes`, 32 bytes long. Handed in, so that this room needs no crypto package. */
+/** SHA-256 of `bytes`, 32 bytes long. Passed in as an argument, so that this layer imports no crypto package. */
 export type Sha256 = (bytes: Uint8Array) => Uint8Array;
 
 const encoder = new TextEncoder();
 
-/** All parts, each behind its length. */
+/** All parts joined, each preceded by its length. */
 export function joinParts(parts: readonly (string | Uint8Array)[]): Uint8Array {
   const encoded = parts.map((part) => (typeof part === "string" ? encoder.encode(part) : part));
   const joined = new Uint8Array(encoded.reduce((size, part) => size + 4 + part.length, 0));
@@ -31,7 +32,7 @@ export function uint64Bytes(value: bigint): Uint8Array {
   return bytes;
 }
 
-/** Whether both hold the same bytes. Not constant in time: nothing secret is compared here. */
+/** Whether both hold the same bytes. Not constant-time: nothing secret is compared here. */
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) {
@@ -41,7 +42,8 @@ export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /**
- * FNV-1a, 64 bits, as 16 hex digits (draft-eastlake-fnv). Tells states apart, resists nobody.
+ * FNV-1a, 64 bits, as 16 hex digits (draft-eastlake-fnv). Detects states that differ by mistake; not collision-resistant
+ * against an attacker.
  *
  * The 64-bit product with the prime 2^40 + 0x1b3 is taken in two 32-bit halves: every intermediate value stays below
  * 2^53, and `>>> 0` reduces it modulo 2^32.

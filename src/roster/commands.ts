@@ -1,9 +1,9 @@
 /**
- * Roster commands: how they are built, written into entries and read back, and which membership change each one is.
+ * Roster commands: how they are built, written into entries and read back, and the membership change of each.
  *
  * Invariants: a command carries everything apply needs (ids, times), because apply reads no clock; a member never
- * skips a command that it does not know; a command that changes who votes is a membership change, any other a normal
- * entry. Pure.
+ * skips a command that it does not know; admin URLs and publish are normal entries, every other command is a membership
+ * change. Pure.
  */
 import { CommandKind, RosterCommand } from "../generated/muster/storage/v1/command";
 import type { AddMemberCommand, MemberSelector } from "../generated/muster/storage/v1/command";
@@ -17,7 +17,7 @@ import type { RosterView } from "./view";
 
 type Body = NonNullable<RosterCommand["body"]>;
 
-/** One row per kind: which body it has and the newest version of its meaning that this build knows. */
+/** One row per kind of command, by its body: its number, and the newest version of its meaning that this build knows. */
 const KINDS = {
   addMember: { kind: CommandKind.ADD_MEMBER, version: 1 },
   updateMember: { kind: CommandKind.UPDATE_MEMBER, version: 1 },
@@ -34,16 +34,16 @@ export const COMMAND_VERSIONS: ReadonlyMap<CommandKind, number> = new Map<Comman
 );
 
 /**
- * An entry holds a command that this build does not know or can't read. The member must stop: going on without it
- * would make its roster another one than the cluster's.
+ * An entry holds a command that this build does not know or can't read. The member must stop: without the command its
+ * roster would differ from the other members'.
  */
 export class UnknownCommandError extends Error {
   override readonly name = "UnknownCommandError";
 }
 
-/** What every command carries beside its body. */
+/** The fields that every command has beside its body. */
 export interface CommandEnvelope {
-  /** Finds the waiting call on the proposing member; unique per proposal. */
+  /** Identifies the call that waits for the outcome on the proposing member; unique per proposal. */
   readonly proposalId: bigint;
   /** The proposing leader's wall clock, milliseconds since 1970. */
   readonly timeMs: number;
@@ -55,7 +55,7 @@ export interface CommandEnvelope {
   readonly expectedRevision?: number;
 }
 
-/** The member to add. Everything normalised; the id chosen by the caller. */
+/** The member to add. URLs are normalised; the caller chooses the id. */
 export interface NewMember {
   readonly id: bigint;
   readonly name: string;
@@ -77,7 +77,7 @@ export function updateMemberCommand(
   return build(envelope, { $case: "updateMember", value });
 }
 
-/** @param fields peerUrl: empty, or the guard that must be the member's own */
+/** @param fields peerUrl: empty, or a guard: the command is refused unless it is the member's own peer URL */
 export function removeMemberCommand(
   envelope: CommandEnvelope,
   fields: { readonly member: SelectorFields; readonly peerUrl: string },
@@ -94,7 +94,7 @@ export function updateAdminUrlsCommand(
   return build(envelope, { $case: "updateAdminUrls", value });
 }
 
-/** A member that started says who it is. `instanceId` is the 128-bit id its data directory was born with. */
+/** A started member publishes its facts. `instanceId` is the 128-bit id that its data directory was created with. */
 export function publishCommand(
   envelope: CommandEnvelope,
   fields: {
@@ -173,9 +173,9 @@ export function commandOf(entry: Entry): RosterCommand | null {
 }
 
 /**
- * Tells a repeated request from another one with the same request_id: a hash over the RPC's name and the normalised
- * client fields, in a canonical form that does not depend on the order of properties. request_id and validate_only are
- * left out.
+ * Distinguishes a repeated request from a different request that reuses its request_id: a hash over the RPC's name and
+ * the normalised client fields, in a canonical form that does not depend on the order of properties. request_id and
+ * validate_only are left out.
  */
 export function fingerprint(sha256: Sha256, rpc: string, fields: WriteFields): Uint8Array {
   const parts = ["muster.fingerprint.v1", rpc];
@@ -183,7 +183,7 @@ export function fingerprint(sha256: Sha256, rpc: string, fields: WriteFields): U
   return sha256(joinParts(parts));
 }
 
-/** Whether the command must travel as a membership change: the node proposes one only when none is pending. */
+/** Whether the command must be proposed as a membership change, which is possible only while none is pending. */
 export function needsConfChange(command: RosterCommand): boolean {
   return command.kind !== CommandKind.PUBLISH && command.kind !== CommandKind.UPDATE_ADMIN_URLS;
 }
@@ -191,8 +191,8 @@ export function needsConfChange(command: RosterCommand): boolean {
 /**
  * The membership change to propose for a command, with the encoded command as its context.
  *
- * Null means a normal entry: admin URLs and publish, and a command whose member the roster does not have, which apply
- * refuses (or answers from memory) without a change to make.
+ * Null means a normal entry: for admin URLs and publish, and for a command that names a member that the roster does not
+ * have. Apply refuses the latter, or answers it with the remembered outcome; neither changes the configuration.
  */
 export function confChange(roster: RosterView, command: RosterCommand): ConfChange | null {
   const { body } = command;
@@ -212,7 +212,8 @@ export function confChange(roster: RosterView, command: RosterCommand): ConfChan
 }
 
 /**
- * What the core has to do for a command on the member `targetId` (ignored for an add); null for a normal entry.
+ * The steps of the membership change for a command on the member `targetId` (ignored for an add); null for a normal
+ * entry.
  */
 export function confChangeSteps(
   command: RosterCommand,
@@ -243,12 +244,17 @@ function addStep(member: AddMemberCommand): ConfChangeSingle {
   return { type: member.learner ? ConfChangeType.AddLearner : ConfChangeType.AddVoter, nodeId: member.id };
 }
 
+const NO_FINGERPRINT = Buffer.alloc(0);
+
 function build(envelope: CommandEnvelope, body: Body): RosterCommand {
+  const { kind, version } = KINDS[body.$case];
+  const { fingerprint: hash } = envelope;
   return {
-    ...KINDS[body.$case],
+    kind,
+    version,
     proposalId: envelope.proposalId,
     requestId: envelope.requestId ?? "",
-    fingerprint: Buffer.from(envelope.fingerprint ?? []),
+    fingerprint: hash === undefined ? NO_FINGERPRINT : Buffer.from(hash.buffer, hash.byteOffset, hash.length),
     expectedRevision: envelope.expectedRevision ?? 0,
     timeMs: envelope.timeMs,
     body,
@@ -264,7 +270,7 @@ function selector(fields: SelectorFields): MemberSelector {
   return { id: fields.id, name: fields.name };
 }
 
-/** Appends path and value of every field in the order of their names. Lists carry their length. */
+/** Appends path and value of every field, sorted by name. A list is preceded by its length. */
 function addFields(parts: string[], path: string, fields: object): void {
   const entries = Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)) as [string, unknown][];
   for (const [name, value] of entries) {

@@ -1,8 +1,8 @@
 /**
- * The last changes of the roster, in order: what a watch resumes from. Part of the replicated state.
+ * The last changes of the roster, in order, so that a watch can resume. Part of the replicated state.
  *
- * Invariants: revisions never go down; one revision has two events when a member was replaced. Whether a revision can
- * still be resumed from follows from the events kept, so that a restored history answers as the original one. Pure.
+ * Invariants: revisions never go down; the replacement of a member has two events at one revision. Whether a watch can
+ * resume from a revision depends on the kept events alone, so that a restored history answers like the original. Pure.
  */
 import type { RosterEvent } from "../generated/muster/storage/v1/snapshot";
 import { Ring } from "./ring";
@@ -20,14 +20,14 @@ export class EventHistory {
   }
 
   /**
-   * The smallest revision that `since` still answers: every later change is kept. 0 while nothing was dropped. A full
-   * history counts as having dropped events of its oldest revision.
+   * The smallest revision that `since` can answer for: every later change is kept. 0 while nothing was dropped. A full
+   * history counts as having dropped an event of its oldest revision.
    */
   get oldestRevision(): number {
     return this.ring.isFull ? (this.ring.at(0)?.revision ?? 0) : 0;
   }
 
-  /** Every event after `revision`, oldest first; null when some of them are not kept any more. */
+  /** Every event after `revision`, oldest first; null when some of them have been dropped. */
   since(revision: number): RosterEvent[] | null {
     if (revision < this.oldestRevision) return null;
     let low = 0;

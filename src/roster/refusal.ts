@@ -1,8 +1,8 @@
 /**
- * Why the roster refuses a command: a stable reason, and a sentence for people.
+ * Why the roster refuses a command: a stable reason for programs, and a message for people.
  *
- * Invariant: the sentence follows from reason and metadata alone. The request memory keeps only those two, and a
- * repeated call gets the same sentence as the first. Pure.
+ * Invariant: reason and metadata alone determine the message. The request memory keeps only those two, and a repeated
+ * call gets the same message as the first. Pure.
  */
 import type { ErrorReason } from "../generated/muster/v1/errors";
 import { quote } from "./text";
@@ -31,9 +31,31 @@ export interface Refusal {
   readonly violations?: readonly FieldViolation[];
 }
 
+/** A refusal as an error, to be thrown up to the service that answers the caller. */
+export class RefusedError extends Error {
+  constructor(
+    readonly refusal: Refusal,
+    /** How long the caller should wait before it tries again, in milliseconds; null when waiting does not help. */
+    readonly retryDelayMs: number | null = null,
+  ) {
+    super(refusal.message);
+    this.name = "RefusedError";
+  }
+}
+
+/** A refusal for a reason that apply does not decide on. */
+export function refused(
+  reason: Reason,
+  message: string,
+  metadata: Readonly<Record<string, string>> = {},
+  retryDelayMs: number | null = null,
+): RefusedError {
+  return new RefusedError({ reason, message, metadata }, retryDelayMs);
+}
+
 type Metadata = Readonly<Record<string, string>>;
 
-/** Reasons that apply can decide on, and the sentence of each. */
+/** Reasons that apply can decide on, and the message of each. */
 const MESSAGES = {
   INVALID_REQUEST: (m) => {
     const more = m["more"];
@@ -70,9 +92,9 @@ const MESSAGES = {
 } as const satisfies Partial<Record<Reason, (m: Metadata) => string>>;
 
 /** The reasons that apply can decide on. */
-export type RosterReason = keyof typeof MESSAGES;
+type RosterReason = keyof typeof MESSAGES;
 
-/** A refusal with the sentence that belongs to its reason. */
+/** A refusal with the message of its reason. */
 export function refuse(reason: RosterReason, metadata: Metadata): Refusal {
   const message = MESSAGES[reason](metadata);
   const { field, problem } = metadata;
@@ -85,7 +107,8 @@ export function refuse(reason: RosterReason, metadata: Metadata): Refusal {
 /**
  * The refusal of a request that is malformed in one or more fields.
  *
- * Lists the first MAX_VIOLATIONS of them and counts the rest: the answer's headers have little room.
+ * Lists the first MAX_VIOLATIONS of them and counts the rest: the details travel in the answer's headers, whose size is
+ * limited.
  *
  * @param violations at least one
  */
@@ -102,7 +125,7 @@ export function refuseInvalid(violations: readonly FieldViolation[]): Refusal {
 /** How many violations one refusal lists. */
 export const MAX_VIOLATIONS = 10;
 
-/** Whether this build's apply decides on the reason: a remembered one may come from a newer member. */
+/** Whether this build's apply decides on the reason. A remembered outcome may have a reason of a newer version. */
 export function isRosterReason(reason: string): reason is RosterReason {
   return Object.hasOwn(MESSAGES, reason);
 }

@@ -1,24 +1,24 @@
 /**
- * The outcomes of the last writes by request_id, refusals included: a repeat gets the first outcome again.
+ * The outcomes of the last writes by request_id, refusals included: a repeated request gets the first outcome again.
  *
- * Part of the replicated state: every member remembers and forgets the same, in the order of first use. Pure.
+ * Part of the replicated state: every member keeps and drops the same outcomes, in the order of first use. Pure.
  */
 import type { MemberRecord, RequestOutcome } from "../generated/muster/storage/v1/snapshot";
 import { isRosterReason, refuse } from "./refusal";
 import type { Refusal } from "./refusal";
 import { Ring } from "./ring";
 
-/** What became of a command. */
+/** The decision on a command. */
 export type Decision =
   | {
       readonly accepted: true;
       /** The outcome of an earlier command with the same request_id and content. */
       readonly repeated: boolean;
-      /** Whether this command changed the roster: never when repeated. */
+      /** Whether this command changed the roster; false when repeated. */
       readonly changed: boolean;
-      /** The member after the command; the removed one as it was before; for a replacement, the new one. */
+      /** The member after the command; a removed member as it was before; for a replacement, the new member. */
       readonly member: MemberRecord | null;
-      /** The revision of the answer: the entry's own index when it changed something, else the roster's. */
+      /** The revision of the answer: the entry's index when the command changed something, else the roster's revision. */
       readonly revision: number;
     }
   | { readonly accepted: false; readonly repeated: boolean; readonly refusal: Refusal };
@@ -40,7 +40,7 @@ export class RequestMemory {
     return this.byId.get(requestId);
   }
 
-  /** Remembers a first use; the oldest outcome is forgotten when there are too many. */
+  /** Adds the outcome of a request_id's first use; drops the oldest outcome when there are more than the limit. */
   remember(outcome: RequestOutcome): void {
     const forgotten = this.order.push(outcome);
     if (forgotten !== undefined) this.byId.delete(forgotten.requestId);
@@ -53,7 +53,7 @@ export class RequestMemory {
   }
 }
 
-/** What is kept of a decision. The refusal's sentence follows from reason and metadata. */
+/** The remembered form of a decision. A refusal's message is not kept: reason and metadata determine it. */
 export function toOutcome(requestId: string, fingerprint: Buffer, decision: Decision): RequestOutcome {
   if (decision.accepted) {
     const { member, revision } = decision;
@@ -65,7 +65,7 @@ export function toOutcome(requestId: string, fingerprint: Buffer, decision: Deci
   return { requestId, fingerprint, reason, metadata: new Map(sorted), member: undefined, revision: 0 };
 }
 
-/** The answer to a repeat. */
+/** The decision for a repeated request. */
 export function fromOutcome(outcome: RequestOutcome): Decision {
   if (outcome.reason === "") {
     const { member = null, revision } = outcome;

@@ -1,7 +1,7 @@
-/** A first-in first-out list of bounded length: the oldest item makes room for the newest. Pure. */
+/** A ring buffer: once it is full, a new item replaces the oldest. Pure. */
 export class Ring<T> {
   private items: T[] = [];
-  /** Where the oldest item is, once the ring is full. */
+  /** Position of the oldest item in the array; moves only once the ring is full. */
   private start = 0;
 
   /** @param capacity at least 1 */
@@ -15,12 +15,12 @@ export class Ring<T> {
     return this.items.length >= this.capacity;
   }
 
-  /** The item at a position counted from the oldest, from 0. */
+  /** The item at a position; the oldest has position 0. */
   at(position: number): T | undefined {
     return this.items[(this.start + position) % this.capacity];
   }
 
-  /** Appends, and returns the item that had to go. */
+  /** Appends, and returns the item that was replaced, if any. */
   push(item: T): T | undefined {
     if (!this.isFull) {
       this.items.push(item);
@@ -32,7 +32,7 @@ export class Ring<T> {
     return evicted;
   }
 
-  /** Copies the items from a position on, oldest first. */
+  /** A copy of the items from a position on, oldest first. */
   from(position: number): T[] {
     const all =
       this.start === 0 ? this.items : [...this.items.slice(this.start), ...this.items.slice(0, this.start)];

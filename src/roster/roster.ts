@@ -2,8 +2,9 @@
  * The roster: the replicated state machine, and the only store of members.
  *
  * Invariants: entries are applied once each, in order of index; two rosters that applied the same entries are equal,
- * byte by byte in their snapshots; apply never throws on what a user sent. A command that is refused, repeated or
- * changes nothing leaves the revision. Order of decisions: request_id, expected_revision, rules (rules.ts). Pure.
+ * byte by byte in their snapshots; apply never throws because of a value that a client sent. A command that is refused,
+ * repeated or changes nothing leaves the revision as it is. Order of decisions: request_id, expected_revision, rules
+ * (rules.ts). Pure.
  */
 import type { RosterCommand } from "../generated/muster/storage/v1/command";
 import { RosterEvent_Kind } from "../generated/muster/storage/v1/snapshot";
@@ -27,33 +28,39 @@ import { decodeSnapshot, encodeSnapshot, RosterSnapshotError } from "./snapshot"
 import { Tombstones } from "./tombstones";
 import type { RosterView } from "./view";
 
-/** How many outcomes and events are kept by default. */
+/** How many outcomes and how many events are kept. At ten writes a second, the memory covers a quarter of an hour. */
 export const HISTORY_LIMIT = 10_000;
 
+/**
+ * Lengths of the roster's histories. Both are part of the replicated state: members with different limits would compute
+ * different snapshots. So they are no settings; tests lower them to reach the limit with few entries.
+ */
 export interface HistoryOptions {
   /**
-   * How many outcomes of writes are remembered. Part of what every member must do alike: not a setting, tests only.
+   * How many outcomes of writes are remembered. A higher limit lets a request be repeated after more other writes; a
+   * lower one makes snapshots smaller.
    * @default 10000
    */
   readonly outcomesLimit?: number;
   /**
-   * How many events a watch can resume from. As above: tests only.
+   * How many events are kept for watches. A higher limit lets a watch resume after more changes; a lower one makes
+   * snapshots smaller.
    * @default 10000
    */
   readonly eventsLimit?: number;
 }
 
-export interface RosterOptions extends HistoryOptions {
+interface RosterOptions extends HistoryOptions {
   /** Fixed at bootstrap. 0 only while a joining member does not know it yet. */
   readonly clusterId: bigint;
 }
 
-export interface RestoreOptions extends HistoryOptions {
-  /** The log index of the snapshot (SnapshotMeta.index): its bytes do not hold it. */
+interface RestoreOptions extends HistoryOptions {
+  /** The log index of the snapshot (SnapshotMeta.index), which its bytes do not contain. */
   readonly appliedIndex: number;
 }
 
-/** What became of an entry. */
+/** The result of applying an entry. */
 export type ApplyResult =
   /** No command: a leader's first entry, a change that the leader's core refused, leaving a joint configuration. */
   | { readonly kind: "empty" }
@@ -62,23 +69,23 @@ export type ApplyResult =
       readonly command: RosterCommand;
       readonly decision: Decision;
       /**
-       * What the core must apply: set exactly when the entry is a membership change that was accepted and changed the
-       * roster. Null for a refused or repeated one, and for an update that changes nothing.
+       * The membership change that the core must apply: set exactly when the entry is a membership change that was
+       * accepted and changed the roster. Null for a refused or repeated command, and for one that changes nothing.
        */
       readonly confChange: ConfChange | null;
     };
 
-/** Entries out of order: a defect of the caller, never bad input. */
+/** An entry was applied out of order. A bug in the caller; no input can cause it. */
 export class RosterInvariantError extends Error {
   override readonly name = "RosterInvariantError";
 }
 
-/** A decision and what follows from it. */
+/** A decision, the changes that it makes, and whether to remember it. */
 interface Judgement {
   readonly decision: Decision;
   readonly effects: readonly Effect[];
   readonly targetId: bigint;
-  /** Whether a repeat gets this outcome again. */
+  /** Whether the outcome is kept for a repeated request. */
   readonly remember: boolean;
 }
 
@@ -93,7 +100,7 @@ export class Roster implements RosterView {
   private readonly tombstones = new Tombstones();
   private readonly requests: RequestMemory;
   private readonly events: EventHistory;
-  /** Members in order of id; null after a change, until someone asks. */
+  /** Members in order of id; null from a change until the next call of members(). */
   private sortedMembers: readonly MemberRecord[] | null = null;
 
   constructor(options: RosterOptions) {
@@ -103,7 +110,7 @@ export class Roster implements RosterView {
   }
 
   /**
-   * The roster of a snapshot.
+   * Restores the roster from a snapshot.
    *
    * @throws RosterSnapshotError for an unknown version and for bytes that are no roster
    */
@@ -140,7 +147,7 @@ export class Roster implements RosterView {
     return this.currentIndex;
   }
 
-  /** Every member in ascending order of id. The same array until the roster changes; frozen records. */
+  /** Every member in ascending order of id. Returns the same array until the roster changes; records are frozen. */
   members(): readonly MemberRecord[] {
     this.sortedMembers ??= Object.freeze([...this.byId.values()].sort((a, b) => compareIds(a.id, b.id)));
     return this.sortedMembers;
@@ -169,18 +176,18 @@ export class Roster implements RosterView {
     return this.members().flatMap((member) => (member.learner ? [] : [member.id]));
   }
 
-  /** The remembered outcome of a request, as a repeat would get it; null when it is not remembered. */
+  /** The decision that a repeated request would get; null when its outcome is not remembered. */
   outcome(requestId: string): Decision | null {
     const found = this.requests.find(requestId);
     return found === undefined ? null : fromOutcome(found);
   }
 
-  /** Changes after `revision`, oldest first; null when some are not kept any more (see `oldestRevision`). */
+  /** Changes after `revision`, oldest first; null when some of them have been dropped (see `oldestRevision`). */
   eventsSince(revision: number): readonly RosterEvent[] | null {
     return this.events.since(revision);
   }
 
-  /** The smallest revision that `eventsSince` still answers. */
+  /** The smallest revision for which `eventsSince` is not null. */
   get oldestRevision(): number {
     return this.events.oldestRevision;
   }
@@ -211,14 +218,14 @@ export class Roster implements RosterView {
   /**
    * The decision that apply would take now; changes nothing.
    *
-   * The revision of an accepted one is the roster's current one, and whatever the command would change has the
-   * revision 0: it has no entry.
+   * An accepted decision has the roster's current revision. A record that the command would create or change has
+   * revision 0, because there is no entry yet whose index could be its revision.
    */
   evaluate(command: RosterCommand): Decision {
     return this.judge(command, 0).decision;
   }
 
-  /** Everything that must be equal on members that applied the same index, as bytes. Equal rosters, equal bytes. */
+  /** The whole replicated state as bytes. Members that applied the same index have the same bytes. */
   snapshot(): Uint8Array {
     return encodeSnapshot({
       clusterId: this.clusterId,
@@ -230,7 +237,7 @@ export class Roster implements RosterView {
     });
   }
 
-  /** A hash of the snapshot: compares rosters at equal applied index. Computed on demand, costs as much as snapshot(). */
+  /** A hash of snapshot(), to compare rosters at the same applied index. Costs as much as snapshot(). */
   hash(): string {
     return fnv1a64(this.snapshot());
   }
@@ -279,7 +286,7 @@ export class Roster implements RosterView {
   }
 }
 
-/** The first outcome again, or a refusal when the request_id was meant for something else. */
+/** The first outcome again, or a refusal when a different request used this request_id before. */
 function decideRepeat(known: RequestOutcome, command: RosterCommand): Decision {
   if (sameBytes(known.fingerprint, command.fingerprint)) return fromOutcome(known);
   const refusal = refuse("REQUEST_ID_REUSED", { request_id: command.requestId });
@@ -288,9 +295,9 @@ function decideRepeat(known: RequestOutcome, command: RosterCommand): Decision {
 
 /**
  * Roster and Raft configuration change together or not at all: an accepted command whose entry does not carry exactly
- * its membership change is refused, and forgotten, so that a repeat can succeed.
+ * the command's membership change is refused. That refusal is not remembered, so that a repeated request can succeed.
  *
- * It happens only when the proposing leader looked the member up in a roster that was behind.
+ * It happens only when the roster of the proposing leader was behind when the leader looked the member up.
  */
 function checkFit(judged: Judgement, command: RosterCommand, entry: Entry): Judgement {
   if (!judged.decision.accepted || judged.decision.repeated) return judged;

@@ -1,9 +1,9 @@
 /**
- * The roster's rules: what a command would do to the roster, or why it is refused.
+ * The roster's rules: the changes that a command makes, or why it is refused.
  *
- * Decides alike on every member: it reads the command and the roster, nothing else, and changes neither. Invariants it
- * keeps: ids, names and peer URLs belong to one member each; an id in a tombstone never returns; one voter is always
- * left; `started` never clears. Request ids and expected revisions are decided before, in roster.ts. Pure.
+ * Every member decides the same, because the rules read only the command and the roster, and change neither.
+ * Invariants: no two members share an id, a name or a peer URL; the id of a tombstone is never used again; at least one
+ * voter remains; `started` is never reset. Request ids and expected revisions are decided before, in roster.ts. Pure.
  */
 import type {
   AddMemberCommand,
@@ -19,27 +19,28 @@ import { refuse } from "./refusal";
 import type { Refusal } from "./refusal";
 import type { RosterView } from "./view";
 
-/** One step of what an accepted command does. */
+/** One change that an accepted command makes. */
 export type Effect =
   | {
       readonly event: RosterEvent_Kind.ADDED | RosterEvent_Kind.UPDATED | RosterEvent_Kind.PROMOTED;
-      /** The member from now on. */
+      /** The member after the change. */
       readonly member: MemberRecord;
     }
   | {
       readonly event: RosterEvent_Kind.REMOVED;
-      /** As it was before. */ readonly member: MemberRecord;
+      /** The member before its removal. */
+      readonly member: MemberRecord;
       readonly tombstone: Tombstone;
     };
 
-export type Verdict =
+type Verdict =
   | {
       readonly ok: true;
-      /** The member of the answer. */
+      /** The member that the answer shows. */
       readonly member: MemberRecord;
       /** The member that the command's selector named; 0 for an add. */
       readonly targetId: bigint;
-      /** Empty: the roster is already as the command wants it. */
+      /** Empty when the roster already is as the command asks. */
       readonly effects: readonly Effect[];
     }
   | { readonly ok: false; readonly refusal: Refusal };
@@ -47,13 +48,14 @@ export type Verdict =
 type Found =
   { readonly ok: true; readonly member: MemberRecord } | { readonly ok: false; readonly refusal: Refusal };
 
-/** Last time that RFC 3339 can write (9999-12-31T23:59:59.999Z), in milliseconds since 1970. */
+/** The latest time that RFC 3339 can express (9999-12-31T23:59:59.999Z), in milliseconds since 1970. */
 const RFC3339_TIME_MAX_MS = 253_402_300_799_999;
 
 /**
  * Decides on a command.
  *
- * @param index the log index it is applied at: the revision of whatever it changes. 0 when it is only evaluated.
+ * @param index the entry's log index, which becomes the revision of the changed records; 0 when the command is only
+ *   evaluated
  */
 export function decide(roster: RosterView, command: RosterCommand, index: number): Verdict {
   const { body } = command;
@@ -92,7 +94,7 @@ export function decide(roster: RosterView, command: RosterCommand, index: number
   }
 }
 
-/** Finds the member that the caller named, and goes on with it. */
+/** Calls `next` with the member that the selector names, or returns the refusal. */
 function withMember(
   roster: RosterView,
   selector: MemberSelector | undefined,
@@ -102,7 +104,7 @@ function withMember(
   return found.ok ? next(found.member) : found;
 }
 
-/** By id when that is given, the name then only agrees or not; else by name. */
+/** Looks up by id when one is given, and checks the name against it; otherwise by name. */
 function resolve(roster: RosterView, { id, name }: MemberSelector): Found {
   if (id === 0n) {
     if (name === "") return no(invalid("name", "or id must be given to say which member is meant"));
@@ -120,7 +122,7 @@ function resolve(roster: RosterView, { id, name }: MemberSelector): Found {
   return member === null ? no(refuseRemoved(known as Tombstone)) : { ok: true, member };
 }
 
-/** @param leaving a member that goes in the same change: its name and peer URL are free */
+/** @param leaving the member that the same command removes, if any: its name and peer URL may be used again */
 function decideAdd(
   roster: RosterView,
   add: AddMemberCommand,
@@ -188,7 +190,10 @@ function decideAdminUrls(found: MemberRecord, adminUrls: readonly string[], inde
   );
 }
 
-/** The only thing that sets `started`. Another data directory under a started id would vote twice. */
+/**
+ * Publish alone sets `started`. A second instance id under a started member is refused: a member that lost its data
+ * directory could vote twice in one term.
+ */
 function decidePublish(found: MemberRecord, publish: PublishCommand, index: number): Verdict {
   const { instanceId, adminUrls, version } = publish;
   if (instanceId.length === 0) return no(invalid("instance_id", "must not be empty"));
@@ -207,7 +212,7 @@ function decidePromote(found: MemberRecord, index: number): Verdict {
   return changed(RosterEvent_Kind.PROMOTED, record({ ...found, learner: false, updateRevision: index }));
 }
 
-/** A removal and an add at one index. The last voter may go when the replacement votes. */
+/** A removal and an add at one index. The last voter may be removed when its replacement is a voter. */
 function decideReplace(
   roster: RosterView,
   found: MemberRecord,
@@ -243,7 +248,7 @@ function removal(member: MemberRecord, index: number, timeMs: number): Effect {
   return { event: RosterEvent_Kind.REMOVED, member, tombstone };
 }
 
-/** Frozen: answers, events and remembered outcomes share it. */
+/** Freezes the record, because answers, events and remembered outcomes share it. */
 export function record(member: MemberRecord): MemberRecord {
   Object.freeze(member.peerUrls);
   Object.freeze(member.adminUrls);
@@ -274,7 +279,7 @@ function refusePeerUrl(owner: MemberRecord, peerUrl: string): Refusal {
   return refuse("PEER_URL_EXISTS", { ...nameAndId(owner), peer_url: peerUrl });
 }
 
-/** The caller's guard against removing another member than it means. */
+/** The caller's guard against removing the wrong member: a given peer URL must be the member's own. */
 function checkPeerUrl(member: MemberRecord, given: string): Refusal | null {
   if (given === "" || member.peerUrls.includes(given)) return null;
   const own = member.peerUrls.join(",");

@@ -1,7 +1,7 @@
 /**
  * The roster as snapshot bytes and back (muster.storage.v1.RosterSnapshot).
  *
- * Invariant: equal rosters give equal bytes on every member: everything stands in a fixed order. Pure.
+ * Invariant: equal rosters give equal bytes on every member, because every list has a fixed order. Pure.
  */
 import { RosterSnapshot } from "../generated/muster/storage/v1/snapshot";
 import { isReservedId } from "./ids";
@@ -10,19 +10,19 @@ import { quote } from "./text";
 /** The version of the format that this build writes, and the newest that it reads. */
 export const SNAPSHOT_VERSION = 1;
 
-/** A snapshot of a version that this build does not know, or one that is no roster. */
+/** The bytes are of an unknown version, or not a valid roster. */
 export class RosterSnapshotError extends Error {
   override readonly name = "RosterSnapshotError";
 }
 
-/** What a snapshot holds, apart from the format's version. */
-export type RosterState = Omit<RosterSnapshot, "version">;
+/** The contents of a snapshot without the format's version. */
+type RosterState = Omit<RosterSnapshot, "version">;
 
 export function encodeSnapshot(state: RosterState): Uint8Array {
   return RosterSnapshot.encode({ version: SNAPSHOT_VERSION, ...state }).finish();
 }
 
-/** @throws RosterSnapshotError for an unknown version, bytes that don't decode, and contents that no roster has */
+/** @throws RosterSnapshotError for an unknown version, bytes that don't decode, and contents that break an invariant */
 export function decodeSnapshot(bytes: Uint8Array): RosterState {
   let snapshot: RosterSnapshot;
   try {

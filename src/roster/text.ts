@@ -1,11 +1,11 @@
-/** Text that came from outside, made safe for error messages and logs. Pure. */
+/** Makes text from clients and peers safe for error messages and logs. Pure. */
 
-/** How many characters of a foreign text an error shows. */
+/** How many characters of such a text a message shows. */
 const QUOTED_LENGTH_MAX = 64;
 
 /**
- * `text` in double quotes: at most 64 characters of it, everything but printable ASCII escaped, so that neither control
- * characters nor lone surrogates reach a message, a header or a terminal.
+ * `text` in double quotes, at most 64 characters of it. Everything but printable ASCII is escaped, so that control
+ * characters and lone surrogates never reach a message, a header or a terminal.
  */
 export function quote(text: string): string {
   const shown = text.slice(0, QUOTED_LENGTH_MAX);

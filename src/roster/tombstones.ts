@@ -1,8 +1,8 @@
 /**
- * Every member ever removed. Never pruned: an id is never used again.
+ * Every member ever removed. Never pruned, because an id is never used again.
  *
- * Sorted by id only when someone asks for all of them: the sort takes a sorted beginning as one run, so that few
- * removals since the last snapshot cost little. Pure.
+ * Sorted by id only when all of them are read. The sort treats the sorted beginning as one run, so that it costs little
+ * when few members were removed since the last snapshot. Pure.
  */
 import type { Tombstone } from "../generated/muster/storage/v1/snapshot";
 import { compareIds } from "./ids";
@@ -13,7 +13,7 @@ export class Tombstones {
   private readonly byId = new Map<bigint, Tombstone>();
   private readonly byName = new Map<string, Tombstone[]>();
 
-  /** Of an id, once; in ascending order of revision. */
+  /** Called at most once per id, in ascending order of revision. */
   add(tombstone: Tombstone): void {
     const last = this.list.at(-1);
     if (last !== undefined && last.id > tombstone.id) this.isSorted = false;
@@ -24,7 +24,7 @@ export class Tombstones {
     else sameName.push(tombstone);
   }
 
-  /** Takes over a snapshot's tombstones, in whatever order. */
+  /** Adds a snapshot's tombstones; their order does not matter. */
   addAll(tombstones: readonly Tombstone[]): void {
     for (const tombstone of tombstones) this.add(tombstone);
     for (const sameName of this.byName.values()) sameName.sort((a, b) => a.revision - b.revision);
@@ -34,12 +34,12 @@ export class Tombstones {
     return this.byId.get(id) ?? null;
   }
 
-  /** Oldest removal first. */
+  /** The removed members that had this name, oldest removal first. */
   named(name: string): readonly Tombstone[] {
     return this.byName.get(name) ?? [];
   }
 
-  /** In ascending order of id. */
+  /** Every tombstone, in ascending order of id. */
   all(): readonly Tombstone[] {
     if (!this.isSorted) this.list.sort((a, b) => compareIds(a.id, b.id));
     this.isSorted = true;

@@ -1,8 +1,8 @@
 /**
  * Peer and admin URLs: `http://` or `https://`, host and port, nothing else, in one normal form.
  *
- * Parsed here and not by the platform's URL class, which drops default ports and accepts paths, users, octal and
- * shortened addresses: two spellings that it treats alike must not slip past "a peer URL belongs to one member".
+ * Not parsed by the platform's URL class, which drops default ports and accepts paths, users, octal and shortened
+ * addresses: with those, two spellings of one address could pass as the peer URLs of two members.
  *
  * Sources: RFC 3986 section 3.2 (authority), RFC 1123 section 2.1 (host names), RFC 4291 section 2.2 and RFC 5952
  * section 4 (IPv6 text). Pure.
@@ -12,12 +12,12 @@ import { quote } from "./text";
 /** Longest URL accepted, in characters. */
 export const URL_LENGTH_MAX = 512;
 
-export type NormalisedUrl =
+type NormalisedUrl =
   { readonly ok: true; readonly url: string } | { readonly ok: false; readonly problem: string };
 
 /**
  * The normal form of `text`: scheme and host in lower case, an IPv6 address in brackets as RFC 5952 writes it, the port
- * without leading zeros. Otherwise the problem, as the end of a sentence that begins with the field's name.
+ * without leading zeros. For an invalid URL the problem, worded to follow the field's name in a message.
  */
 export function normaliseUrl(text: string): NormalisedUrl {
   if (text === "") return problem("must not be empty");
@@ -59,11 +59,11 @@ function problem(text: string): NormalisedUrl {
   return { ok: false, problem: text };
 }
 
-/** What stands in the URL beside host and port, or null. */
+/** The part that a URL may not have beside host and port, or null. */
 function unwantedPart(authority: string): string | null {
   const found = /[/?#@]/.exec(authority);
   if (found === null) return null;
-  // A user stands in front of the host; any other mark that comes first begins what follows the authority.
+  // The first mark decides: an "@" ends the user in front of the host, the others end the authority (RFC 3986).
   switch (found[0]) {
     case "/":
       return "a path";
@@ -83,14 +83,14 @@ function normaliseHost(text: string): string | null {
   }
   const host = text.toLowerCase();
   const labels = host.split(".");
-  // A last label of digits only, or in hex, can't be a name: the platform would read it as an address.
+  // A last label of digits only, or in hex, is no host name: the platform would parse it as an IPv4 address.
   if (/^([0-9]+|0x[0-9a-f]*)$/.test(labels.at(-1) ?? "")) return parseIpv4(host) === null ? null : host;
-  // Underscores are no host name characters by RFC 1123, but container networks resolve them.
+  // RFC 1123 allows no underscores in host names, but container networks use and resolve them.
   const valid = host.length <= 253 && labels.every((label) => /^(?!-)[a-z0-9_-]{1,63}(?<!-)$/.test(label));
   return valid ? host : null;
 }
 
-/** The four bytes of a dotted address; no leading zeros, which some readers take for octal. */
+/** The four bytes of a dotted address. Leading zeros are refused: some parsers take them for octal. */
 function parseIpv4(text: string): number[] | null {
   const parts = text.split(".");
   if (parts.length !== 4 || !parts.every((part) => /^(0|[1-9][0-9]{0,2})$/.test(part))) return null;
@@ -98,7 +98,7 @@ function parseIpv4(text: string): number[] | null {
   return bytes.every((byte) => byte <= 255) ? bytes : null;
 }
 
-/** The eight 16-bit groups of an IPv6 address. Zone ids belong to one machine and are refused. */
+/** The eight 16-bit groups of an IPv6 address. Zone ids are refused: they mean something on one machine only. */
 function parseIpv6(text: string): number[] | null {
   const halves = text.split("::");
   if (halves.length > 2) return null;
@@ -109,7 +109,7 @@ function parseIpv6(text: string): number[] | null {
   return missing < 1 ? null : [...head, ...new Array<number>(missing).fill(0), ...tail];
 }
 
-/** Groups between colons; at the end of the address two of them may be written as a dotted IPv4 address. */
+/** The groups between colons. At the end of the address the last two may be written as a dotted IPv4 address. */
 function parseGroups(text: string, atEnd: boolean): number[] | null {
   if (text === "") return [];
   const parts = text.split(":");

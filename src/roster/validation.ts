@@ -1,8 +1,8 @@
 /**
- * Requests checked field by field and brought into normal form, before the roster is looked at.
+ * Validates requests field by field and normalises them, without reading the roster.
  *
- * A check never throws: it returns the normalised fields, or one INVALID_REQUEST refusal that names every field at
- * fault. What depends on the roster is decided by the rules (rules.ts), not here. Pure.
+ * A check never throws: it returns the normalised fields, or one INVALID_REQUEST refusal that names every invalid field.
+ * Checks that depend on the roster are rules (rules.ts). Pure.
  */
 import type {
   AddMemberRequest,
@@ -17,16 +17,16 @@ import { quote } from "./text";
 import { normaliseUrl } from "./url";
 
 /** Longest member name, in characters. */
-export const NAME_LENGTH_MAX = 128;
+const NAME_LENGTH_MAX = 128;
 /** Longest request_id, in characters. */
-export const REQUEST_ID_LENGTH_MAX = 64;
-/** Most admin URLs of one member: every remembered outcome carries them. */
+const REQUEST_ID_LENGTH_MAX = 64;
+/** Most admin URLs of one member. Bounded because each of the 10,000 remembered outcomes may contain them. */
 export const ADMIN_URLS_MAX = 32;
 
 export type Checked<T> =
   { readonly ok: true; readonly value: T } | { readonly ok: false; readonly refusal: Refusal };
 
-/** What every write takes. */
+/** The fields that every write request has. */
 export interface WriteFields {
   /** Empty: not given. */
   readonly requestId: string;
@@ -35,7 +35,7 @@ export interface WriteFields {
   readonly validateOnly: boolean;
 }
 
-/** Names a member; at least one of the two is given. */
+/** Selects a member by id, by name or both; at least one is given. */
 export interface SelectorFields {
   /** 0: not given. */
   readonly id: bigint;
@@ -43,30 +43,30 @@ export interface SelectorFields {
   readonly name: string;
 }
 
-export interface AddMemberFields extends WriteFields {
+interface AddMemberFields extends WriteFields {
   readonly name: string;
   readonly peerUrl: string;
-  /** None or one. */
+  /** At most one. */
   readonly adminUrls: readonly string[];
 }
 
-export interface UpdateMemberFields extends WriteFields {
+interface UpdateMemberFields extends WriteFields {
   readonly member: SelectorFields;
   readonly newPeerUrl: string;
 }
 
-export interface DeleteMemberFields extends WriteFields {
+interface DeleteMemberFields extends WriteFields {
   readonly member: SelectorFields;
   /** Empty: not given. */
   readonly peerUrl: string;
 }
 
-export interface UpdateAdminUrlFields extends WriteFields {
+interface UpdateAdminUrlFields extends WriteFields {
   readonly member: SelectorFields;
   readonly adminUrls: readonly string[];
 }
 
-/** What is wrong with a member's name, as the end of a sentence; null when nothing is. */
+/** The problem with a member's name, worded to follow the field's name in a message; null for a valid name. */
 export function validateName(name: string): string | null {
   if (name === "") return "must not be empty";
   if (name.length > NAME_LENGTH_MAX)
@@ -75,7 +75,7 @@ export function validateName(name: string): string | null {
   return null;
 }
 
-/** What is wrong with a request_id, as the end of a sentence; null when nothing is. Empty means not given. */
+/** The same for a request_id. The empty string means "not given" and is valid. */
 export function validateRequestId(requestId: string): string | null {
   if (requestId.length > REQUEST_ID_LENGTH_MAX) {
     return `must be at most ${REQUEST_ID_LENGTH_MAX} characters, not ${requestId.length}`;
@@ -125,7 +125,7 @@ export function checkUpdateAdminUrl(request: UpdateAdminURLRequest): Checked<Upd
   return check.result(value);
 }
 
-/** Collects violations while it normalises; a field at fault is passed on as it came and never used. */
+/** Normalises fields and collects violations. An invalid field keeps its value, which result() then never returns. */
 class FieldCheck {
   private readonly violations: FieldViolation[] = [];
 

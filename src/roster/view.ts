@@ -1,13 +1,13 @@
-/** How the roster is looked at: by the rules, and by clients. Types and one conversion; pure. */
+/** The roster as the rules read it, and a member as clients see it. Types and one conversion; pure. */
 import type { MemberRecord, Tombstone } from "../generated/muster/storage/v1/snapshot";
 import { MemberRole } from "../generated/muster/v1/member";
 import type { Member } from "../generated/muster/v1/member";
 import { formatId } from "./ids";
 
-/**
- * What a decision may read. Records are frozen: a change replaces the record.
- */
+/** Read access to the roster. Records are frozen: a change replaces the record. */
 export interface RosterView {
+  /** The log index at which the roster last changed. 0: never. */
+  readonly revision: number;
   /** Every member, in ascending order of id. */
   members(): readonly MemberRecord[];
   member(id: bigint): MemberRecord | null;
@@ -17,7 +17,7 @@ export interface RosterView {
   tombstonesByName(name: string): readonly Tombstone[];
 }
 
-/** A member as the public contract shows it. */
+/** A member in the form of the public contract. */
 export function toMember(record: MemberRecord): Member {
   return {
     id: formatId(record.id),

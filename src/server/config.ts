@@ -1,6 +1,6 @@
 /**
- * What a member is told at its start: a YAML file with kingbus's keys, overridden by MUSTER_* variables, overridden by
- * flags. Every mistake is one clear error, at once.
+ * The configuration of a member: a YAML file with kingbus's keys, overridden by MUSTER_* environment variables, which
+ * are overridden by flags. The first mistake found is reported as one error with its place.
  */
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
@@ -15,29 +15,59 @@ export interface InitialMember {
   readonly peerUrl: string;
 }
 
-/** Settings of one member. Durations in milliseconds. */
+/** Settings of one member. Every URL has a host and a port and is normalised. */
 export interface ServerConfig {
-  /** Unique in the cluster: 1 to 128 letters, digits, '.', '_', '-'. */
+  /** The member's name, unique in the cluster: 1 to 128 letters, digits, '.', '_', '-'. No default. */
   readonly name: string;
-  /** Where clients reach it, and where it listens for them. */
+  /** URL of the listener for clients, at which clients also reach it. No default. */
   readonly adminUrl: string;
-  /** Where members reach it, and where it listens for them. */
+  /** URL of the listener for other members, at which they also reach it. Must differ from adminUrl. No default. */
   readonly peerUrl: string;
-  /** @default 100: well above a round trip in one site */
+  /**
+   * Time between two heartbeats of the leader, which is also the length of a tick. Unit: milliseconds, from 10 to 60000.
+   *
+   * Raise it where a round trip between members takes longer, together with electionMs, and to send fewer messages;
+   * lower it only together with electionMs, for a quicker failover. Use the same value on every member.
+   * @default 100: well above a round trip within one site
+   */
   readonly heartbeatMs: number;
-  /** @default 1000: ten heartbeats may be lost before a follower campaigns */
+  /**
+   * Shortest time without a message from the leader after which a follower campaigns; the actual time is drawn between
+   * one and two of these. At least five heartbeats. Unit: milliseconds, from 10 to 60000.
+   *
+   * Raise it where pauses or a bad network cause elections although the leader runs; lower it to be without a leader for
+   * a shorter time after one fails. Use the same value on every member.
+   * @default 1000: about ten heartbeats may be lost in a row before a follower campaigns
+   */
   readonly electionMs: number;
-  /** Only read at the first start; empty when not given. */
+  /**
+   * The members of a new cluster, or the members to ask when joining a running one; this member included. Required at
+   * the first start and ignored at later ones, when the data directory has the newer list.
+   * @default empty
+   */
   readonly initialCluster: readonly InitialMember[];
-  /** `new`: all of initialCluster start together; `existing`: initialCluster only finds a running cluster. @default new */
+  /**
+   * `new`: the members of initialCluster form a new cluster. `existing`: this member asks the members of initialCluster
+   * until the running cluster has added it. Read at the first start only.
+   * @default new
+   */
   readonly initialClusterState: "new" | "existing";
-  /** Makes the ids of this cluster differ from those of another with the same names and URLs. @default empty */
+  /**
+   * Part of the hash of every id of a new cluster. Set it where another cluster has had the same names and URLs, so that
+   * the two can't take each other's members for their own. The same on every member; read at the first start only.
+   * @default empty
+   */
   readonly initialClusterToken: string;
+  /** Path of the data directory, created at the first start. Belongs to one process at a time. No default. */
   readonly dataDir: string;
+  /**
+   * The least severe level that is logged. Use `debug` for diagnosis, `warn` or `error` to see problems only.
+   * @default info
+   */
   readonly logLevel: LogLevel;
 }
 
-/** The configuration is wrong; the message is one line that says what and where. */
+/** The configuration is invalid. The message is one line with the place and the problem. */
 export class ConfigError extends Error {
   constructor(message: string) {
     super(message);
@@ -59,7 +89,7 @@ export const CONFIG_KEYS = [
   "log-level",
 ] as const;
 
-/** Keys of the format whose feature does not exist yet. */
+/** Keys that the file format has but that are not supported yet. */
 const NOT_YET = ["metrics-addr"];
 
 export interface ConfigSources {
@@ -157,8 +187,8 @@ function check(raw: Readonly<Record<string, unknown>>, where: Where): ServerConf
 }
 
 /**
- * What a first start needs besides: a member that finds its data directory ignores initial-cluster, which may by then
- * be out of date.
+ * Checks initial-cluster, which only a first start needs: a member with a data directory ignores it, because the list
+ * may be out of date by then.
  *
  * @throws ConfigError
  */
@@ -193,7 +223,7 @@ function textReader(raw: Readonly<Record<string, unknown>>, where: Where) {
         `${where(key)}: required; set it in the file, as --${key}, or in the environment`,
       );
     }
-    // A name such as 1 or a token such as 007 is a number to YAML.
+    // YAML parses an unquoted name such as 1 as a number.
     if (typeof value === "string") return value;
     if (typeof value === "number") return String(value);
     throw new ConfigError(`${where(key)}: must be a text`);
@@ -236,9 +266,9 @@ function oneOf<T extends string>(value: string, allowed: readonly T[], where: st
 }
 
 /**
- * The members that `name=peer-url,...` names, URLs normalised.
+ * Parses `name=peer-url,...` and normalises the URLs.
  *
- * @param where what an error calls it
+ * @param where the source of the text, for error messages
  * @throws ConfigError
  */
 export function parseInitialCluster(text: string, where: string): InitialMember[] {

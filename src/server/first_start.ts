@@ -1,6 +1,6 @@
 /**
- * How a data directory is born: by bootstrap, where every member of initial-cluster writes the same first entries, or
- * by joining, where a running cluster has added this member and tells its id. SPEC section 4.
+ * The first start of a member, which creates its data directory: by bootstrap, where every member of initial-cluster
+ * writes the same first entries, or by joining a running cluster, which has added this member and knows its id.
  */
 import {
   addMemberCommand,
@@ -9,55 +9,54 @@ import {
   encodeCommand,
   parseId,
 } from "../roster/index";
-import type { RosterCommand } from "../generated/muster/storage/v1/command";
-import type { GetMembersResponse } from "../generated/muster/v1/membership_service";
+import type { RosterCommand } from "../roster/index";
+import { askMembers } from "../cluster/peer_questions";
+import type { ListedMembers } from "../cluster/peer_questions";
 import { ConfChangeTransition, ConfChangeType, EMPTY_BYTES, EntryType, NO_NODE } from "../raft/index";
 import type { Entry } from "../raft/index";
 import { createDataDir } from "../storage/data_dir";
 import type { StorageFs } from "../storage/fs";
+import type { WalOptions } from "../storage/options";
 import type { Identity } from "../storage/storage";
+import type { PeerCalls } from "../transport/peer_calls";
 import type { Clock } from "../base/clock";
+import type { Log } from "../base/log";
 import type { PeerAddress } from "../transport/transport";
 import { checkFirstStart } from "./config";
 import type { ServerConfig } from "./config";
-import { newInstanceId, sha256 } from "../base/random";
-import type { Logger } from "./logger";
-import type { PeerQuery } from "./peer_query";
+import { INSTANCE_ID_BYTES, sha256 } from "../base/random";
+import type { Random } from "../base/random";
+import { StartRefusedError } from "./errors";
 
-/** This member can't start; the message is one line that says why and what to do. */
-export class StartRefusedError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = "StartRefusedError";
-  }
-}
-
-export interface FirstStartDeps {
+interface FirstStartDeps {
   readonly fs: StorageFs;
-  readonly query: PeerQuery;
+  readonly wal: WalOptions;
+  readonly peers: PeerCalls;
   readonly clock: Clock;
-  readonly log: Logger;
-  /** True once the start was given up. */
+  readonly random: Random;
+  readonly log: Log;
+  /** Whether the member was stopped during its start. */
   readonly stopped: () => boolean;
-}
-
-/** What a first start leaves besides the directory. */
-export interface Born {
-  /** Where to find the cluster until the own roster covers it. */
-  readonly peers: readonly PeerAddress[];
+  /** Called when this member begins to wait for a cluster to add it. */
+  readonly onJoining: () => void;
 }
 
 const JOIN_RETRY_MS = 500;
 
-/** @throws ConfigError, StartRefusedError, DataDirError */
-export function firstStart(config: ServerConfig, deps: FirstStartDeps): Promise<Born> {
+/**
+ * Creates the data directory.
+ *
+ * @returns addresses of the cluster's members, until this member's own roster has them; empty after a bootstrap
+ * @throws ConfigError, StartRefusedError, DataDirError
+ */
+export function firstStart(config: ServerConfig, deps: FirstStartDeps): Promise<readonly PeerAddress[]> {
   checkFirstStart(config);
   return config.initialClusterState === "new" ? bootstrap(config, deps) : join(config, deps);
 }
 
 // --- new ------------------------------------------------------------------------------------------------------------
 
-async function bootstrap(config: ServerConfig, deps: FirstStartDeps): Promise<Born> {
+async function bootstrap(config: ServerConfig, deps: FirstStartDeps): Promise<readonly PeerAddress[]> {
   const members = config.initialCluster
     .map(({ name, peerUrl }) => {
       return { id: bootstrapMemberId(sha256, name, peerUrl, config.initialClusterToken), name, peerUrl };
@@ -69,21 +68,25 @@ async function bootstrap(config: ServerConfig, deps: FirstStartDeps): Promise<Bo
   );
   const own = members.find((member) => member.name === config.name);
   if (own === undefined) throw new StartRefusedError(`initial-cluster does not name ${config.name}`);
-  for (const { url, response } of await askPeers(config, deps.query)) {
+  for (const { url, response } of await askPeers(config, deps.peers)) {
     const theirs = parseId(response.header?.clusterId ?? "");
     if (theirs !== null && theirs !== clusterId) throw otherCluster(config, url);
     const listed = response.members.find((member) => member.name === config.name);
     if (listed?.started === true) throw alreadyStarted(config.name, listed.id, url);
   }
   const entries = members.map((member, i) => bootstrapEntry(i + 1, member.id, bootstrapCommand(member)));
-  const identity: Identity = { clusterId, memberId: own.id, instanceId: newInstanceId() };
+  const identity: Identity = {
+    clusterId,
+    memberId: own.id,
+    instanceId: deps.random.bytes(INSTANCE_ID_BYTES),
+  };
   const hardState = { term: 1, vote: NO_NODE, commit: entries.length };
-  await createDataDir(deps.fs, config.dataDir, identity, { entries, hardState });
+  await createDataDir(deps.fs, config.dataDir, identity, { entries, hardState }, deps.wal);
   deps.log.info({ id: own.id, cluster: clusterId, members: members.length }, "bootstrapped a new cluster");
-  return { peers: [] };
+  return [];
 }
 
-/** The same bytes on every member: nothing of it is drawn or measured. */
+/** Gives the same bytes on every member: it contains nothing random and no time. */
 function bootstrapCommand({
   id,
   name,
@@ -118,33 +121,35 @@ function alreadyStarted(name: string, id: string, url: string): StartRefusedErro
 
 // --- existing -------------------------------------------------------------------------------------------------------
 
-async function join(config: ServerConfig, deps: FirstStartDeps): Promise<Born> {
+async function join(config: ServerConfig, deps: FirstStartDeps): Promise<readonly PeerAddress[]> {
   const { log, clock } = deps;
-  let said = "";
+  let lastText = "";
+  deps.onJoining();
   for (;;) {
     if (deps.stopped()) throw new StartRefusedError("stopped before a cluster added this member");
-    const answers = await askPeers(config, deps.query);
+    const answers = await askPeers(config, deps.peers);
     for (const { url, response } of answers) {
-      const born = await joinFrom(config, deps, url, response);
-      if (born !== null) return born;
+      const peers = await joinFrom(config, deps, url, response);
+      if (peers !== null) return peers;
     }
     const text =
       answers.length === 0
         ? "no peer of initial-cluster answers yet"
         : "the cluster has not added this member yet";
-    if (text !== said) log.info({ name: config.name, peer_url: config.peerUrl }, `waiting to join: ${text}`);
-    said = text;
+    if (text !== lastText)
+      log.info({ name: config.name, peer_url: config.peerUrl }, `waiting to join: ${text}`);
+    lastText = text;
     await new Promise<void>((resolve) => clock.setTimeout(resolve, JOIN_RETRY_MS));
   }
 }
 
-/** Null when the answer does not list this member. */
+/** Creates the data directory of a member that the answer lists; null when it does not list this member. */
 async function joinFrom(
   config: ServerConfig,
-  { fs, log }: FirstStartDeps,
+  deps: FirstStartDeps,
   url: string,
-  { header, members }: GetMembersResponse,
-): Promise<Born | null> {
+  { header, members }: ListedMembers,
+): Promise<readonly PeerAddress[] | null> {
   const listed = members.find(
     (member) => member.name === config.name && member.peerUrls.includes(config.peerUrl),
   );
@@ -152,43 +157,44 @@ async function joinFrom(
   const clusterId = parseId(header?.clusterId ?? "");
   if (listed === undefined || memberId === null || clusterId === null) return null;
   if (listed.started) throw alreadyStarted(config.name, listed.id, url);
-  await createDataDir(fs, config.dataDir, { clusterId, memberId, instanceId: newInstanceId() });
-  log.info({ id: memberId, cluster: clusterId }, "joins a running cluster");
+  const identity = { clusterId, memberId, instanceId: deps.random.bytes(INSTANCE_ID_BYTES) };
+  await createDataDir(deps.fs, config.dataDir, identity, undefined, deps.wal);
+  deps.log.info({ id: memberId, cluster: clusterId }, "joins a running cluster");
   const peers = members.flatMap((member): PeerAddress[] => {
     const id = parseId(member.id);
     return id === null || id === memberId ? [] : [{ id, peerUrls: member.peerUrls }];
   });
-  return { peers };
+  return peers;
 }
 
 // --- both -----------------------------------------------------------------------------------------------------------
 
 interface PeerAnswer {
   readonly url: string;
-  readonly response: GetMembersResponse;
+  readonly response: ListedMembers;
 }
 
-/** What the other members of initial-cluster say, as far as they answer now. */
-async function askPeers({ name, initialCluster }: ServerConfig, query: PeerQuery): Promise<PeerAnswer[]> {
+/** The answers of the other members of initial-cluster. Members that do not answer are left out. */
+async function askPeers({ name, initialCluster }: ServerConfig, peers: PeerCalls): Promise<PeerAnswer[]> {
   const others = initialCluster.filter((member) => member.name !== name);
   const answers = await Promise.all(
-    others.map(async ({ peerUrl }) => ({ url: peerUrl, response: await query.members(peerUrl) })),
+    others.map(async ({ peerUrl }) => ({ url: peerUrl, response: await askMembers(peers, peerUrl) })),
   );
   return answers.flatMap(({ url, response }) => (response === null ? [] : [{ url, response }]));
 }
 
 /**
- * A later start: initial-cluster is ignored, but where all peers that answer belong to another cluster, the directory
- * is not this configuration's.
+ * Checks a later start. It ignores initial-cluster, except that the data directory and the configuration do not belong
+ * together when every peer that answers belongs to another cluster.
  *
  * @throws StartRefusedError
  */
 export async function checkLaterStart(
   config: ServerConfig,
   clusterId: bigint,
-  query: PeerQuery,
+  peers: PeerCalls,
 ): Promise<void> {
-  const answers = await askPeers(config, query);
+  const answers = await askPeers(config, peers);
   const ids = answers.map(({ response }) => parseId(response.header?.clusterId ?? ""));
   const first = answers[0];
   if (first !== undefined && ids.every((id) => id !== null && id !== clusterId))

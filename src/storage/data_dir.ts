@@ -1,15 +1,16 @@
 /**
- * A member's data directory as a whole: how it is born, whose it is, and the mark that ends its life.
+ * A member's data directory: its creation, its identity, and the mark of a removed member.
  *
- *     DIR/member/   segments and snapshots; it appears by one rename, so it is either whole or not there
- *     DIR/REMOVED   the member was removed from its cluster; the directory does not start again
+ *     DIR/member/   segments and snapshots; created by one rename, so it is complete or absent
+ *     DIR/REMOVED   present when the member was removed from its cluster; the directory cannot be opened again
  *
- * The directory itself may be a mount point: only names inside it are created and renamed.
+ * DIR itself may be a mount point: only names inside it are created and renamed.
  */
 import { EMPTY_HARD_STATE, NO_NODE, type Entry, type HardState, type Snapshot } from "../raft/index";
 import { CodecError, encodableEntry, FORMAT_VERSION, type SegmentHead } from "./entry_codec";
 import { damaged, DataDirError, gap, invariant, ioError, newerFormat } from "./errors";
-import { call, run, type DirLock, type FileStat, type FsError, type StorageFile, type StorageFs } from "./fs";
+import type { DirLock, FileStat, FsError, StorageFile, StorageFs } from "./fs";
+import { call, run } from "./fs_calls";
 import { initialFill, resolveWalOptions, type WalOptions } from "./options";
 import { encodeRecord, hardStateRecord, markRecord, recordBytes, type PendingRecord } from "./pending";
 import { RecordReader, RecordType, type RecordEncoder } from "./record";
@@ -21,21 +22,21 @@ import type { Identity } from "./storage";
 const MEMBER_DIR = "member";
 const UNFINISHED_DIR = "member.tmp";
 const REMOVED_FILE = "REMOVED";
-/** More than a segment's head record takes. */
+/** Upper bound of the size of a segment's head record. */
 const HEAD_BYTES = 1024;
 
-/** Why and when a member ended. */
-export interface RemovedMark {
-  /** Revision of the removal, 0 when it is not known. */
+/** When and why a member was removed. */
+interface RemovedMark {
+  /** Revision of the removal, 0 when unknown. */
   readonly revision: number;
-  /** One line for the operator. */
+  /** Explanation for the operator, one line. */
   readonly text: string;
 }
 
-export type DataDirState =
-  /** No such directory. */
+type DataDirState =
+  /** The directory does not exist. */
   | "absent"
-  /** A directory without a member's data (a half-made one included): a member can be born in it. */
+  /** The directory holds no member's data, or only unfinished data: a member can be created in it. */
   | "empty"
   | { readonly identity: Identity; readonly removed: RemovedMark | null };
 
@@ -68,7 +69,7 @@ export async function requireMember(fs: StorageFs, dir: string): Promise<void> {
   }
 }
 
-/** Holds the directory against other processes. @throws DataDirError "in-use" */
+/** Takes the directory's lock. @throws DataDirError "in-use" while another process has the lock */
 export async function lockDir(fs: StorageFs, dir: string): Promise<DirLock> {
   try {
     return await call<DirLock>((done) => {
@@ -92,7 +93,7 @@ export function releaseLock(lock: DirLock): Promise<void> {
   });
 }
 
-/** Makes a directory and those above it that are missing, each durable in the one above. */
+/** Creates a directory and its missing parents, each durable in its parent. */
 async function makeDirs(fs: StorageFs, dir: string): Promise<void> {
   const found = await stat(fs, dir);
   if (found !== null) {
@@ -117,7 +118,7 @@ function parentOf(path: string): string {
   return slash === 0 ? "/" : trimmed.slice(0, slash);
 }
 
-/** Removes what an earlier attempt left: it has only files in it. */
+/** Deletes the directory of an interrupted creation, which contains only files. */
 async function removeUnfinished(fs: StorageFs, dir: string): Promise<void> {
   const unfinished = joinPath(dir, UNFINISHED_DIR);
   if ((await stat(fs, unfinished)) === null) return;
@@ -138,17 +139,17 @@ async function removeUnfinished(fs: StorageFs, dir: string): Promise<void> {
   );
 }
 
-/** What the log of a new member begins with. */
-export interface InitialLog {
-  /** From index 1 on. */
+/** The first entries of a new member's log. */
+interface InitialLog {
+  /** Consecutive, from index 1 on. */
   readonly entries: readonly Entry[];
   readonly hardState: HardState;
 }
 
 /**
- * Makes a member's data directory, durable when the promise resolves. Interrupted, it leaves what readDataDirState
- * calls absent or empty.
- * @param initial the bootstrap entries, committed; nothing for a member that joins
+ * Creates a member's data directory, durable when the promise resolves. After an interruption readDataDirState returns
+ * "absent" or "empty".
+ * @param initial the bootstrap entries and a hard state that commits them; omitted for a member that joins
  * @throws DataDirError "exists", "in-use", "removed" or "io"
  */
 export async function createDataDir(
@@ -173,8 +174,8 @@ export async function createDataDir(
 }
 
 /**
- * As createDataDir, for a member whose log begins after a snapshot: its first entry will be the one after the
- * snapshot's index. Nobody was voted for in the snapshot's term.
+ * Like createDataDir, for a member that starts from a snapshot: its log begins after the snapshot's index. The hard state
+ * has the snapshot's term and no vote.
  * @throws DataDirError "exists", "in-use", "removed" or "io"
  */
 export async function createDataDirFromSnapshot(
@@ -195,7 +196,7 @@ export async function createDataDirFromSnapshot(
   });
 }
 
-/** Makes the directory; `fill` writes what is in it before it gets its name. */
+/** Creates the directory. `fill` writes its contents under a temporary name. */
 async function makeDataDir(
   fs: StorageFs,
   dir: string,
@@ -258,7 +259,10 @@ function writeFirstSegment(
   });
 }
 
-/** Whose data directory it is. Takes no lock and changes nothing. @throws DataDirError "damage", "gap", "newer-format", "io" */
+/**
+ * Reads which member a data directory belongs to. Takes no lock and changes nothing.
+ * @throws DataDirError "damage", "gap", "newer-format" or "io"
+ */
 export async function readDataDirState(fs: StorageFs, dir: string): Promise<DataDirState> {
   const found = await stat(fs, dir);
   if (found === null) return "absent";
@@ -286,7 +290,7 @@ async function readRemoved(fs: StorageFs, dir: string): Promise<RemovedMark | nu
   const path = joinPath(dir, REMOVED_FILE);
   if ((await stat(fs, path)) === null) return null;
   const text = Buffer.from(await readFile(fs, path)).toString("utf8");
-  // The first line is "revision N", the rest is for people. What cannot be read still is the mark.
+  // The first line is "revision N", the rest is for people. A file with other contents is a mark too.
   const [first = "", ...rest] = text.split("\n");
   const revision = Number(/^revision (\d+)$/.exec(first)?.[1] ?? 0);
   return { revision, text: rest.join("\n").trim() };
@@ -309,14 +313,14 @@ export async function refuseRemoved(fs: StorageFs, dir: string): Promise<void> {
   if (mark !== null) throw removedError(dir, mark);
 }
 
-/** Marks the directory as a removed member's, durable when the promise resolves. The storage may be open. */
+/** Marks the member as removed, durable when the promise resolves. The storage may be open meanwhile. */
 export async function markRemoved(fs: StorageFs, dir: string, mark: RemovedMark): Promise<void> {
   const path = joinPath(dir, REMOVED_FILE);
   const bytes = Buffer.from(`revision ${mark.revision}\n${mark.text}\n`, "utf8");
   await writeDurably(fs, dir, path, bytes);
 }
 
-/** Writes a small file beside, syncs and renames it. @throws DataDirError "io" */
+/** Writes a small file under a temporary name, syncs and renames it. @throws DataDirError "io" */
 export async function writeDurably(
   fs: StorageFs,
   dir: string,

@@ -1,11 +1,12 @@
 /**
- * Holds a directory for one process. What holds it is a listening local socket named after the directory's device and
- * inode: two paths to one directory are one lock, and the kernel lets go when the process ends, even by SIGKILL, so
- * that nothing stale has to be judged.
+ * Locks a directory for one process. The lock is a listening local socket named after the directory's device and inode:
+ * two paths to one directory share one lock, and the kernel releases the lock when the process ends, even by SIGKILL.
+ * So a lock is never left over.
  *
- * Linux: an abstract socket, which has no file at all (unix(7)). It belongs to the network namespace: two containers
- * that mount one volume do not see each other's lock; the members' handshake refuses the second there. Windows: a
- * named pipe. Elsewhere: a socket file in the temporary directory, taken over when nobody answers behind it.
+ * Linux: an abstract socket, which has no file at all (unix(7)). An abstract socket belongs to the network namespace:
+ * two containers that mount one volume do not see each other's lock. There the handshake between members refuses the
+ * second process. Windows: a named pipe. Other systems: a socket file in the temporary directory, which is replaced
+ * when no process listens on it.
  */
 import * as fs from "node:fs";
 import * as net from "node:net";
@@ -26,7 +27,7 @@ function listen(address: string, done: FsCallback<DirLock>): void {
   });
   server.listen({ path: address, exclusive: true }, () => {
     server.removeAllListeners("error");
-    // A connection that fails later must not end the process, and the lock must not keep it alive.
+    // A connection that fails later must not end the process, and the lock must not keep the process alive.
     server.on("error", () => undefined);
     server.unref();
     done(null, {
@@ -39,7 +40,7 @@ function listen(address: string, done: FsCallback<DirLock>): void {
   });
 }
 
-/** A socket file may be left over from a killed process: it is stale when nobody listens behind it. */
+/** A killed process leaves its socket file behind. The file is stale when no process listens on it. */
 function listenOnFile(file: string, done: FsCallback<DirLock>): void {
   listen(file, (error, lock) => {
     if (error === null) {
@@ -63,7 +64,7 @@ function listenOnFile(file: string, done: FsCallback<DirLock>): void {
   });
 }
 
-/** Takes the lock of the directory with this device and inode; EBUSY when another process has it. */
+/** Takes the lock of the directory with this device and inode. Fails with EBUSY when a process has the lock. */
 export function listenLock(device: bigint, inode: bigint, done: FsCallback<DirLock>): void {
   const name = `muster-${device}-${inode}`;
   const answer: FsCallback<DirLock> = (error, lock) => {

@@ -1,9 +1,9 @@
 /**
- * The core's values as they stand in log records and snapshot heads: protobuf messages of muster.raft.v1 and
- * muster.storage.v1. Entries are the hot path and are encoded by hand straight into the record buffer; everything
- * else goes through the generated code. The bytes are the same either way (a test holds them against each other).
+ * The encoding of the core's values in log records and snapshot heads: protobuf messages of muster.raft.v1 and
+ * muster.storage.v1. Entries are encoded by hand, directly into the record buffer, because every write encodes them.
+ * Other values use the generated code. A test checks that both give the same bytes.
  *
- * Decoding throws CodecError on content that no member writes; callers turn it into damage of the file it came from.
+ * Decoding throws CodecError for content that no member writes. Callers report it as damage of the file.
  */
 import {
   ConfChangeTransition,
@@ -23,7 +23,7 @@ import type { Identity } from "./storage";
 /** The format of log and snapshots that this version writes. */
 export const FORMAT_VERSION = 1;
 
-/** Content that decodes as protobuf but is no value of ours, or does not decode at all. */
+/** The bytes are no valid protobuf message, or the message has values that no member writes. */
 export class CodecError extends Error {
   override readonly name = "CodecError";
 }
@@ -51,7 +51,7 @@ function writeVarint(buffer: Buffer, offset: number, value: number): number {
   let at = offset;
   let rest = value;
   while (rest >= 128) {
-    // Beyond 32 bits the bitwise operators would lose digits.
+    // No bitwise operators: they cut off everything above 32 bits.
     buffer[at++] = (rest % 128) | 128;
     rest = Math.floor(rest / 128);
   }
@@ -67,7 +67,7 @@ function toPbConfChange(change: ConfChange): pb.ConfChange {
   };
 }
 
-/** An entry ready to be written: its size is known, and its rarely used part is encoded. */
+/** An entry whose encoded size is known and whose configuration change, if any, is encoded. */
 export interface EncodableEntry {
   readonly entry: Entry;
   readonly sizeBytes: number;
@@ -87,7 +87,7 @@ export function encodableEntry(entry: Entry): EncodableEntry {
   return { entry, sizeBytes: size, confChange };
 }
 
-/** Writes exactly `sizeBytes` bytes at `offset`. Field numbers as in muster.raft.v1.Entry. */
+/** Writes exactly `sizeBytes` bytes at `offset`. The tags are the fields of muster.raft.v1.Entry. */
 export function writeEntry(buffer: Buffer, offset: number, encodable: EncodableEntry): void {
   const { entry, confChange } = encodable;
   let at = offset;
@@ -152,7 +152,7 @@ function fromPbConfChange(change: pb.ConfChange): ConfChange {
   };
 }
 
-/** A value of an enumeration that counts from 0 without gaps. The generated type promises more than bytes do. */
+/** Checks a value of an enumeration from 0 to `largest`. The bytes may hold numbers that the generated type excludes. */
 function checked<T extends number>(value: number, largest: T, what: string): T {
   if (!Number.isInteger(value) || value < 0 || value > largest)
     throw new CodecError(`unknown ${what}: ${value}`);
@@ -172,7 +172,7 @@ export function decodeHardState(bytes: Uint8Array): HardState {
 export interface SnapshotMark {
   readonly index: number;
   readonly term: number;
-  /** The entries before it were replaced by it; else they are kept for slow followers. */
+  /** True: received from the leader, and the log before it was dropped. False: taken by this member. */
   readonly installed: boolean;
 }
 
@@ -195,7 +195,7 @@ function toPbIdentity(identity: Identity): wal.Identity {
   };
 }
 
-/** An identity as read, with the version of the format that it was written in. */
+/** An identity as stored, with the version of its format. */
 export interface StoredIdentity extends Identity {
   readonly formatVersion: number;
 }
@@ -231,7 +231,7 @@ export function decodeSegmentHead(bytes: Uint8Array): SegmentHead & { readonly i
   return { identity, sequence: head.sequence, nextIndex: head.nextIndex, hardState: { term, vote, commit } };
 }
 
-export interface SnapshotHead {
+interface SnapshotHead {
   readonly identity: Identity;
   readonly meta: SnapshotMeta;
   readonly sizeBytes: number;

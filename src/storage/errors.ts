@@ -1,45 +1,47 @@
 /**
- * Why a data directory cannot be used, and helpers that turn file-system errors into StorageError.
+ * Reasons why a data directory cannot be used, and the conversion of file-system errors to StorageError.
  *
- * A DataDirError is an answer to an operator: it names the file and the offset and says what to do. It is never thrown
- * after a directory has been opened; from then on StorageError is what callers get.
+ * A DataDirError is written for an operator: its message names the file and the offset and says what to do. It is thrown
+ * only until a directory is open. From then on callers get a StorageError.
  */
 import { StorageError } from "./storage";
 import type { FsError } from "./fs";
 
-export type DataDirErrorReason =
-  /** There is no such directory, or nothing of this service in it. */
+type DataDirErrorReason =
+  /** The directory does not exist or holds no member's data. */
   | "absent"
-  /** createDataDir: it already holds a member's data. */
+  /** createDataDir: the directory already holds a member's data. */
   | "exists"
   /** Another process has it open. */
   | "in-use"
-  /** Bytes on disk are not what was written. */
+  /** The bytes on disk differ from the bytes that were written. */
   | "damage"
-  /** A part of the log that must be there is missing. */
+  /** A required part of the log is missing. */
   | "gap"
-  /** The commit index points past the last entry: acknowledged entries are gone. */
+  /** The commit index is beyond the last entry: acknowledged entries are lost. */
   | "hard-state-beyond-log"
+  /** The directory belongs to another cluster. */
   | "other-cluster"
+  /** The directory belongs to another member. */
   | "other-member"
-  /** The same member, but another birth of its directory. */
+  /** The directory belongs to the right member but was created again since. */
   | "other-instance"
   /** Written by a newer version of this program. */
   | "newer-format"
-  /** The member was removed from its cluster; its data must not come back. */
+  /** The member was removed from its cluster and must not start again. */
   | "removed"
-  /** The operating system refused: see `errno`. */
+  /** An operation of the operating system failed: see `errno`. */
   | "io";
 
 export class DataDirError extends Error {
   constructor(
     readonly reason: DataDirErrorReason,
-    /** The file or directory that is to blame. */
+    /** The file or directory with the problem. */
     readonly file: string,
-    /** Byte offset in that file, or null where none applies. */
+    /** Byte offset of the problem in that file; null for a problem of the whole file or directory. */
     readonly offset: number | null,
     message: string,
-    /** The operating system's code for reason "io", else empty. */
+    /** The operating system's code (EACCES, ENOSPC, ...) for reason "io"; empty for other reasons. */
     readonly errno = "",
   ) {
     super(message);
@@ -50,7 +52,7 @@ export class DataDirError extends Error {
 const REPLACE =
   "Do not repair it by hand: remove this member from the cluster and add it again with an empty data directory.";
 
-/** Bytes that are not what was written. */
+/** The bytes at `offset` differ from the bytes that were written. */
 export function damaged(file: string, offset: number, what: string): DataDirError {
   return new DataDirError(
     "damage",
@@ -60,7 +62,7 @@ export function damaged(file: string, offset: number, what: string): DataDirErro
   );
 }
 
-/** Something that must be there is missing. */
+/** A required part of the log is missing. `offset` null: the whole file. */
 export function gap(file: string, offset: number | null, what: string): DataDirError {
   const where = offset === null ? file : `${file} at byte ${offset}`;
   return new DataDirError("gap", file, offset, `The log has a gap: ${where}: ${what}. ${REPLACE}`);
@@ -90,7 +92,7 @@ export function ioError(file: string, error: FsError): DataDirError {
   return new DataDirError("io", file, null, `${file}: ${error.message}`, errno);
 }
 
-/** Whether an error only says that there is no room: no space on the device, or the quota is used up. */
+/** Whether the disk is full or the quota is used up. */
 export function isNoSpace(error: FsError): boolean {
   return error.code === "ENOSPC" || error.code === "EDQUOT";
 }
@@ -108,7 +110,7 @@ export function closedError(): StorageError {
   return new StorageError("closed", "", "", "the storage is closed");
 }
 
-/** A rule of this room does not hold: a defect of the caller or of this room, never bad input. */
+/** A broken invariant of storage. The cause is a defect of storage or of its caller, never bad input. */
 export class StorageInvariantError extends Error {
   override readonly name = "StorageInvariantError";
 }

@@ -1,17 +1,18 @@
 /**
- * The log in memory: what LogReader shows. Shared by the durable and the in-memory storage.
+ * The log in memory: answers the reads of LogReader.
  *
- * Invariants: entries are consecutive; entries[0].index = base + 1; base <= snapshot index when there is a snapshot;
- * the term of `base` is known. All of it is changed only through the methods below.
+ * Invariants: the entries are consecutive; the first one has index base + 1; base <= snapshot index when there is a
+ * snapshot; the term of `base` is known.
  */
 import type { Entry, LogGap, Snapshot } from "../raft/index";
 import { invariant } from "./errors";
 
-/** Term, index, type and framing of one entry, as the core counts them. */
+/** Estimated size of an entry's term, index, type and framing. The same as in the core. */
 const ENTRY_OVERHEAD_BYTES = 24;
+/** Estimated size of one change of a configuration. */
 const CHANGE_BYTES = 12;
 
-/** What an entry counts for in the limits of reads: the same estimate as the core's. */
+/** Size of an entry for the limit of a read: the same estimate as in the core. Unit: bytes. */
 function countedBytes(entry: Entry): number {
   const change = entry.confChange;
   const payload = change === null ? 0 : change.context.length + change.changes.length * CHANGE_BYTES;
@@ -19,7 +20,9 @@ function countedBytes(entry: Entry): number {
 }
 
 export class LogView {
+  /** The entries from index base + 1 on. */
   private held: Entry[];
+  /** Index of the entry before the first one held. */
   private base: number;
   private baseTerm: number;
   private newest: Snapshot | null;
@@ -72,7 +75,7 @@ export class LogView {
     return this.held.slice(from, end);
   }
 
-  /** Adds consecutive entries after cutting what they overwrite. */
+  /** Appends consecutive entries. Entries from the first new index on are replaced. */
   append(entries: readonly Entry[]): void {
     const first = entries[0];
     if (first === undefined) return;
@@ -93,7 +96,7 @@ export class LogView {
     for (const entry of entries) this.held.push(entry);
   }
 
-  /** A snapshot from a leader takes the place of the whole log up to its index, and of everything behind it. */
+  /** Replaces the whole log by a snapshot that was received from the leader. */
   install(snapshot: Snapshot): void {
     this.held = [];
     this.base = snapshot.meta.index;
@@ -101,12 +104,12 @@ export class LogView {
     this.newest = snapshot;
   }
 
-  /** A snapshot taken here; entries stay. An older one than the newest changes nothing. */
+  /** Takes a snapshot of this member as the newest one; entries are kept. Ignored unless newer than the present one. */
   offer(snapshot: Snapshot): void {
     if (snapshot.meta.index > this.snapshotIndex()) this.newest = snapshot;
   }
 
-  /** Forgets entries up to `index`, which a snapshot must cover. */
+  /** Drops entries up to `index`, but none after the snapshot. */
   compact(index: number): void {
     const upTo = Math.min(index, this.snapshotIndex(), this.lastIndex());
     if (upTo <= this.base) return;

@@ -1,16 +1,18 @@
 /**
- * Writes the log: a queue of batches that goes to the active segment in order, one write and at most one sync at a
- * time. What waits while a write is in flight goes out together in the next one (group commit).
+ * Writes the log: a queue of batches that are written to the active segment in order. Batches that are queued during a
+ * write share the next write and its sync (group commit).
  *
  * Invariants:
- * - callbacks come in the order of the calls, each after its records are durable (or written, without mustSync);
- * - at most one operation of the log is in flight, so "everything before is synced" is known when a write starts;
- * - after the first failed write or sync nothing is written, synced or acknowledged any more;
- * - no space is not a failure: a batch that does not fit stays at the head of the queue, unacknowledged, and the
- *   file is extended again later. Order is kept even then, since what a later batch acknowledges to the core covers
- *   the earlier ones; the reserve is what lets votes through (see hasSpace).
+ * - callbacks are called in the order of the calls, each after its records are durable (without mustSync: written);
+ * - at most one file operation of the log is in flight, so a write knows whether everything before it is synced;
+ * - after the first failed write or sync nothing is written, synced or acknowledged;
+ * - a full disk is no failure: a batch that does not fit stays at the head of the queue, unacknowledged, and the
+ *   segment is extended again later. Later batches do not overtake it, because their acknowledgements tell the core that
+ *   everything before them is durable. Votes get through because the node stops taking entries while hasSpace is false,
+ *   and the queued entries fit into the reserve.
  */
 import type { HardState } from "../raft/index";
+import type { Timer } from "../base/clock";
 import { closedError, finalIoError, isNoSpace } from "./errors";
 import type { FsError, StorageFs } from "./fs";
 import { initialFill, type ResolvedWalOptions } from "./options";
@@ -25,13 +27,13 @@ interface BatchItem {
   readonly records: readonly PendingRecord[];
   readonly sizeBytes: number;
   readonly mustSync: boolean;
-  /** Keeps out of the reserve for hard state. */
+  /** True: the batch may not use the reserve for hard state. */
   readonly hasEntries: boolean;
   readonly done: StorageCallback;
 }
 
-/** What came of a task. "retry": there was no space; it is run again later. */
-export type TaskOutcome = "ok" | "retry" | StorageError;
+/** Result of a task. "retry": the disk was full, the task is run again later. An error makes the log fail. */
+type TaskOutcome = "ok" | "retry" | StorageError;
 
 interface TaskItem {
   readonly kind: "task";
@@ -40,17 +42,17 @@ interface TaskItem {
 
 type Item = BatchItem | TaskItem;
 
-export interface LogWriterStart {
+interface LogWriterStart {
   readonly fs: StorageFs;
   readonly dir: string;
   readonly identity: Identity;
   readonly options: ResolvedWalOptions;
   readonly segment: OpenSegment;
-  /** All segments, ascending; the last is the active one. */
+  /** All segments, ascending. The last one is active. */
   readonly segments: readonly SegmentInfo[];
   readonly lastIndex: number;
   readonly hardState: HardState;
-  /** Called once, when the log has failed for good. */
+  /** Called once, when the log fails for good. */
   readonly onFailure: (error: StorageError) => void;
 }
 
@@ -60,21 +62,29 @@ export class LogWriter {
   private readonly options: ResolvedWalOptions;
   private readonly encoder = new RecordEncoder();
   private readonly queue: Item[] = [];
+  /** The segment that is written to. */
   private active: OpenSegment;
   private readonly segments: SegmentList;
+  /** Offset in the active segment of the next record. Unit: bytes. */
   private position: number;
+  /** Size of the active segment up to which its zeros are on disk. Unit: bytes. */
   private filled: number;
+  /** CRC of the last record that was encoded. */
   private chain: number;
-  /** As of the last record written, not of the last one queued. */
+  /** Index of the last entry that was encoded. Queued entries come later. */
   private lastIndex: number;
+  /** The last hard state that was encoded. */
   private hardState: HardState;
+  /** An operation is in flight. */
   private busy = false;
+  /** Records were written after the last sync. */
   private unsynced = false;
   private failure: StorageError | null = null;
+  /** The last attempt to extend the log or to write a snapshot failed for lack of space. */
   private full = false;
-  /** While full: whether space is to be asked for again now. */
+  /** While full: the next operation may try to get space again. */
   private retryDue = false;
-  private cancelRetry: (() => void) | null = null;
+  private retryTimer: Timer | null = null;
   private closing: StorageCallback | null = null;
 
   constructor(private readonly start: LogWriterStart) {
@@ -90,23 +100,23 @@ export class LogWriter {
     this.chain = start.segment.chain;
     this.lastIndex = start.lastIndex;
     this.hardState = start.hardState;
-    // Opened with little room left: fill ahead, or learn that the disk is full, before the first batch comes.
+    // The segment may have little space left: extend it, or find out that the disk is full, before the first batch.
     queueMicrotask(() => {
       this.pump();
     });
   }
 
-  /** Set once the log has failed for good or was closed. */
+  /** Why the log takes no more calls: it failed for good, or it was closed. Null while it works. */
   get error(): StorageError | null {
     return this.failure;
   }
 
-  /** False from the first refused extension until one succeeds, and after a failure. */
+  /** False while the disk is full: from a failed extension until one succeeds. False after a failure too. */
   hasSpace(): boolean {
     return !this.full && this.failure === null;
   }
 
-  /** @returns the bytes that the records take in the log */
+  /** @returns the size of the records in the log, in bytes */
   append(records: readonly PendingRecord[], mustSync: boolean, done: StorageCallback): number {
     let sizeBytes = 0;
     let hasEntries = false;
@@ -118,12 +128,12 @@ export class LogWriter {
     return sizeBytes;
   }
 
-  /** Runs `run` after everything queued so far; what is queued later waits for it. Not run after a failure. */
+  /** Queues `run`: it starts after everything queued before, and later calls wait for it. Skipped after a failure. */
   task(run: (done: (outcome: TaskOutcome) => void) => void): void {
     this.push({ kind: "task", run });
   }
 
-  /** Stops the log for good: also called for failures beside it. */
+  /** Makes the log fail for good. Also called by others, when a snapshot cannot be written. */
   fail(error: StorageError): void {
     if (this.failure !== null) return;
     this.failure = error;
@@ -138,11 +148,11 @@ export class LogWriter {
         closing(error);
       });
     }
-    // With an operation in flight the file stays open; a process whose log failed is about to end anyway.
+    // With an operation in flight the file stays open. A process ends soon after its log failed.
     if (!this.busy) this.active.file.close(() => undefined);
   }
 
-  /** Finishes what is queued, syncs and closes. Batches that wait for space are refused as closed. */
+  /** Writes the queued batches, syncs and closes. Batches that do not fit on the disk fail with "closed". */
   close(done: StorageCallback): void {
     if (this.failure !== null || this.closing !== null) {
       const error = this.failure ?? closedError();
@@ -153,13 +163,13 @@ export class LogWriter {
     }
     this.closing = done;
     this.retryDue = true;
-    // Not now: a callback never comes inside the call.
+    // In a turn of its own: a callback is never called inside the call.
     queueMicrotask(() => {
       this.pump();
     });
   }
 
-  /** Deletes segments whose entries all have an index up to `index`. */
+  /** Deletes every segment whose entries all have an index of at most `index`. */
   dropSegments(index: number): void {
     if (this.failure === null) this.segments.drop(index);
   }
@@ -176,7 +186,7 @@ export class LogWriter {
     }
   }
 
-  /** Starts the next operation, when none is in flight. */
+  /** Starts the next operation unless one is in flight. */
   private pump(): void {
     if (this.busy || this.failure !== null) return;
     const head = this.queue[0];
@@ -189,7 +199,7 @@ export class LogWriter {
       else this.runTask(head);
       return;
     }
-    if (this.room() < head.sizeBytes + this.reserve() && (!this.full || this.retryDue)) {
+    if (this.freeBytes() < head.sizeBytes + this.reserveBytes() && (!this.full || this.retryDue)) {
       this.grow(head.sizeBytes);
       return;
     }
@@ -197,21 +207,23 @@ export class LogWriter {
     else this.waitForSpace();
   }
 
-  private room(): number {
+  /** Zero-filled bytes after the last record. */
+  private freeBytes(): number {
     return this.filled - this.position;
   }
 
-  private reserve(): number {
+  /** Zero-filled bytes to keep ahead. */
+  private reserveBytes(): number {
     return this.options.reserveBytes + this.options.hardStateReserveBytes;
   }
 
-  /** Whether a batch may use the space there is, behind `taken` bytes of the same write. */
+  /** Whether a batch may use the remaining space, after `taken` bytes of the same write. */
   private fits(item: BatchItem, taken: number): boolean {
     const keep = item.hasEntries ? this.options.hardStateReserveBytes : 0;
-    return this.room() - taken >= item.sizeBytes + keep || item.sizeBytes === 0 || this.droppable(item);
+    return this.freeBytes() - taken >= item.sizeBytes + keep || item.sizeBytes === 0 || this.droppable(item);
   }
 
-  /** While there is no space a commit index alone is not written: the next hard state carries it. */
+  /** On a full disk, a batch with only a new commit index is not written: the next hard state contains the index. */
   private droppable(item: BatchItem): boolean {
     return this.full && !item.mustSync && !item.hasEntries;
   }
@@ -225,8 +237,8 @@ export class LogWriter {
       const dropped = this.droppable(item);
       if (group.length > 0 && !dropped) {
         if (bytes + item.sizeBytes > this.options.groupBytes) break;
-        // Beyond the first batch the reserve is left alone unless nothing else is to be had.
-        if (!this.full && this.room() - bytes < item.sizeBytes + this.reserve()) break;
+        // Only the first batch may use the reserve, unless the disk is full and only the reserve is left.
+        if (!this.full && this.freeBytes() - bytes < item.sizeBytes + this.reserveBytes()) break;
         if (!this.fits(item, bytes)) break;
       }
       group.push(item);
@@ -247,7 +259,7 @@ export class LogWriter {
     }
   }
 
-  /** Follows what the log will be once the record is written. */
+  /** Encodes a record and updates the end of the log to match. */
   private encodeRecord(record: PendingRecord): void {
     encodeRecord(this.encoder, record);
     if (record.kind === "entry") this.lastIndex = record.encodable.entry.index;
@@ -269,7 +281,7 @@ export class LogWriter {
         this.fail(failure);
         return;
       }
-      // The next write starts before the callbacks run, so that it is in flight meanwhile.
+      // The next write starts before the callbacks run, so that both proceed at the same time.
       this.pump();
       for (const item of group) item.done(null);
     };
@@ -285,7 +297,7 @@ export class LogWriter {
     };
     this.busy = true;
     if (bytes.length === 0) {
-      // Nothing to write; the callbacks still must not come inside the call.
+      // Nothing to write. The callbacks must still not be called inside the call.
       queueMicrotask(sync);
       return;
     }
@@ -316,16 +328,17 @@ export class LogWriter {
     });
   }
 
-  /** Makes room for `bytes` and the reserve: fills the segment further, or begins the next one. */
+  /** Gets space for `bytes` and the reserve: extends the segment, or begins the next one. */
   private grow(bytes: number): void {
     const { growBytes, segmentBytes } = this.options;
-    const target = Math.max(this.position + bytes + this.reserve(), this.filled + 1);
+    const target = Math.max(this.position + bytes + this.reserveBytes(), this.filled + 1);
     const filled = Math.ceil(target / growBytes) * growBytes;
     this.busy = true;
     if (filled > segmentBytes) this.roll(bytes);
     else this.extend(filled);
   }
 
+  /** Fills the segment with zeros up to `filled` and syncs it. */
   private extend(filled: number): void {
     const { file, path } = this.active;
     const finish = (error: FsError | null, final: boolean): void => {
@@ -352,6 +365,7 @@ export class LogWriter {
     });
   }
 
+  /** Begins the next segment, after a sync of the present one. */
   private roll(bytes: number): void {
     const { file, path } = this.active;
     if (this.unsynced) {
@@ -373,7 +387,7 @@ export class LogWriter {
       nextIndex: this.lastIndex + 1,
       hardState: this.hardState,
     };
-    // The head record itself needs some hundred bytes.
+    // The head record takes a few hundred bytes.
     const fill = initialFill(this.options, bytes + 1024);
     createSegment(
       this.fs,
@@ -418,7 +432,7 @@ export class LogWriter {
     this.pump();
   }
 
-  /** The head of the queue waits until there is space again, or is given up when the log is being closed. */
+  /** Leaves the queue until there is space again. When the log is closing, fails the queued batches instead. */
   private waitForSpace(): void {
     if (this.closing === null) {
       this.armRetry();
@@ -429,26 +443,27 @@ export class LogWriter {
   }
 
   private armRetry(): void {
-    this.cancelRetry ??= this.options.setTimer(this.options.spaceRetryMs, () => {
-      this.cancelRetry = null;
+    const { clock, spaceRetryMs } = this.options;
+    this.retryTimer ??= clock.setTimeout(() => {
+      this.retryTimer = null;
       this.retryDue = true;
       this.pump();
-    });
+    }, spaceRetryMs);
   }
 
   private stopRetrying(): void {
-    this.cancelRetry?.();
-    this.cancelRetry = null;
+    this.retryTimer?.cancel();
+    this.retryTimer = null;
   }
 
-  /** Nothing waits: closes when asked to, or fills ahead before it is needed. */
+  /** The queue is empty: closes the log if asked to, or extends the segment before space is needed. */
   private idle(): void {
     if (this.closing !== null) {
       this.finishClosing(this.closing);
       return;
     }
     const { growBytes, segmentBytes } = this.options;
-    const low = this.room() < this.reserve() + growBytes / 2;
+    const low = this.freeBytes() < this.reserveBytes() + growBytes / 2;
     const extendable = Math.ceil((this.filled + 1) / growBytes) * growBytes <= segmentBytes;
     const wanted = this.full ? this.retryDue : low && extendable;
     if (!wanted) return;

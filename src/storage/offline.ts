@@ -1,21 +1,22 @@
 /**
- * Reads a data directory without opening it: for `muster wal inspect`, `muster wal verify` and tests. Takes no lock,
- * changes nothing and cuts nothing. Of a member that is running it shows a state of the log some moments ago.
+ * Reads a data directory without opening it: for `muster wal inspect`, `muster wal verify` and tests. Takes no lock and
+ * changes nothing. While the member runs, the result is the state of the log at some moment of the read.
  */
 import type { ConfState, Entry, HardState, Snapshot } from "../raft/index";
 import { memberDir, requireMember } from "./data_dir";
-import { nodeFs, type StorageFs } from "./fs";
+import type { StorageFs } from "./fs";
+import { nodeFs } from "./node_fs";
 import { readLog, type DamagedSnapshot, type SegmentSummary, type TornTail } from "./recovery";
 import type { SnapshotFile } from "./snapshot_store";
 import type { Identity } from "./storage";
 
-export interface OfflineReport {
+interface OfflineReport {
   readonly segments: readonly SegmentSummary[];
-  /** Whole snapshots, newest first. */
+  /** Intact snapshots, newest first. */
   readonly snapshots: readonly SnapshotFile[];
   readonly tornTail: TornTail | null;
   readonly damagedSnapshots: readonly DamagedSnapshot[];
-  /** Files that opening the directory would delete. */
+  /** Names of files that opening the directory would delete. */
   readonly leftovers: readonly string[];
   readonly firstIndex: number;
   readonly lastIndex: number;
@@ -31,7 +32,7 @@ export interface OfflineLog {
   readonly report: OfflineReport;
 }
 
-/** @throws DataDirError as openStorage would, apart from locks and the mark of a removed member */
+/** @throws DataDirError as openStorage does, except for the reasons "in-use" and "removed" */
 export async function readLogOffline(dir: string, fs: StorageFs = nodeFs): Promise<OfflineLog> {
   await requireMember(fs, dir);
   const log = await readLog(fs, memberDir(dir));

@@ -1,34 +1,63 @@
 /**
- * Sizes and times of the log. The defaults are the product's; tests use small ones.
+ * Sizes and times of the log on disk. The defaults are the product's; tests use small values to meet every boundary
+ * with few records.
  */
+import { systemClock, type Clock } from "../base/clock";
 
 export interface WalOptions {
   /**
-   * A segment is not extended beyond this size (a single larger record may be). Unit: bytes.
-   * @default 64 MiB
+   * Largest size of a segment file; one record that is larger still gets a segment of its own. Unit: bytes.
+   *
+   * Segments are deleted whole, after a snapshot. Raise it to create files less often; lower it so that a small disk
+   * gets its space back sooner.
+   * @default 64 MiB: a new file every 300,000 entries of 200 bytes
    */
   readonly segmentBytes?: number;
   /**
-   * How far a segment is filled with zeros at a time. Unit: bytes.
-   * @default 1 MiB: rare enough not to be felt, small enough for a small disk
+   * How much of a segment is filled with zeros at a time, before records are written there. Unit: bytes.
+   *
+   * Each step costs a write and a sync that a waiting batch feels. Raise it on slow disks with space to spare; lower it
+   * when a directory must stay small.
+   * @default 1 MiB: one step per thousand entries of 1 KiB, and a new member's directory takes 3 MiB
    */
   readonly growBytes?: number;
   /**
-   * Filled space kept ahead for entries that are on their way when the disk turns out to be full. Unit: bytes.
-   * @default 2 MiB: one full append message and what one turn of the loop may add
+   * Zero-filled space kept ahead of the log. When the disk is full, batches that were under way when the node learned of
+   * it still fit. Unit: bytes.
+   *
+   * Raise it together with the largest append message; below that size votes can wait behind a batch that does not fit.
+   * @default 2 MiB: one append message of 1 MiB and the proposals of the same turn of the node's loop
    */
   readonly reserveBytes?: number;
   /**
-   * Filled space that only batches without entries may use: votes and terms. Unit: bytes.
-   * @default 64 KiB: about 1,000 of them
+   * The last part of the zero-filled space. Only batches without entries may use it: votes, terms and commit indexes.
+   * Unit: bytes.
+   *
+   * Raise it when a cluster must survive more elections on a full disk; lower it only in tests.
+   * @default 64 KiB: more than 1,000 records of 48 bytes
    */
   readonly hardStateReserveBytes?: number;
-  /** What goes out in one write at most, a larger batch apart. Unit: bytes. @default 4 MiB */
+  /**
+   * Largest size of one write that joins several batches; a single larger batch is written alone. Unit: bytes.
+   *
+   * Raise it when syncs are slow and the load is high: more batches share one sync. Lower it to shorten the wait of the
+   * first batch in a group.
+   * @default 4 MiB: 10 ms on a disk that writes 400 MB/s
+   */
   readonly groupBytes?: number;
-  /** How long to wait before space is asked for again. Unit: milliseconds. @default 1000 */
+  /**
+   * Time between two attempts to extend the log while the disk is full. Unit: milliseconds.
+   *
+   * Lower it to take writes again sooner after space was freed; raise it where a failing attempt is expensive, as on a
+   * network file system.
+   * @default 1000: an operator who frees space sees writes succeed at once
+   */
   readonly spaceRetryMs?: number;
-  /** Calls `fire` once after `delayMs`; the result cancels it. @default setTimeout, which keeps no process alive */
-  readonly setTimer?: (delayMs: number, fire: () => void) => () => void;
+  /**
+   * The clock for `spaceRetryMs`. A test or a simulation passes its own.
+   * @default systemClock
+   */
+  readonly clock?: Clock;
 }
 
 export type ResolvedWalOptions = Required<WalOptions>;
@@ -41,19 +70,11 @@ export function resolveWalOptions(options: WalOptions): ResolvedWalOptions {
     hardStateReserveBytes: options.hardStateReserveBytes ?? 64 * 1024,
     groupBytes: options.groupBytes ?? 4 * 1024 * 1024,
     spaceRetryMs: options.spaceRetryMs ?? 1000,
-    setTimer:
-      options.setTimer ??
-      ((delayMs, fire) => {
-        const timer = setTimeout(fire, delayMs);
-        timer.unref();
-        return () => {
-          clearTimeout(timer);
-        };
-      }),
+    clock: options.clock ?? systemClock,
   };
 }
 
-/** The size that a new segment is filled to for a first batch of `bytes`. */
+/** How far a new segment is filled with zeros when its first batch has `bytes` bytes. */
 export function initialFill(options: ResolvedWalOptions, bytes: number): number {
   const wanted = bytes + options.reserveBytes + options.hardStateReserveBytes;
   return Math.ceil(wanted / options.growBytes) * options.growBytes;

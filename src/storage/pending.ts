@@ -1,12 +1,12 @@
 /**
- * The records of a batch before they are written, and how they go into the encoder.
+ * Records that are queued but not yet written, and their encoding.
  */
 import type { HardState } from "../raft/index";
 import { encodeHardState, encodeSnapshotMark, writeEntry } from "./entry_codec";
 import type { EncodableEntry, SnapshotMark } from "./entry_codec";
 import { framedSize, RecordType, type RecordEncoder } from "./record";
 
-/** One record to be written. */
+/** One record to write. */
 export type PendingRecord =
   | { readonly kind: "hard-state"; readonly state: HardState; readonly payload: Uint8Array }
   | { readonly kind: "entry"; readonly encodable: EncodableEntry }
@@ -20,7 +20,7 @@ export function markRecord(mark: SnapshotMark): PendingRecord {
   return { kind: "mark", mark, payload: encodeSnapshotMark(mark) };
 }
 
-/** Bytes that the record takes in the log. */
+/** Size of the record in the log, with header and padding. Unit: bytes. */
 export function recordBytes(record: PendingRecord): number {
   return framedSize(record.kind === "entry" ? record.encodable.sizeBytes : record.payload.length);
 }

@@ -1,16 +1,16 @@
 /**
- * One record of the log: a header of 16 bytes with a CRC of its own, the payload with a CRC chained from record to
- * record, and padding. docs/formats/wal.md describes the bytes.
+ * The records of the log: a header of 16 bytes with its own CRC, the payload with a CRC chained from record to record,
+ * and padding. docs/formats/wal.md describes the bytes.
  *
- * What the layout is for: after a power loss a reader must tell a write that did not reach the disk whole from bytes
- * that changed after they had been synced. Disks write sectors of 512 bytes (or 4096) whole, and segments are filled
- * with zeros before they are used, so what a lost write leaves are sectors that are still zero. Hence:
- * - a record starts at a multiple of 16, so that its header lies in one sector: there or zero, never half;
- * - no sector of a record is zero, or could become zero by one flipped bit: padding is 0xff, at least one byte, and a
- *   payload with a nearly empty sector is masked;
- * - the first record of a write that begins when everything before it is synced says so: no bad record in front of
- *   it can be the rest of a lost write.
- * The CRC of the header is seeded by its segment and position: no copy of a header elsewhere passes for one.
+ * The layout lets a reader distinguish, after a power loss, a write that reached the disk only in part from bytes that
+ * changed after they had been synced. Disks write whole sectors of 512 bytes (or 4096), and segments are filled with
+ * zeros before use, so the missing parts of a write are sectors of zeros. Therefore:
+ * - a record starts at a multiple of 16: its header lies in one sector and is either written or zero;
+ * - no sector of a record is all zero, nor one flipped bit away from it: padding is 0xff and at least one byte long, and
+ *   a payload with a nearly empty sector is masked;
+ * - a flag marks the first record of a write that started when everything before it was synced: a bad record before the
+ *   flag is damage, not the rest of a lost write.
+ * The CRC of a header is seeded by its segment and position: a copy of a header at another place is not valid.
  */
 import { chainCrc } from "./crc";
 
@@ -19,24 +19,24 @@ export type RecordType = (typeof RecordType)[keyof typeof RecordType];
 
 export const HEADER_BYTES = 16;
 export const ALIGN_BYTES = 16;
-/** The smallest unit that a disk writes whole. */
+/** The smallest unit that disks write as a whole. */
 export const SECTOR_BYTES = 512;
-/** Longer payloads are refused when written and are damage when read. */
+/** Largest payload. A longer one is refused by the writer and is damage for the reader. */
 export const MAX_PAYLOAD_BYTES = 64 * 1024 * 1024;
-/** Seeds the header of a segment's first record; the others are seeded by that record's CRC. */
+/** Seed of the CRC of a segment's first header. That record's CRC is the seed for the other headers. */
 export const HEAD_SALT = chainCrc(Buffer.from("muster.log.1"));
 
 /** Flag: everything before this record was synced before it was written. */
-export const FLAG_SYNCED = 1;
+const FLAG_SYNCED = 1;
 
 const PAD_BYTE = 0xff;
 
-/** Bytes on disk of a record with this payload. */
+/** Size on disk of a record with this payload, in bytes. */
 export function framedSize(payloadBytes: number): number {
   return Math.ceil((HEADER_BYTES + payloadBytes + 1) / ALIGN_BYTES) * ALIGN_BYTES;
 }
 
-/** XORs with a stream drawn from `mask` (xorshift32); twice gives the original. */
+/** XORs `bytes` with a pseudorandom stream seeded by `mask` (xorshift32). Applied twice it restores the original. */
 function applyMask(bytes: Uint8Array, mask: number): void {
   let x = (mask * 0x9e3779b1) | 1;
   for (let i = 0; i < bytes.length; i++) {
@@ -48,7 +48,7 @@ function applyMask(bytes: Uint8Array, mask: number): void {
   }
 }
 
-/** Whether fewer than two bytes of [from, to) are not zero. */
+/** Whether [from, to) has fewer than two nonzero bytes. */
 function sparse(bytes: Uint8Array, from: number, to: number): boolean {
   let seen = 0;
   for (let i = from; i < to; i++) {
@@ -58,25 +58,25 @@ function sparse(bytes: Uint8Array, from: number, to: number): boolean {
 }
 
 /**
- * Builds the bytes of consecutive records in one buffer that is reused from write to write.
+ * Encodes consecutive records into one buffer, which is reused from write to write.
  *
- * Use: begin, then per record `reserve` (where to put the payload) and `commit`; then `bytes`.
+ * Order of calls: `begin`; for each record `reserve`, which returns where to put the payload, and `commit`; then `bytes`.
  */
 export class RecordEncoder {
   buffer: Buffer;
-  /** Position in the file of buffer[0]. */
+  /** Position in the file of the buffer's first byte. */
   private origin = 0;
   private length = 0;
   private salt = 0;
   private flags = 0;
-  /** CRC of the last record: the seed of the next. */
+  /** CRC of the last record: the seed of the next record's CRC. */
   chain = 0;
 
   constructor(initialBytes = 64 * 1024) {
     this.buffer = Buffer.allocUnsafe(initialBytes);
   }
 
-  /** @param synced whether all bytes of the log before `position` are durable */
+  /** Starts a write at `position`. @param synced whether the log before `position` is durable */
   begin(position: number, chain: number, salt: number, synced: boolean): void {
     this.origin = position;
     this.length = 0;
@@ -85,7 +85,7 @@ export class RecordEncoder {
     this.flags = synced ? FLAG_SYNCED : 0;
   }
 
-  /** Offset where the payload of the next record goes in `buffer`, which may be another one after this call. */
+  /** Returns the offset in `buffer` for the payload of the next record. The call may replace `buffer` by a larger one. */
   reserve(payloadBytes: number): number {
     const needed = this.length + framedSize(payloadBytes);
     if (needed > this.buffer.length) {
@@ -96,7 +96,7 @@ export class RecordEncoder {
     return this.length + HEADER_BYTES;
   }
 
-  /** Seals the record whose payload was put at the offset that `reserve` gave. */
+  /** Completes the record whose payload was written at the offset from `reserve`. */
   commit(type: RecordType, payloadBytes: number): void {
     const { buffer } = this;
     const start = this.length;
@@ -111,7 +111,7 @@ export class RecordEncoder {
     buffer[start + 5] = this.flags;
     buffer.writeUInt16LE(mask, start + 6);
     buffer.writeUInt32LE(this.chain, start + 8);
-    // The position stands where the CRC will be while the CRC is taken.
+    // While the CRC is computed, its place holds the position.
     buffer.writeUInt32LE(this.origin + start, start + 12);
     buffer.writeUInt32LE(chainCrc(buffer.subarray(start, start + HEADER_BYTES), this.salt), start + 12);
     this.flags = 0;
@@ -133,12 +133,12 @@ export class RecordEncoder {
     return this.length;
   }
 
-  /** The records since `begin`; valid until the next `begin`. */
+  /** The records since `begin`. Valid until the next `begin`. */
   bytes(): Buffer {
     return this.buffer.subarray(0, this.length);
   }
 
-  /** Masks the payload in place when a sector of the record would be nearly empty. 0: not masked. */
+  /** Masks the payload in place while a sector of the record is nearly empty. Returns the mask, 0 for none. */
   private maskNeeded(start: number, end: number, payload: Buffer): number {
     let mask = 0;
     while (this.hasSparseSector(start, end)) {
@@ -149,7 +149,7 @@ export class RecordEncoder {
     return mask;
   }
 
-  /** The first sector holds the header and the last one padding: only those between can be sparse. */
+  /** Only sectors between the first, with the header, and the last, with padding, can be nearly empty. */
   private hasSparseSector(start: number, end: number): boolean {
     const firstBoundary = SECTOR_BYTES - ((this.origin + start) % SECTOR_BYTES);
     for (let at = start + firstBoundary; at + SECTOR_BYTES <= end; at += SECTOR_BYTES) {
@@ -159,7 +159,7 @@ export class RecordEncoder {
   }
 }
 
-/** What stands at one position of a segment. */
+/** Result of reading at one position of a segment. */
 export type RecordRead =
   | {
       readonly kind: "record";
@@ -168,16 +168,17 @@ export type RecordRead =
       readonly start: number;
       readonly end: number;
     }
-  /** The clean end: zeros, or the end of the file. */
+  /** The end of the log: only zeros follow, or nothing. */
   | { readonly kind: "end"; readonly at: number }
-  /** A write that did not reach the disk whole; what is bad ends before `end`. */
+  /** A write that reached the disk only in part. Its last nonzero byte is before `end`. */
   | { readonly kind: "torn"; readonly at: number; readonly end: number; readonly what: string }
+  /** Bytes that changed after they were synced. */
   | { readonly kind: "damage"; readonly at: number; readonly what: string };
 
 const ZEROS = Buffer.alloc(64 * 1024);
 
-/** Position of the first byte of [from, to) that is not zero, or -1. */
-export function firstNonZero(bytes: Buffer, from: number, to: number): number {
+/** Position of the first nonzero byte of [from, to), or -1. */
+function firstNonZero(bytes: Buffer, from: number, to: number): number {
   let at = from;
   while (at < to) {
     const chunkEnd = Math.min(to, at + ZEROS.length);
@@ -190,8 +191,8 @@ export function firstNonZero(bytes: Buffer, from: number, to: number): number {
   return -1;
 }
 
-/** Position after the last byte of [from, to) that is not zero, or `from`. */
-export function endOfNonZero(bytes: Buffer, from: number, to: number): number {
+/** Position after the last nonzero byte of [from, to), or `from`. */
+function endOfNonZero(bytes: Buffer, from: number, to: number): number {
   let end = to;
   while (end > from) {
     const chunk = Math.max(from, end - ZEROS.length);
@@ -217,9 +218,9 @@ export class RecordReader {
   private readonly bytes: Buffer;
   private readonly scratch = Buffer.alloc(HEADER_BYTES);
   private salt = HEAD_SALT;
-  /** Position of the next record: after the last good one. */
+  /** Position of the next record: the end of the last valid one. */
   position = 0;
-  /** CRC of the last good record. */
+  /** CRC of the last valid record. */
   chain = 0;
 
   constructor(bytes: Uint8Array) {
@@ -280,7 +281,7 @@ export class RecordReader {
     };
   }
 
-  /** Position of a header after `at` which says that everything before it was synced, or -1. */
+  /** Position of a header after `at` with the flag for "everything before is synced", or -1. */
   private syncedRecordAfter(at: number): number {
     const end = this.bytes.length - HEADER_BYTES;
     let from = Math.floor(at / ALIGN_BYTES) * ALIGN_BYTES + ALIGN_BYTES;
@@ -289,7 +290,7 @@ export class RecordReader {
       if (nonZero === -1) return -1;
       from = Math.floor(nonZero / ALIGN_BYTES) * ALIGN_BYTES;
       if (from > end) return -1;
-      // Cheap tests first: nearly all places fail them.
+      // These cheap checks exclude nearly all positions.
       if (this.bytes[from + 5] === FLAG_SYNCED && (this.bytes[from + 4] ?? 0) !== 0) {
         if (this.headerAt(from) !== null) return from;
       }

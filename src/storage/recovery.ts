@@ -1,15 +1,16 @@
 /**
- * Reads a member's log and snapshots back, without changing anything: the newest whole snapshot that the log vouches
- * for, then the log. Opening and the offline reader both start here.
+ * Reads a member's log and snapshots, without changing anything: the newest intact snapshot that has a mark in the log,
+ * then the log. Used by opening and by the offline reader.
  *
- * Every prefix of the records that were written is a state the member was in or was about to be in: a batch is
- * written as term and vote first, then the snapshot mark, then entries, then the commit index. So cutting a torn tail
- * at any record leaves a consistent log, and everything inconsistent is damage.
+ * Every prefix of the written records is a consistent log: a batch is written as term and vote, then the snapshot mark,
+ * then entries, then the commit index. So a torn tail can be cut off after any record, and every inconsistency is
+ * damage.
  */
 import { EMPTY_CONF_STATE, type ConfState, type Entry, type HardState, type Snapshot } from "../raft/index";
 import { CodecError, FORMAT_VERSION, type SnapshotMark } from "./entry_codec";
 import { damaged, DataDirError, gap, ioError, newerFormat } from "./errors";
-import { call, type FsError, type StorageFs } from "./fs";
+import type { FsError, StorageFs } from "./fs";
+import { call } from "./fs_calls";
 import { RecordReader, RecordType } from "./record";
 import { LogReplay } from "./replay";
 import { decodeHeadPayload, joinPath, segmentName, segmentSequence } from "./segment";
@@ -17,27 +18,28 @@ import { decodeSnapshotFile, parseSnapshotName, snapshotName, type SnapshotFile 
 import type { SegmentInfo } from "./segment_list";
 import type { Identity } from "./storage";
 
-/** A write at the end of the log that did not reach the disk whole. Nothing of it was acknowledged. */
+/** A write at the end of the log that reached the disk only in part. It was not acknowledged. */
 export interface TornTail {
   readonly file: string;
   readonly offset: number;
-  /** Bytes from there to the last one that is not zero. */
+  /** Number of bytes from `offset` to the last nonzero byte. */
   readonly bytes: number;
+  /** What is wrong with the first bad record. */
   readonly what: string;
 }
 
 export interface SegmentSummary {
   readonly file: string;
   readonly sequence: number;
-  /** Its first entry had this index at most when the segment was made. */
+  /** Index of the entry that was due next when the segment was created. Its first entry has at most this index. */
   readonly nextIndex: number;
   readonly records: number;
-  /** Bytes used by whole records. */
+  /** Size of the valid records. */
   readonly usedBytes: number;
   readonly fileBytes: number;
 }
 
-/** A snapshot file that could not be used although the log vouches for it; another one took its place. */
+/** A snapshot file that has a mark in the log but cannot be used. An older snapshot and the log replace it. */
 export interface DamagedSnapshot {
   readonly file: string;
   readonly offset: number | null;
@@ -52,10 +54,11 @@ export interface RecoveredLog {
   /** Index and term of the entry before the first one. */
   readonly base: { readonly index: number; readonly term: number };
   readonly entries: readonly Entry[];
+  /** Size of the records after the newest snapshot mark. */
   readonly bytesSinceSnapshot: number;
   readonly segments: readonly SegmentSummary[];
   readonly segmentInfos: readonly SegmentInfo[];
-  /** Where the next record goes. */
+  /** The end of the log, where the next record is written. */
   readonly tail: {
     readonly path: string;
     readonly sequence: number;
@@ -63,20 +66,20 @@ export interface RecoveredLog {
     readonly fileBytes: number;
     readonly chain: number;
     readonly salt: number;
-    /** As the last record says, not raised by snapshots. */
+    /** The hard state of the last record, not raised to match snapshots. */
     readonly hardState: HardState;
   };
   readonly tornTail: TornTail | null;
-  /** Bytes of the torn tail, to be kept beside. */
+  /** The bytes of the torn tail, to be saved to a file. */
   readonly tornBytes: Uint8Array | null;
-  /** Whole snapshots that the log vouches for. */
+  /** Intact snapshots that have a mark in the log. */
   readonly snapshots: readonly SnapshotFile[];
   readonly damagedSnapshots: readonly DamagedSnapshot[];
-  /** Names of files that are left over from work that was not finished. */
+  /** Names of files of unfinished work, to be deleted. */
   readonly leftovers: readonly string[];
 }
 
-/** Gives errors of the file system the file that they are about. */
+/** Turns errors of the file system into DataDirErrors that name the file. */
 export async function reading<T>(path: string, work: Promise<T>): Promise<T> {
   try {
     return await work;
@@ -135,7 +138,7 @@ interface ReadSegments {
   readonly tornBytes: Uint8Array | null;
 }
 
-/** @throws DataDirError unless the head is whole and is the one that must follow */
+/** @throws DataDirError unless the head is intact and continues the segment before */
 function readHead(
   path: string,
   reader: RecordReader,
@@ -160,7 +163,7 @@ function readHead(
   return { identity, nextIndex: head.nextIndex, hardState: head.hardState };
 }
 
-export function sameIdentity(a: Identity, b: Identity): boolean {
+function sameIdentity(a: Identity, b: Identity): boolean {
   return (
     a.clusterId === b.clusterId &&
     a.memberId === b.memberId &&
@@ -239,7 +242,7 @@ function readRecords(
     if (read.kind === "record") replay.record(path, read);
     else if (read.kind === "end") return { records, torn: null };
     else if (read.kind === "damage") throw damaged(path, read.at, read.what);
-    // The next segment was begun when this one had been synced to its end.
+    // A segment is synced to its end before the next one is created: no write to it can be lost.
     else if (!last) throw damaged(path, read.at, `${read.what}, and a later segment follows`);
     else return { records, torn: read };
   }
@@ -252,7 +255,7 @@ interface ChosenSnapshot {
   readonly orphans: readonly string[];
 }
 
-/** Verifies every snapshot that the log vouches for and takes the newest one that the log follows on from. */
+/** Verifies every snapshot that has a mark in the log, and chooses the newest one that the log continues. */
 async function chooseSnapshot(
   fs: StorageFs,
   dir: string,
@@ -266,7 +269,7 @@ async function chooseSnapshot(
   const unusable: DataDirError[] = [];
   let snapshot: Snapshot | null = null;
   for (const file of files) {
-    // Renamed, but the mark did not reach the log: nobody was told that it is there.
+    // The file is complete, but its mark is not in the log: the snapshot was never acknowledged.
     if (mark === null || file.index > mark.index) {
       orphans.push(file.name);
       continue;

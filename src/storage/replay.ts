@@ -1,6 +1,6 @@
 /**
- * Plays the records of a log in the order in which they were written, and says what log they make. Each rule that a
- * record breaks is damage of its file: whole checksums do not make a log consistent.
+ * Rebuilds the log from its records, in the order in which they were written. A record that contradicts the ones before
+ * it is damage of its file, also when its checksums are right.
  */
 import {
   EMPTY_HARD_STATE,
@@ -19,27 +19,27 @@ type WholeRecord = Extract<RecordRead, { kind: "record" }>;
 
 export class LogReplay {
   private entries: Entry[] = [];
-  /** Last index when there are no entries: of the installed snapshot, or as the first segment's head says. */
+  /** Last index while there are no entries: from the installed snapshot or from the head of the first segment. */
   private emptyLast = 0;
   private hardState: HardState = EMPTY_HARD_STATE;
   private installed: SnapshotMark | null = null;
   private mark: SnapshotMark | null = null;
   private begun = false;
   readonly segments: SegmentInfo[] = [];
-  /** Bytes of records behind the newest mark. */
+  /** Size of the records after the newest snapshot mark, in bytes. */
   bytesSinceMark = 0;
 
-  /** The snapshot that the log was told about last. */
+  /** The last snapshot mark in the log, or null. */
   get newestMark(): SnapshotMark | null {
     return this.mark;
   }
 
-  /** The hard state as the records say it. */
+  /** The hard state of the last record, not raised to match snapshots. */
   get writtenHardState(): HardState {
     return this.hardState;
   }
 
-  /** Index of the first entry, or of the one that would be. */
+  /** Index of the first entry, or of the next one when there are no entries. */
   firstIndex(): number {
     return this.entries[0]?.index ?? this.emptyLast + 1;
   }
@@ -48,7 +48,7 @@ export class LogReplay {
     return this.entries.at(-1)?.index ?? this.emptyLast;
   }
 
-  /** @throws DataDirError when the head contradicts what came before it */
+  /** @throws DataDirError when the head contradicts the records before it */
   beginSegment(path: string, sequence: number, nextIndex: number, hardState: HardState): void {
     if (nextIndex < 1) throw damaged(path, 0, "its head has no next index");
     if (!this.begun) {
@@ -84,7 +84,7 @@ export class LogReplay {
     }
   }
 
-  /** Whether state at `meta` and the entries after it are whole. */
+  /** Whether a snapshot at `meta` and the entries after it give the present state. */
   follows(meta: SnapshotMeta): boolean {
     if (meta.index < this.firstIndex() - 1 || meta.index > this.lastIndex()) return false;
     if (this.installed?.index === meta.index) return this.installed.term === meta.term;
@@ -92,26 +92,26 @@ export class LogReplay {
     return term === null || term === meta.term;
   }
 
-  /** Whether the log holds everything from the first entry on, so that no snapshot is needed. */
+  /** Whether the log begins at index 1, so that no snapshot is needed. */
   startsAtBeginning(): boolean {
     return this.installed === null && this.firstIndex() === 1;
   }
 
-  /** Entries as the log view takes them: the term before the first one must be known. */
+  /** The entries and the index and term before the first one, in the form that LogView takes. */
   logAfter(snapshot: Snapshot | null): { base: { index: number; term: number }; entries: readonly Entry[] } {
     const before = this.firstIndex() - 1;
     if (before === 0) return { base: { index: 0, term: 0 }, entries: this.entries };
     if (this.installed?.index === before) return { base: this.installed, entries: this.entries };
     if (snapshot?.meta.index === before) return { base: snapshot.meta, entries: this.entries };
-    // The first entry only lends its term. A snapshot covers it: its index is not below, and not the one before.
+    // The term before the first entry is unknown: drop that entry, whose own term is known. The snapshot covers it.
     const [first, ...rest] = this.entries;
     if (first === undefined) return { base: { index: before, term: 0 }, entries: [] };
     return { base: first, entries: rest };
   }
 
   /**
-   * The commit index alone may be older than a snapshot, whose entries were all committed; and a log never ends in a
-   * term that its member has not entered.
+   * The hard state after a restart. The stored commit index may be behind a snapshot, whose entries were all committed.
+   * The term is at least the term of the last entry and of the snapshot: a member's term is never below its log's.
    */
   finalHardState(snapshot: Snapshot | null): HardState {
     const { term, vote, commit } = this.hardState;

@@ -1,19 +1,20 @@
 /**
- * Segment files: names, the head record, and how a new one comes to be.
+ * Segment files: names, the head record, and the creation of a segment.
  *
- * A segment is written beside (`.tmp`), filled with zeros ahead, synced, renamed and its directory synced before the
- * first record goes into it; so a segment that is there always has a whole head. Its zeros are on disk before they
- * are overwritten, so that writing records neither needs space nor changes the file's size.
+ * A segment is written under a temporary name (`.tmp`), filled with zeros, synced and renamed, and its directory is
+ * synced, before records are appended to it. So a segment under its final name always has an intact head. The zeros are
+ * on disk before they are overwritten, so writing a record neither needs space nor changes the size of the file.
  */
 import { diskFullError, finalIoError, isNoSpace } from "./errors";
 import { encodeSegmentHead, decodeSegmentHead, type SegmentHead, type StoredIdentity } from "./entry_codec";
-import { series, type FsDone, type FsError, type StorageFile, type StorageFs } from "./fs";
+import type { FsDone, FsError, StorageFile, StorageFs } from "./fs";
+import { series } from "./fs_calls";
 import { HEAD_SALT, RecordEncoder, RecordType } from "./record";
 import type { StorageError } from "./storage";
 
 const SEGMENT_NAME = /^(\d{16})\.wal$/;
 const NAME_DIGITS = 16;
-/** Zeros are written in pieces of this size. */
+/** Zeros are written in chunks of this size. */
 const ZERO_CHUNK = Buffer.alloc(1024 * 1024);
 const CHAIN_BYTES = 4;
 
@@ -27,12 +28,12 @@ export function segmentSequence(name: string): number | null {
   return match === null ? null : Number(match[1]);
 }
 
-/** Joins with "/", which every platform's file system takes. */
+/** Joins with "/", which every platform accepts. */
 export function joinPath(dir: string, name: string): string {
   return `${dir}/${name}`;
 }
 
-/** The payload of a head record: the CRC of the record before it in the log (0 for none), then the message. */
+/** The payload of a head record: the CRC of the last record of the segment before (0 for none), then the message. */
 export function encodeHeadPayload(chain: number, head: SegmentHead): Uint8Array {
   const message = encodeSegmentHead(head);
   const payload = Buffer.alloc(CHAIN_BYTES + message.length);
@@ -51,20 +52,22 @@ export function decodeHeadPayload(payload: Uint8Array): {
   return { chain, head: decodeSegmentHead(view.subarray(CHAIN_BYTES)) };
 }
 
-/** A segment that is being written to. */
+/** The segment that records are appended to. */
 export interface OpenSegment {
   readonly path: string;
   readonly sequence: number;
   readonly file: StorageFile;
-  /** Where the next record goes. */
+  /** Offset of the next record. Unit: bytes. */
   readonly position: number;
-  /** The file holds zeros on disk up to here. */
+  /** Size up to which the file is on disk: records, then zeros. Unit: bytes. */
   readonly filled: number;
+  /** CRC of the last record: the seed of the next record's CRC. */
   readonly chain: number;
+  /** Seed of the CRC of record headers in this segment. */
   readonly salt: number;
 }
 
-/** Writes zeros over [from, to), piece by piece. */
+/** Overwrites [from, to) with zeros, in chunks. */
 export function writeZeros(file: StorageFile, from: number, to: number, done: FsDone): void {
   const length = Math.min(ZERO_CHUNK.length, to - from);
   file.write(ZERO_CHUNK.subarray(0, Math.max(0, length)), from, (error) => {
@@ -73,12 +76,12 @@ export function writeZeros(file: StorageFile, from: number, to: number, done: Fs
   });
 }
 
-export type CreateSegmentDone = (error: StorageError | null, segment: OpenSegment | null) => void;
+type CreateSegmentDone = (error: StorageError | null, segment: OpenSegment | null) => void;
 
 /**
- * Makes the segment `head.sequence` in `dir`, durable when `done` is called.
- * @param chain CRC of the last record of the segment before it
- * @param fillBytes size to fill ahead to; at least what head and `more` need
+ * Creates the segment `head.sequence` in `dir`, durable when `done` is called.
+ * @param chain CRC of the last record of the segment before, 0 for the first segment
+ * @param fillBytes size to fill with zeros; raised to what the head and the records of `more` need
  * @param more adds records after the head
  */
 export function createSegment(
@@ -111,7 +114,7 @@ export function createSegment(
         return;
       }
       file.close(() => {
-        // Best effort: opening the directory removes what is left of it.
+        // Best effort: opening the directory deletes temporary files.
         fs.unlink(temporary, () => {
           done(classify(failedAt, error), null);
         });
@@ -141,7 +144,7 @@ export function createSegment(
   });
 }
 
-/** No space is forgiven in a write; after a failed sync nobody knows what is on disk. */
+/** Makes an error final. A full disk is no failure of a write, but after a failed sync what is on disk is unknown. */
 function finalOnError(next: FsDone): FsDone {
   return (error) => {
     next(

@@ -1,18 +1,18 @@
 /**
- * Which segments there are, and deleting those that nothing needs any more.
+ * The segments of a log, and the deletion of those that are no longer needed.
  *
- * Invariant: numbers without gaps, on disk too, whatever a power loss takes back: the oldest goes first, one at a time,
- * and the directory is synced after each.
+ * Invariant: the sequence numbers have no gaps, on disk too and after any power loss. So the oldest segment is deleted
+ * first, one at a time, and the directory is synced after each deletion.
  */
 import { finalIoError } from "./errors";
 import type { StorageFs } from "./fs";
 import { joinPath, segmentName } from "./segment";
 import type { StorageError } from "./storage";
 
-/** A segment on disk, the active one included. */
+/** A segment on disk. */
 export interface SegmentInfo {
   readonly sequence: number;
-  /** Entries from here on are in this segment or later ones. */
+  /** Entries from this index on are in this segment or in later ones. */
   nextIndex: number;
 }
 
@@ -24,7 +24,7 @@ export class SegmentList {
     private readonly fs: StorageFs,
     private readonly dir: string,
     segments: readonly SegmentInfo[],
-    /** A sync of the directory failed: nobody knows any more which of its changes are on disk. */
+    /** Called when a sync of the directory fails: which changes of names are on disk is then unknown. */
     private readonly onFailure: (error: StorageError) => void,
   ) {
     this.segments = segments.map((s) => ({ ...s }));
@@ -34,12 +34,12 @@ export class SegmentList {
     this.segments.push(segment);
   }
 
-  /** An installed snapshot: no entry before the active segment is part of the log any more. */
+  /** A snapshot at `index` was installed: the segments before the active one hold no entry of the log any more. */
   restartAt(index: number): void {
     for (const segment of this.segments) segment.nextIndex = Math.min(segment.nextIndex, index + 1);
   }
 
-  /** Deletes segments whose entries all have an index up to `index`; never the active one. */
+  /** Deletes every segment whose entries all have an index of at most `index`. Never deletes the active segment. */
   drop(index: number): void {
     const [oldest, second] = this.segments;
     if (this.dropping || oldest === undefined || second === undefined) return;
@@ -47,7 +47,7 @@ export class SegmentList {
     this.dropping = true;
     this.fs.unlink(joinPath(this.dir, segmentName(oldest.sequence)), (unlinkError) => {
       if (unlinkError !== null) {
-        // What could not be deleted is only space; the next snapshot tries again.
+        // The file only takes space. The next snapshot tries again.
         this.dropping = false;
         return;
       }

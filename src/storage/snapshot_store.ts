@@ -1,28 +1,29 @@
 /**
- * Snapshot files: one file a snapshot, written beside, synced, renamed, the directory synced. The newest two stay:
- * when the newest is damaged, the one before and the log between them give the same state.
+ * Snapshot files. Each snapshot is one file: written under a temporary name, synced and renamed, then the directory is
+ * synced. The newest two are kept: when the newest is damaged, the older one and the log after it give the same state.
  *
- * A file under its final name was whole when it was renamed. Whether it counts is decided by the log: only a snapshot
- * that a mark in the log vouches for was ever acknowledged. docs/formats/wal.md describes the bytes.
+ * A snapshot is acknowledged only after the log contains a mark for it. So a file without a mark is ignored, although
+ * it is complete. docs/formats/wal.md describes the bytes.
  */
 import { chainCrc } from "./crc";
 import type { Snapshot } from "../raft/index";
 import { decodeSnapshotHead, encodeSnapshotHead, FORMAT_VERSION } from "./entry_codec";
 import { damaged, diskFullError, finalIoError, isNoSpace, newerFormat, type DataDirError } from "./errors";
-import { series, type FsError, type StorageFs } from "./fs";
+import type { FsError, StorageFs } from "./fs";
+import { series } from "./fs_calls";
 import { joinPath } from "./segment";
 import type { Identity, StorageCallback } from "./storage";
 
 /** "MUSTSNAP" */
 const MAGIC = Buffer.from("MUSTSNAP", "latin1");
-/** Magic, length of the head, CRC of both and of the head. */
+/** Magic, length of the head, and the CRC of all three: magic, length, head. */
 const PREFIX_BYTES = 16;
 const TRAILER_BYTES = 4;
 const SNAPSHOT_NAME = /^(\d{16})-(\d{16})\.snap$/;
 const NAME_DIGITS = 16;
 
-/** How many snapshots stay. */
-export const SNAPSHOTS_KEPT = 2;
+/** Number of snapshots that are kept. */
+const SNAPSHOTS_KEPT = 2;
 
 export interface SnapshotFile {
   readonly name: string;
@@ -34,7 +35,7 @@ export function snapshotName(index: number, term: number): string {
   return `${String(index).padStart(NAME_DIGITS, "0")}-${String(term).padStart(NAME_DIGITS, "0")}.snap`;
 }
 
-/** What a snapshot's name says, or null for other names. */
+/** Index and term from a snapshot's file name, or null for other names. */
 export function parseSnapshotName(name: string): SnapshotFile | null {
   const match = SNAPSHOT_NAME.exec(name);
   return match === null ? null : { name, index: Number(match[1]), term: Number(match[2]) };
@@ -53,12 +54,12 @@ export function encodeSnapshotFile(identity: Identity, snapshot: Snapshot): Buff
   return file;
 }
 
-export interface DecodedSnapshotFile {
+interface DecodedSnapshotFile {
   readonly identity: Identity;
   readonly snapshot: Snapshot;
 }
 
-/** @returns the snapshot, or what is wrong with the file */
+/** @returns the snapshot, or an error that describes the damage */
 export function decodeSnapshotFile(path: string, bytes: Uint8Array): DecodedSnapshotFile | DataDirError {
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   if (file.length < PREFIX_BYTES + TRAILER_BYTES)
@@ -91,7 +92,7 @@ export class SnapshotStore {
   /** Ascending by index. */
   private files: SnapshotFile[];
 
-  /** @param files what opening found to be whole and vouched for */
+  /** @param files the intact snapshots that have a mark in the log */
   constructor(
     private readonly fs: StorageFs,
     private readonly dir: string,
@@ -102,14 +103,14 @@ export class SnapshotStore {
   }
 
   /**
-   * Index of the snapshot before the newest, or 0: what the log on disk must still follow on from, so that it can
-   * take the newest one's place.
+   * Index of the second newest snapshot, or 0. The log on disk must continue from there, so that this snapshot can
+   * replace a damaged newest one.
    */
   previousIndex(): number {
     return this.files.at(-2)?.index ?? 0;
   }
 
-  /** Writes the file, durable when `done` comes. It counts from `accept` on. Errors: "disk-full", else "io". */
+  /** Writes the file, durable when `done` is called. It is in use from `accept` on. Errors: "disk-full", "io". */
   write(snapshot: Snapshot, done: StorageCallback): void {
     const path = this.pathOf(snapshot);
     const temporary = `${path}.tmp`;
@@ -156,18 +157,18 @@ export class SnapshotStore {
     });
   }
 
-  /** The log vouches for this snapshot now: older ones beyond the newest two are deleted. */
+  /** Call when the log contains a mark for this snapshot. Deletes all but the newest two snapshots. */
   accept(snapshot: Snapshot): void {
     const { index, term } = snapshot.meta;
     const name = snapshotName(index, term);
     this.files = this.files.filter((f) => f.name !== name);
     this.files.push({ name, index, term });
     this.files.sort((a, b) => a.index - b.index);
-    // A file that cannot be deleted is only space; opening deletes it.
+    // A file that cannot be deleted only takes space. The next opening deletes it.
     for (const old of this.files.splice(0, this.files.length - SNAPSHOTS_KEPT)) this.remove(old.name);
   }
 
-  /** Deletes the file of a snapshot that was written but is not needed any more. */
+  /** Deletes the file of a snapshot that was written but will not be accepted. */
   discard(snapshot: Snapshot): void {
     const name = snapshotName(snapshot.meta.index, snapshot.meta.term);
     if (!this.files.some((f) => f.name === name)) this.remove(name);

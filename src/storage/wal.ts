@@ -1,12 +1,13 @@
 /**
- * Opens a member's data directory: lock, recovery, repair of a torn tail, and the storage behind it.
+ * Opens a member's data directory: takes its lock, reads snapshot and log, cuts off a torn tail, and creates the storage.
  *
- * Whatever is wrong with a directory is a DataDirError that tells an operator what and where; nothing is repaired but
- * a torn tail, whose bytes are kept beside.
+ * Every problem of a directory is a DataDirError that tells an operator what is wrong and where. The only repair is to cut
+ * off a torn tail; its bytes are saved to a file first.
  */
 import { lockDir, memberDir, refuseRemoved, releaseLock, requireMember, writeDurably } from "./data_dir";
 import { DataDirError, isNoSpace } from "./errors";
-import { call, run, type StorageFile, type StorageFs } from "./fs";
+import type { StorageFile, StorageFs } from "./fs";
+import { call, run } from "./fs_calls";
 import type { WalOptions } from "./options";
 import { readLog, reading, type DamagedSnapshot, type RecoveredLog, type TornTail } from "./recovery";
 import { joinPath, writeZeros } from "./segment";
@@ -14,28 +15,41 @@ import type { Identity, Storage } from "./storage";
 import { WalStorage } from "./wal_storage";
 
 export interface OpenOptions extends WalOptions {
-  /** Whose directory it must be; what is not given is not checked. */
+  /**
+   * The identity that the directory must have. Fields that are left out are not checked. Give all that is known: it keeps
+   * a member from starting on the data of another one after a mistake in the configuration.
+   * @default nothing is checked
+   */
   readonly expectedIdentity?: Partial<Identity>;
-  /** The log ended in a write that a power loss cut short; it was cut off. */
+  /**
+   * Called when the log ended in a write that reached the disk only in part, after that write was cut off. Give it to
+   * report the repair.
+   * @default the repair is only in the OpenReport
+   */
   readonly onTornTail?: (tornTail: RepairedTail) => void;
-  /** A snapshot file is bad; an older one and the log took its place, nothing is lost. */
+  /**
+   * Called for each damaged snapshot that an older one and the log replaced. No data is lost, but an operator should
+   * learn of it: a second damage can lose data.
+   * @default the damage is only in the OpenReport
+   */
   readonly onDamagedSnapshot?: (snapshot: DamagedSnapshot) => void;
 }
 
-export interface RepairedTail extends TornTail {
-  /** The file that keeps the bytes that were cut off, or null when there was no space for it. */
+interface RepairedTail extends TornTail {
+  /** The file with the bytes that were cut off, or null when the disk had no space for it. */
   readonly keptAs: string | null;
 }
 
 export interface OpenReport {
   readonly tornTail: RepairedTail | null;
   readonly damagedSnapshots: readonly DamagedSnapshot[];
-  /** Entries held in memory. */
+  /** Number of entries in memory. */
   readonly entries: number;
   readonly firstIndex: number;
   readonly lastIndex: number;
-  /** 0 without one. */
+  /** 0 without a snapshot. */
   readonly snapshotIndex: number;
+  /** Number of segments. */
   readonly segments: number;
 }
 
@@ -57,7 +71,7 @@ function checkIdentity(dir: string, found: Identity, expected: Partial<Identity>
   }
 }
 
-/** Keeps the torn bytes beside; without space for them, goes on without. */
+/** Saves the bytes of a torn tail to a file. @returns its path, or null when the disk has no space for it */
 async function keepTorn(
   fs: StorageFs,
   dir: string,
@@ -81,8 +95,8 @@ interface OpenedTail {
 }
 
 /**
- * Cuts a torn tail, removes what unfinished work left, and syncs what was read: after a killed process the records
- * may so far be in the operating system's memory only.
+ * Cuts off a torn tail, deletes files of unfinished work, and syncs the log: after a killed process its last records
+ * may exist only in the memory of the operating system.
  */
 async function repair(fs: StorageFs, dir: string, log: RecoveredLog): Promise<OpenedTail> {
   const { path } = log.tail;
@@ -113,7 +127,7 @@ async function repair(fs: StorageFs, dir: string, log: RecoveredLog): Promise<Op
   };
   const file = await reading(path, work());
   for (const name of log.leftovers) {
-    // What cannot be deleted is only space.
+    // A file that cannot be deleted only takes space.
     await run((done) => {
       fs.unlink(joinPath(dir, name), () => {
         done(null);
@@ -130,8 +144,8 @@ async function repair(fs: StorageFs, dir: string, log: RecoveredLog): Promise<Op
 }
 
 /**
- * Opens a member's data directory: takes its lock, reads snapshot and log, cuts a torn tail.
- * @throws DataDirError, with what an operator needs to know
+ * Opens a member's data directory. The lock is held until the storage is closed.
+ * @throws DataDirError with a message for the operator
  */
 export async function openStorage(
   fs: StorageFs,

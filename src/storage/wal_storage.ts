@@ -1,11 +1,10 @@
 /**
- * The durable storage of one member: the log writer, the snapshot store and the log in memory behind the Storage
- * interface.
+ * The durable implementation of Storage: the log writer, the snapshot store and the log in memory.
  *
- * A batch that was appended is shown by the LogReader side at once and acknowledged when it is durable, in order. When
- * the disk is full a batch waits, unacknowledged, until there is space again; `hasSpace` says so early enough for the
- * node to stop taking proposals and append messages while what is on its way still fits (options.reserveBytes), so
- * that votes do not have to wait behind it.
+ * LogReader shows a batch as soon as it is appended. Its callback is called when it is durable, in the order of the
+ * calls. On a full disk a batch waits, unacknowledged, for space. `hasSpace` becomes false when
+ * the log cannot be extended, while the reserve is still free: the node then stops taking proposals and append
+ * messages, the batches under way fit into the reserve, and votes do not wait behind a batch that does not fit.
  */
 import type { ConfState, Entry, HardState, LogGap, Snapshot } from "../raft/index";
 import { encodableEntry } from "./entry_codec";
@@ -32,11 +31,11 @@ export class WalStorage implements Storage {
   private readonly writer: LogWriter;
   private readonly snapshots: SnapshotStore;
   private readonly initial: { readonly hardState: HardState; readonly confState: ConfState };
-  /** As of the last batch, which may not be written yet. */
+  /** The hard state of the last batch, which may not be written yet. */
   private hardState: HardState;
   /**
-   * As of the last record handed to the writer. The commit index alone costs no write of its own: it goes out with the
-   * next batch that has to be synced, or at close; until then a restart learns it from the leader.
+   * The last hard state handed to the writer. A new commit index alone is not written by itself: the next synced batch
+   * contains it, or close writes it. After a crash the member learns the commit index from the leader.
    */
   private logged: HardState;
   private bytesSinceSnapshot: number;
@@ -175,14 +174,14 @@ export class WalStorage implements Storage {
     if (!this.saving) this.closeWriter(done);
   }
 
-  /** Why nothing is taken any more, or null. */
+  /** Why calls are refused: the log failed, or the storage is closing. Null while it works. */
   private refusal(): StorageError | null {
     return this.writer.error ?? (this.closing === null ? null : closedError());
   }
 
   private closeWriter(done: StorageCallback): void {
     if (!sameState(this.logged, this.hardState)) {
-      // A failure of this write is told by close.
+      // The callback of close reports a failure of this write.
       this.writer.append([hardStateRecord(this.hardState)], false, () => undefined);
       this.logged = this.hardState;
     }
@@ -193,7 +192,7 @@ export class WalStorage implements Storage {
     });
   }
 
-  /** What only a defect of the core could break. */
+  /** Checks what the core guarantees: only a defect of the core breaks it. */
   private check(batch: AppendBatch): void {
     const { hardState, snapshot, entries } = batch;
     const commit = this.hardState.commit;
@@ -220,8 +219,8 @@ export class WalStorage implements Storage {
   }
 
   /**
-   * The records of a batch in an order in which each prefix is a consistent log: term and vote first (no entry of a
-   * term that was not entered), the commit index last (no commit beyond the entries).
+   * The records of a batch, ordered so that every prefix is a consistent log: term and vote first, because an entry's
+   * term must not exceed the member's term; the commit index last, because it must not exceed the last index.
    */
   private recordsOf({ snapshot, entries, mustSync }: AppendBatch): {
     records: PendingRecord[];
@@ -252,7 +251,7 @@ export class WalStorage implements Storage {
     return { records, mustSync: true };
   }
 
-  /** The snapshot's file comes before the mark that vouches for it; the mark's batch waits behind it. */
+  /** Writes the file of a received snapshot. The batch with the snapshot's mark is queued after this task. */
   private writeBefore(snapshot: Snapshot): void {
     this.writer.task((finish) => {
       this.snapshots.write(snapshot, (error) => {
@@ -262,12 +261,13 @@ export class WalStorage implements Storage {
     });
   }
 
-  /** A snapshot from a leader is durable: nothing before it is needed. */
+  /** A received snapshot is durable: the log before it is not needed any more. */
   private installed(snapshot: Snapshot): void {
     this.snapshots.accept(snapshot);
     this.writer.dropSegments(snapshot.meta.index);
   }
 
+  /** Starts the next queued snapshot, or closes when none is left and close was called. */
   private nextSave(): void {
     const save = this.saves[0];
     if (save === undefined) {
@@ -276,7 +276,7 @@ export class WalStorage implements Storage {
       return;
     }
     const finish = (error: StorageError | null): void => {
-      // A failure of the log has answered all of them already.
+      // failSaves has called the callbacks of all queued snapshots already.
       if (this.saves[0] !== save) {
         this.nextSave();
         return;
@@ -286,7 +286,7 @@ export class WalStorage implements Storage {
       this.nextSave();
     };
     if (this.covered(save.snapshot)) {
-      // By a newer one, which may still be on its way to the disk.
+      // A newer snapshot replaced it. That one may not be durable yet: this callback waits for the writes before it.
       this.writer.append([], true, finish);
       return;
     }
@@ -304,14 +304,16 @@ export class WalStorage implements Storage {
     for (const save of this.saves.splice(0)) save.done(error);
   }
 
+  /** Whether the newest snapshot is as new as this one. */
   private covered(snapshot: Snapshot): boolean {
     return snapshot.meta.index <= this.view.snapshotIndex();
   }
 
+  /** Writes the mark of a saved snapshot, then drops what the snapshot replaces. */
   private markSaved(save: PendingSave, finish: StorageCallback): void {
     const { snapshot, keepEntries } = save;
     const { index, term } = snapshot.meta;
-    // A leader's snapshot came meanwhile: the log does not reach back to this one.
+    // A snapshot was received from the leader meanwhile: the log does not contain this one's index any more.
     if (this.covered(snapshot)) {
       this.snapshots.discard(snapshot);
       this.writer.append([], true, finish);

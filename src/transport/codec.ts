@@ -1,11 +1,11 @@
 /**
  * Raft messages between the core's values and muster.raft.v1.
  *
- * Decoding is the border to untrusted input: whatever the bytes were, the result is either a message that keeps the
- * promises the core relies on, or a sentence that says what is wrong. Promised: a type that members may send each
- * other, real ids, safe integers, a term where the type has one; entries only in an Append, consecutive after
- * `index`, with terms that never fall and never pass the sender's; membership changes that decode. What only the
- * receiving core can judge (its own log, its configuration) is the core's to check.
+ * Decoding takes untrusted input. Its result is a message that the core can rely on, or a sentence that says what is
+ * wrong. A decoded message has a type that members may send each other, ids of members, safe integers, and a term where
+ * its type has one; entries only in an Append, consecutive after `index`, with terms that never decrease and are at
+ * most the sender's; and membership changes that decode. The core itself checks a message against its own log and
+ * configuration.
  *
  * Raft paper, section 5 (AppendEntries, RequestVote) and section 7 (InstallSnapshot).
  */
@@ -31,10 +31,12 @@ export { messageToWire } from "./wire";
 export type { EncodedBatch } from "./message_encoder";
 
 /** A message, or what is wrong with it. */
-export type DecodeResult =
+type DecodeResult =
   { readonly ok: true; readonly message: Message } | { readonly ok: false; readonly problem: string };
 
-/** What members may say on an Exchange stream. Proposals travel by gRPC only; the rest is the core's own. */
+/**
+ * The types that may travel on an Exchange stream. Writes are forwarded as unary calls; other types stay in the core.
+ */
 const EXCHANGED: ReadonlySet<MessageType> = new Set([
   MessageType.Append,
   MessageType.AppendResponse,
@@ -50,10 +52,10 @@ const EXCHANGED: ReadonlySet<MessageType> = new Set([
   MessageType.PreVoteResponse,
 ]);
 
-/** Most steps in one membership change; no cluster is that large. */
+/** Most steps in one membership change. A cluster has far fewer members. */
 const CONF_CHANGE_STEPS_MAX = 1024;
 
-/** Why a decoder gave up; never leaves this file. */
+/** Why a decoder gave up. Never leaves this file. */
 class Malformed extends Error {}
 
 function fail(problem: string): never {
@@ -65,17 +67,19 @@ export function isExchanged(type: MessageType): boolean {
   return EXCHANGED.has(type);
 }
 
-/** Whether `id` can be a member's: neither none nor one of the core's own threads. */
+/** Whether `id` can be a member's id: not NO_NODE, and not one of the core's own threads. */
 export function isMemberId(id: NodeId): boolean {
   return id > NO_NODE && id < LOCAL_APPLY_THREAD && id !== LOCAL_APPEND_THREAD;
 }
 
-/** Numeric enums map both ways at run time; a number from the wire need not be one of theirs. */
+/**
+ * The name of `value` in a numeric enum, which maps both ways at run time. Undefined for a number that is not in it.
+ */
 function nameIn(values: Readonly<Record<number, string | undefined>>, value: number): string | undefined {
   return values[value];
 }
 
-/** Checks and converts a message that came on an Exchange stream. */
+/** Checks and converts a message of an Exchange stream. */
 export function decodeMessage(wire: WireMessage): DecodeResult {
   return guarded(() => {
     const type: MessageType = wire.type;
@@ -88,7 +92,7 @@ export function decodeMessage(wire: WireMessage): DecodeResult {
   });
 }
 
-/** Checks and converts the message of InstallSnapshot, whose data travelled apart. */
+/** Checks and converts the message of an InstallSnapshot call, whose data came in other requests. */
 export function decodeSnapshotMessage(wire: WireMessage, data: Uint8Array): DecodeResult {
   return guarded(() => {
     if ((wire.type as MessageType) !== MessageType.Snapshot) {
@@ -115,7 +119,7 @@ function decodeFields(type: MessageType, wire: WireMessage, snapshot: Snapshot |
   checkInteger("index", wire.index);
   checkInteger("commit", wire.commit);
   checkInteger("reject_hint", wire.rejectHint);
-  // The core takes term 0 for a message of its own; only a read has none.
+  // The core would take a message with term 0 for one of its own. Only a read has no term.
   if (wire.term === 0 && type !== MessageType.ReadIndex) fail("no term");
   return {
     type,

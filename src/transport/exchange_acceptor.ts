@@ -1,54 +1,65 @@
 /**
- * The receiving end of one Exchange stream: handshake within bounded time, one answer, then batches.
+ * The receiving end of one Exchange stream: a handshake within bounded time, one answer to it, then batches.
  *
- * Invariants: nothing but the handshake is looked at before it is accepted; a message reaches `onMessages` only when
- * it decodes, comes from the member of the handshake and is meant for this one; onClosed is called exactly once, and
- * nothing after it. A request that does not decode ends the stream (the sender is broken, and the framing is lost to
- * it); a message that is refused by itself is left out and told to onGarbage, which the caller counts.
+ * Invariants: before the handshake is accepted, no other part of a request is used. A message reaches onMessages only
+ * if it decodes, names the handshake's member as its sender, and is addressed to this member. onClosed is called
+ * exactly once, and no other callback after it.
+ *
+ * A request that does not decode ends the stream, because its sender must be broken. A single message that is refused
+ * is left out and reported to onGarbage.
  */
 import type { ServerDuplexStream } from "@grpc/grpc-js";
 import type { ExchangeRequest, ExchangeResponse, Handshake } from "../generated/muster/raft/v1/raft_service";
 import { NO_NODE } from "../raft/index";
 import type { Message, NodeId } from "../raft/index";
 import type { Clock, Timer } from "../base/clock";
+import { toGrpcStatus } from "../rpc/grpc_status";
+import type { RpcError } from "../rpc/rpc_error";
 import { decodeMessage } from "./codec";
 import { WIRE_VERSION, invalidRequest, refuseHandshake } from "./handshake";
 import type { HandshakeCheck } from "./handshake";
-import { Garbage } from "./service_definition";
-import type { Incoming } from "./service_definition";
-import { statusOfRefusal } from "./status_details";
-import type { Refusal } from "./status_details";
+import { Garbage } from "../rpc/definition";
+import type { Incoming } from "../rpc/definition";
 
 /** The server's side of an Exchange call. */
 export type ExchangeCall = ServerDuplexStream<Incoming<ExchangeRequest>, ExchangeResponse>;
 
-export interface ExchangeAcceptOptions {
-  /** This member; messages to another id are refused. */
+interface ExchangeAcceptOptions {
+  /** This member's id. A handshake or a message to another id is refused. */
   readonly memberId: NodeId;
+  /** Measures the time for the handshake. */
   readonly clock: Clock;
-  /** How long the sender may take for its handshake. @default 5000 */
+  /** Runs a function in a turn of its own: setImmediate in the product. */
+  readonly defer: (fn: () => void) => void;
+  /**
+   * How long the sender may take for its handshake, in milliseconds. The sender writes it as soon as it is connected,
+   * so this is only the time of one round trip and a busy peer. Raise it for links on which that takes seconds; a
+   * sender that says nothing holds a stream for this long.
+   *
+   * @default 5000
+   */
   readonly handshakeTimeoutMs?: number;
-  /** Whether this sender is let in. */
+  /** Whether this sender may talk to this member. */
   readonly check: HandshakeCheck;
-  /** The handshake is accepted and answered; batches follow. The place to end an older stream of the same member. */
+  /** The handshake was accepted and answered; batches follow. An older stream of the same member can be ended here. */
   onAccepted?(handshake: Handshake): void;
-  /** One batch, in the order it was sent; never empty. */
+  /** One batch, in the order in which it was sent; never empty. */
   onMessages(from: NodeId, messages: Message[]): void;
-  /** Something was refused: a message or a whole request. NO_NODE before the handshake was accepted. */
+  /** A message or a whole request was refused. `from` is NO_NODE before the handshake is accepted. */
   onGarbage(from: NodeId, problem: string): void;
-  /** The stream is over. NO_NODE when its handshake was never accepted. */
+  /** The stream is over. `from` is NO_NODE when its handshake was never accepted. */
   onClosed(from: NodeId): void;
 }
 
-/** An open stream in the hands of the server. */
+/** An accepted stream, for the server. */
 export interface ExchangeHandle {
   /** The sender, or NO_NODE before its handshake was accepted. */
   readonly from: NodeId;
-  /** Ends the stream: with a reason, or (null) with status OK, which makes the sender reconnect. */
-  end(refusal: Refusal | null): void;
+  /** Ends the stream with `refusal`, or with status OK (null). After OK the sender connects again soon. */
+  end(refusal: RpcError | null): void;
 }
 
-/** Takes over `call`; everything else is told through `options`, never from inside this function. */
+/** Takes over `call`. No callback of `options` is called before this function returns. */
 export function acceptExchange(call: ExchangeCall, options: ExchangeAcceptOptions): ExchangeHandle {
   return new ExchangeAcceptor(call, options);
 }
@@ -57,79 +68,79 @@ const HANDSHAKE_TIMEOUT_MS = 5000;
 
 class ExchangeAcceptor implements ExchangeHandle {
   from: NodeId = NO_NODE;
-  #closed = false;
-  #handshakeTimer: Timer;
+  private closed = false;
+  private handshakeTimer: Timer;
 
   constructor(
     private readonly call: ExchangeCall,
     private readonly options: ExchangeAcceptOptions,
   ) {
     const timeoutMs = options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS;
-    this.#handshakeTimer = options.clock.setTimeout(() => {
+    this.handshakeTimer = options.clock.setTimeout(() => {
       this.end(invalidRequest(`no handshake within ${timeoutMs} ms`));
     }, timeoutMs);
     call.on("data", (request: Incoming<ExchangeRequest>) => {
-      this.#receive(request);
+      this.receive(request);
     });
     call.on("end", () => {
       this.end(null);
     });
-    // The connection is gone, the sender cancelled, or the library refused a frame: nobody is left to answer.
+    // The connection is lost, the sender cancelled, or the library refused a frame: an answer would not arrive.
     call.on("cancelled", () => {
-      this.#close();
+      this.close();
     });
     call.on("close", () => {
-      this.#close();
+      this.close();
     });
-    // Gone before we listened. Told in a turn of its own: the caller does not have its handle yet.
+    // Cancelled before the listeners were there. onClosed waits for a later turn: the caller has no handle yet.
     if (call.cancelled) {
-      setImmediate(() => {
-        this.#close();
+      options.defer(() => {
+        this.close();
       });
     }
   }
 
-  end(refusal: Refusal | null): void {
-    if (this.#closed) return;
+  end(refusal: RpcError | null): void {
+    if (this.closed) return;
     if (refusal === null) this.call.end();
-    // This is how a status with details leaves a stream of grpc-js.
-    else this.call.emit("error", statusOfRefusal(refusal));
-    this.#close();
+    // grpc-js sends an error event on a server stream as the stream's status.
+    else this.call.emit("error", toGrpcStatus(refusal));
+    this.close();
   }
 
-  #close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#handshakeTimer.cancel();
+  private close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.handshakeTimer.cancel();
     this.options.onClosed(this.from);
   }
 
-  #receive(request: Incoming<ExchangeRequest>): void {
-    if (this.#closed) return;
+  private receive(request: Incoming<ExchangeRequest>): void {
+    if (this.closed) return;
     if (request instanceof Garbage) {
       this.options.onGarbage(this.from, `request does not decode: ${request.problem}`);
       this.end(invalidRequest("the request does not decode"));
     } else if (this.from === NO_NODE) {
-      this.#shakeHands(request);
+      this.shakeHands(request);
     } else {
-      this.#receiveBatch(request);
+      this.receiveBatch(request);
     }
   }
 
-  #shakeHands({ handshake, messages }: ExchangeRequest): void {
+  private shakeHands({ handshake, messages }: ExchangeRequest): void {
     const early = messages.length > 0 ? invalidRequest("messages in the handshake request") : null;
     const refusal = early ?? refuseHandshake(handshake, this.options.memberId, this.options.check);
     if (refusal !== null || handshake === undefined) {
       this.end(refusal);
       return;
     }
-    this.#handshakeTimer.cancel();
+    this.handshakeTimer.cancel();
     this.from = handshake.memberId;
     this.call.write({ wireVersion: WIRE_VERSION });
     this.options.onAccepted?.(handshake);
   }
 
-  #receiveBatch(request: ExchangeRequest): void {
+  private receiveBatch(request: ExchangeRequest): void {
     if (request.handshake !== undefined) {
       this.options.onGarbage(this.from, "second handshake");
       this.end(invalidRequest("a second handshake"));

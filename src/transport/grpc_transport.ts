@@ -1,40 +1,42 @@
 /**
- * Transport over gRPC: one Peer (stream) per member of the roster, and snapshots beside them.
+ * Transport over gRPC: one Peer, which is one stream, for each other member of the roster, and calls for snapshots.
  *
- * Invariants: one stream per peer; events come from event-loop turns of their own, and none after stop(). Streams,
- * snapshots and whatever the server dials have channels of their own, because HTTP/2 ends a whole connection on which
- * too many calls are cancelled.
+ * Invariants: at most one stream per peer. Each event comes in its own turn of the event loop, and none after stop().
  */
-import type { ChannelCredentials } from "@grpc/grpc-js";
 import { MessageType } from "../raft/index";
 import type { Message, NodeId, RandomSource } from "../raft/index";
 import type { Clock } from "../base/clock";
 import { isExchanged } from "./codec";
 import type { Self } from "./handshake";
 import { silentLog } from "../base/log";
-import type { TransportLog } from "../base/log";
+import type { Log } from "../base/log";
 import { DEFAULT_PEER_LIMITS, Peer } from "./peer";
 import type { PeerLimits, PeerStats } from "./peer";
-import { createRaftClient } from "./service_definition";
-import { DEFAULT_SNAPSHOT_LIMITS, SnapshotSender } from "./snapshot_stream";
+import type { Dial } from "./dial";
+import { DEFAULT_SNAPSHOT_LIMITS, SnapshotSender } from "./snapshot_sender";
 import type { PeerAddress, Transport, TransportEvents } from "./transport";
 
 export interface GrpcTransportOptions {
-  /** What this member says about itself in every handshake. */
+  /** This member, for its handshakes. */
   readonly self: Self;
-  /** Credentials for a channel to `url`; may throw when there are none (https without TLS). */
-  credentialsFor(url: string): ChannelCredentials;
+  readonly dial: Dial;
+  /** Measures pauses and time limits. */
   readonly clock: Clock;
-  /** Decides the jitter of reconnecting. */
+  /** Runs a function in a turn of its own: setImmediate in the product. */
+  readonly defer: (fn: () => void) => void;
+  /** Draws the pauses before reconnecting, so that members do not reconnect in step. */
   readonly random: RandomSource;
   readonly events: TransportEvents;
-  /** Largest request, in bytes; must not pass what peers receive, and must hold the largest append message. */
+  /**
+   * Largest request, in bytes. At most what peers receive, and at least the largest append message. Raise it together
+   * with the size of an append; a larger request delays the heartbeats behind it on the same stream.
+   */
   readonly maxMessageBytes: number;
-  /** @default nothing is logged */
-  readonly log?: TransportLog;
-  /** Other bounds of a peer. @default DEFAULT_PEER_LIMITS */
+  /** @default silentLog */
+  readonly log?: Log;
+  /** Bounds of one peer. @default DEFAULT_PEER_LIMITS */
   readonly peerLimits?: Partial<Omit<PeerLimits, "requestBytesMax">>;
-  /** Bounds of sending snapshots. @default DEFAULT_SNAPSHOT_LIMITS */
+  /** Bounds of sending snapshots (SnapshotSenderOptions). @default DEFAULT_SNAPSHOT_LIMITS */
   readonly snapshotLimits?: Partial<{
     readonly concurrencyMax: number;
     readonly chunkBytes: number;
@@ -43,28 +45,28 @@ export interface GrpcTransportOptions {
 }
 
 export class GrpcTransport implements Transport {
-  readonly #peers = new Map<NodeId, Peer>();
-  readonly #snapshots: SnapshotSender;
-  readonly #log: TransportLog;
-  readonly #peerLimits: PeerLimits;
-  #stopped = false;
+  private readonly peers = new Map<NodeId, Peer>();
+  private readonly snapshots: SnapshotSender;
+  private readonly log: Log;
+  private readonly peerLimits: PeerLimits;
+  private stopped = false;
 
   constructor(private readonly options: GrpcTransportOptions) {
-    this.#log = options.log ?? silentLog;
-    this.#peerLimits = {
+    this.log = options.log ?? silentLog;
+    this.peerLimits = {
       ...DEFAULT_PEER_LIMITS,
       ...options.peerLimits,
       requestBytesMax: options.maxMessageBytes,
     };
-    this.#snapshots = new SnapshotSender({
+    this.snapshots = new SnapshotSender({
       ...DEFAULT_SNAPSHOT_LIMITS,
       ...options.snapshotLimits,
       self: options.self,
       clock: options.clock,
-      log: this.#log,
-      dial: (url) => this.#dial(url),
+      log: this.log,
+      dial: options.dial,
       onResult: (id, delivered) => {
-        this.#later((events) => {
+        this.later((events) => {
           events.onSnapshotResult(id, delivered);
         });
       },
@@ -72,94 +74,90 @@ export class GrpcTransport implements Transport {
   }
 
   send(messages: readonly Message[]): void {
-    if (this.#stopped) return;
+    if (this.stopped) return;
     const batches = new Map<NodeId, Message[]>();
     for (const message of messages) {
-      const peer = this.#peers.get(message.to);
+      const peer = this.peers.get(message.to);
       if (peer === undefined) {
-        this.#log.debug({ to: message.to, type: MessageType[message.type] }, "message to no peer");
+        this.log.debug({ to: message.to, type: MessageType[message.type] }, "message to an unknown peer");
       } else if (message.type === MessageType.Snapshot) {
-        this.#snapshots.send(message, peer.url);
+        this.snapshots.send(message, peer.url);
       } else if (isExchanged(message.type)) {
         const batch = batches.get(message.to);
         if (batch === undefined) batches.set(message.to, [message]);
         else batch.push(message);
       } else {
-        this.#log.warn({ to: message.to, type: MessageType[message.type] }, "message type does not travel");
+        this.log.warn({ to: message.to, type: MessageType[message.type] }, "message type does not travel");
       }
     }
-    for (const [id, batch] of batches) this.#peers.get(id)?.send(batch);
+    for (const [id, batch] of batches) this.peers.get(id)?.send(batch);
   }
 
   setPeers(peers: readonly PeerAddress[]): void {
-    if (this.#stopped) return;
+    if (this.stopped) return;
     const wanted = new Map<NodeId, string>();
     for (const { id, peerUrls } of peers) {
       const url = peerUrls[0];
       if (id !== this.options.self.memberId && url !== undefined) wanted.set(id, url);
     }
-    for (const [id, peer] of this.#peers) {
+    for (const [id, peer] of this.peers) {
       const url = wanted.get(id);
       if (url === peer.url) continue;
       peer.stop();
-      this.#peers.delete(id);
-      // A peer that only moved gets its snapshot again, at its new URL.
-      if (this.#snapshots.cancel(id) && url !== undefined) {
-        this.#later((events) => {
+      this.peers.delete(id);
+      // The core sends the snapshot again to a peer that only moved, once it knows that this one did not arrive.
+      if (this.snapshots.cancel(id) && url !== undefined) {
+        this.later((events) => {
           events.onSnapshotResult(id, false);
         });
       }
     }
     for (const [id, url] of wanted) {
-      if (!this.#peers.has(id)) this.#peers.set(id, this.#openPeer(id, url));
+      if (!this.peers.has(id)) this.peers.set(id, this.openPeer(id, url));
     }
   }
 
   stop(): void {
-    if (this.#stopped) return;
-    this.#stopped = true;
-    this.#snapshots.stop();
-    for (const peer of this.#peers.values()) peer.stop();
-    this.#peers.clear();
+    if (this.stopped) return;
+    this.stopped = true;
+    this.snapshots.stop();
+    for (const peer of this.peers.values()) peer.stop();
+    this.peers.clear();
   }
 
-  /** What the stream to `id` does; null when `id` is no peer. For metrics and tests. */
+  /** The state and the counters of the stream to `id`; null when `id` is not a peer. For metrics and tests. */
   stats(id: NodeId): PeerStats | null {
-    return this.#peers.get(id)?.stats() ?? null;
+    return this.peers.get(id)?.stats() ?? null;
   }
 
-  #openPeer(id: NodeId, url: string): Peer {
-    const { self, clock, random } = this.options;
+  private openPeer(id: NodeId, url: string): Peer {
+    const { self, clock, random, dial } = this.options;
     return new Peer({
       id,
       url,
       self,
       clock,
       random,
-      log: this.#log,
-      limits: this.#peerLimits,
-      dial: (target) => this.#dial(target),
+      log: this.log,
+      limits: this.peerLimits,
+      dial,
       onUnreachable: (peer) => {
-        this.#later((events) => {
+        this.later((events) => {
           events.onUnreachable(peer);
         });
       },
       onRefused: (peer, reason, text) => {
-        this.#later((events) => {
+        this.later((events) => {
           events.onRefused(peer, reason, text);
         });
       },
     });
   }
 
-  #dial(url: string): ReturnType<typeof createRaftClient> {
-    return createRaftClient(url, this.options.credentialsFor(url));
-  }
-
-  /** Tells the node, in a turn of its own. */
-  #later(tell: (events: TransportEvents) => void): void {
-    setImmediate(() => {
-      if (!this.#stopped) tell(this.options.events);
+  /** Reports an event in a later turn, unless the transport is stopped by then. */
+  private later(report: (events: TransportEvents) => void): void {
+    this.options.defer(() => {
+      if (!this.stopped) report(this.options.events);
     });
   }
 }

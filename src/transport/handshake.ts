@@ -1,36 +1,34 @@
 /**
- * The first request of every call between members: who sends, to whom, in which version of the contract.
+ * The first request of every stream between members: the sender, the receiver, and the version of the contract.
  *
- * What depends on the receiver's roster (cluster, tombstones, instance ids) is the server's to judge, by a
- * HandshakeCheck; here is what holds for every receiver.
+ * This file has the checks that hold for every receiver. Checks that need the receiver's roster (cluster, tombstones,
+ * instance ids) are a HandshakeCheck.
  */
-import { status } from "@grpc/grpc-js";
 import type { Handshake } from "../generated/muster/raft/v1/raft_service";
 import type { NodeId } from "../raft/index";
+import { INSTANCE_ID_BYTES } from "../base/random";
+import { refusalError } from "../rpc/rpc_error";
+import type { RpcError } from "../rpc/rpc_error";
 import { isMemberId } from "./codec";
-import type { Refusal } from "./status_details";
 
 /** The version of muster.raft.v1 that this code speaks. Raised when a receiver must understand more than before. */
 export const WIRE_VERSION = 1;
 
-/** Length of the id that a data directory is born with, in bytes. */
-const INSTANCE_ID_BYTES = 16;
-
-/** Longest peer URL that is looked at. */
+/** Longest peer URL accepted, in characters: twice what the roster takes. */
 const PEER_URL_LENGTH_MAX = 1024;
 
-/** What a member says about itself. */
+/** A member as it describes itself in its handshakes. */
 export interface Self {
   readonly clusterId: bigint;
   readonly memberId: NodeId;
-  /** 16 bytes. */
+  /** The id of its data directory, INSTANCE_ID_BYTES long. */
   readonly instanceId: Uint8Array;
-  /** Where peers reach it; normalised. */
+  /** Where other members reach it; in normal form. */
   readonly peerUrl: string;
 }
 
-/** Whether the sender may talk to this member: null to accept. Called once for each call, after the general checks. */
-export type HandshakeCheck = (handshake: Handshake) => Refusal | null;
+/** Why the sender may not talk to this member; null to accept it. Called once per call, after the general checks. */
+export type HandshakeCheck = (handshake: Handshake) => RpcError | null;
 
 /** The handshake of `self` towards `to`. */
 export function handshakeOf(self: Self, to: NodeId): Handshake {
@@ -44,20 +42,20 @@ export function handshakeOf(self: Self, to: NodeId): Handshake {
   };
 }
 
-/** INVALID_ARGUMENT, INVALID_REQUEST: what the sender sent can't be read. */
-export function invalidRequest(text: string, metadata: Readonly<Record<string, string>> = {}): Refusal {
-  return { code: status.INVALID_ARGUMENT, reason: "INVALID_REQUEST", text, metadata };
+/** INVALID_REQUEST: the sender does not keep to the protocol. */
+export function invalidRequest(text: string, metadata: Readonly<Record<string, string>> = {}): RpcError {
+  return refusalError({ reason: "INVALID_REQUEST", message: text, metadata });
 }
 
 /**
- * Why a sender is refused, or null. The order makes the answer useful: another cluster is named as that, although its
- * member ids do not fit either.
+ * Why a sender is refused; null to accept it. `check` comes before the receiver's id: a member of another cluster also
+ * has the wrong receiver, but needs to learn that its cluster is wrong.
  */
 export function refuseHandshake(
   handshake: Handshake | undefined,
   memberId: NodeId,
   check: HandshakeCheck,
-): Refusal | null {
+): RpcError | null {
   if (handshake === undefined) return invalidRequest("the first request is not a handshake");
   if (handshake.wireVersion !== WIRE_VERSION) {
     const versions = { wire_version: String(handshake.wireVersion), supported: String(WIRE_VERSION) };
@@ -73,12 +71,11 @@ export function refuseHandshake(
   if (refusal !== null) return refusal;
   if (handshake.toMemberId !== memberId) {
     const ids = { wanted_id: handshake.toMemberId.toString(16), member_id: memberId.toString(16) };
-    return {
-      code: status.FAILED_PRECONDITION,
+    return refusalError({
       reason: "MEMBER_MISMATCH",
-      text: `member ${ids.wanted_id} is not here: this is ${ids.member_id}`,
+      message: `member ${ids.wanted_id} is not here: this is ${ids.member_id}`,
       metadata: ids,
-    };
+    });
   }
   if (handshake.memberId === memberId) return invalidRequest("the sender has this member's own id");
   return null;

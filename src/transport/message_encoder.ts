@@ -2,10 +2,10 @@
  * Encodes batches of Raft messages into muster.raft.v1.ExchangeRequest, straight from the core's values.
  *
  * This is the hot path of a leader: one pass measures, one allocation, one pass writes; integers stay numbers. The
- * bytes are those that the generated encoder would produce (a test holds them against each other). An encoded
- * membership change is kept as long as the change itself lives, because the same entry goes to every follower.
+ * bytes are the same that the generated encoder produces; codec.test.ts compares them. An encoded membership change is
+ * kept as long as the change object lives, because the same entry goes to every follower.
  *
- * Invariant: only messages that may travel are given to it: what the core sends to members, without snapshots.
+ * Precondition: every message is one that members may exchange, without a snapshot.
  * Format: https://protobuf.dev/programming-guides/encoding, field numbers of raft.proto.
  */
 import type { ConfChange, Entry, Message } from "../raft/index";
@@ -58,7 +58,7 @@ function varintBytes(value: number): number {
   return bytes;
 }
 
-/** Bytes of a varint field with a tag below 128; proto3 leaves zero out. */
+/** Bytes of a varint field with a tag below 128. 0 for the value 0, which proto3 does not encode. */
 function varintFieldBytes(value: number): number {
   return value === 0 ? 0 : 1 + varintBytes(value);
 }
@@ -93,7 +93,7 @@ function messageBytes(message: Message): number {
   return bytes;
 }
 
-/** A position in the buffer that is being filled. */
+/** Writes fields one after another into one buffer. */
 class Cursor {
   position = 0;
 
@@ -101,7 +101,7 @@ class Cursor {
 
   varint(value: number): void {
     let rest = value;
-    // Beyond 31 bits the bit operators would cut; division does not.
+    // Bit operators cut numbers to 32 bits; division does not.
     while (rest > 0x7fff_ffff) {
       this.buffer[this.position++] = (rest % 0x80) | 0x80;
       rest = Math.floor(rest / 0x80);
@@ -170,7 +170,7 @@ function writeBatch(messages: readonly Message[], lengths: readonly number[], to
   return cursor.buffer;
 }
 
-/** One encoded ExchangeRequest, and how many messages are in it. */
+/** One encoded ExchangeRequest, with the number of its messages. */
 export interface EncodedBatch {
   readonly bytes: Buffer;
   readonly messageCount: number;
@@ -184,8 +184,8 @@ export function encodeMessages(messages: readonly Message[]): Buffer {
 }
 
 /**
- * `messages`, in order, as few encoded ExchangeRequests of at most `bytesMax` each. A single message that is larger
- * can never be received and is left out; `oversized` counts those.
+ * `messages`, in order, as encoded ExchangeRequests of at most `bytesMax` bytes each, as few as possible. A single
+ * message that is larger is left out, because no peer would receive it; `oversized` counts such messages.
  */
 export function encodeBatches(
   messages: readonly Message[],

@@ -1,42 +1,72 @@
 /**
- * The sending end towards one peer: one Exchange stream, kept open, with a bounded queue.
+ * The sending end of one peer's Exchange stream, kept open, with a bounded queue.
  *
- * States: connecting (dialled, handshake sent, no answer yet), open, waiting (until the next attempt), stopped.
+ * States: connecting (dialled, handshake sent, not answered), open, waiting (for the next attempt), stopped.
  *
- * Invariants: bytes and messages that were taken and not yet handed to the network never exceed the limits, whether
- * they wait here or inside the stream (which itself buffers without bound). A full queue loses the newest messages;
- * a stream that ends loses all that waits; both are told by onUnreachable, at most once per period. Order is kept
- * within a stream. Nothing is reported from inside send().
+ * Invariants: the bytes and messages that wait never exceed the limits, whether they wait here or inside the stream,
+ * which itself buffers without bound. A full queue loses the newest messages, and a stream that ends loses all that
+ * wait; onUnreachable reports both, at most once per period. Order is kept within a stream.
  *
- * Every attempt has a channel of its own, so that when to dial is decided by the injected clock alone.
+ * Each attempt has its own channel, so that only the injected clock decides when this member dials.
  */
 import { status } from "@grpc/grpc-js";
 import type { ClientDuplexStream, StatusObject } from "@grpc/grpc-js";
 import type { ExchangeRequest, ExchangeResponse } from "../generated/muster/raft/v1/raft_service";
 import type { Message, NodeId, RandomSource } from "../raft/index";
+import { fromGrpcFailure } from "../rpc/grpc_status";
 import { Backoff } from "./backoff";
 import type { Clock, Timer } from "../base/clock";
 import { encodeBatches } from "./codec";
 import type { EncodedBatch } from "./codec";
 import { handshakeOf } from "./handshake";
 import type { Self } from "./handshake";
-import type { LogFields, TransportLog } from "../base/log";
-import type { RaftClient } from "./service_definition";
-import { reasonOf } from "./status_details";
+import type { LogFields, Log } from "../base/log";
+import type { Dial, PeerChannel } from "./dial";
 
 /** Bounds of one peer. */
 export interface PeerLimits {
-  /** Largest request, in bytes; the receiver's limit must not be lower. */
+  /**
+   * Largest request, in bytes; at most what the receiver takes. Raise it together with the size of an append; a larger
+   * request delays the heartbeats behind it.
+   *
+   * @default 4 MiB: an append of 1 MiB, and several of them in one request
+   */
   readonly requestBytesMax: number;
-  /** Most messages that wait. */
+  /**
+   * Most messages that wait. Raise it when bursts of small messages are lost (droppedMessages); what waits for long is
+   * outdated when it arrives.
+   *
+   * @default 4096
+   */
   readonly queueMessagesMax: number;
-  /** Most bytes that wait. One request is always taken when nothing waits. */
+  /**
+   * Most bytes that wait. One request is always taken when nothing waits, however large. Raise it for links with a long
+   * round trip; each slow peer may take up this much memory.
+   *
+   * @default 16 MiB
+   */
   readonly queueBytesMax: number;
-  /** From dialling to the answer of the handshake. */
+  /**
+   * Time from dialling to the answer of the handshake, in milliseconds. Raise it for links on which connecting takes
+   * seconds; lower it to try again sooner when packets are lost.
+   *
+   * @default 5000
+   */
   readonly connectTimeoutMs: number;
-  /** onUnreachable comes at most once in this time. */
+  /**
+   * Least time between two calls of onUnreachable, in milliseconds. One call makes the core probe the peer; more of
+   * them tell it nothing new.
+   *
+   * @default 100
+   */
   readonly unreachablePeriodMs: number;
-  /** Pause after a refusal: it takes a change of the roster to be let in. */
+  /**
+   * Pause after a refusal, in milliseconds. The roster has to change before the peer accepts this member, so a shorter
+   * pause only costs attempts; a longer one delays a member that is accepted again. A stream that stayed open for as
+   * long also starts the backoff anew.
+   *
+   * @default 1000
+   */
   readonly refusedPauseMs: number;
 }
 
@@ -49,24 +79,29 @@ export const DEFAULT_PEER_LIMITS: PeerLimits = {
   refusedPauseMs: 1000,
 };
 
-export interface PeerOptions {
+interface PeerOptions {
   readonly id: NodeId;
+  /** Its peer listener. */
   readonly url: string;
+  /** This member, for its handshakes. */
   readonly self: Self;
+  /** Measures pauses and time limits. */
   readonly clock: Clock;
+  /** Draws the pauses between attempts. */
   readonly random: RandomSource;
-  readonly log: TransportLog;
+  readonly log: Log;
   readonly limits: PeerLimits;
-  /** A fresh channel to `url`. May throw when the URL or its credentials can't be used. */
-  dial(url: string): RaftClient;
-  /** May be called from inside send(): the transport defers it. */
+  /** Opens the channel of one attempt. */
+  readonly dial: Dial;
+  /** Messages to the peer were lost. May be called from inside send(); the transport defers it. */
   onUnreachable(id: NodeId): void;
+  /** The peer refused the stream, with the reason and the text of its error. */
   onRefused(id: NodeId, reason: string, text: string): void;
 }
 
-export type PeerState = "connecting" | "open" | "waiting" | "stopped";
+type PeerState = "connecting" | "open" | "waiting" | "stopped";
 
-/** What a peer has done so far; for metrics and tests. */
+/** The state of a peer and what it has done so far. For metrics and tests. */
 export interface PeerStats {
   readonly state: PeerState;
   readonly pendingMessages: number;
@@ -81,14 +116,14 @@ export interface PeerStats {
 
 type ExchangeStream = ClientDuplexStream<ExchangeRequest | Buffer, ExchangeResponse>;
 
-/** One attempt: its channel, its stream, and what waits in it. */
+/** One attempt: its channel, its stream, and the messages that wait in it. */
 interface Connection {
-  readonly client: RaftClient;
+  readonly client: PeerChannel;
   readonly stream: ExchangeStream;
   readonly timer: Timer;
-  /** Waits for the handshake to be accepted. */
+  /** Batches that wait for the handshake to be accepted. */
   queue: EncodedBatch[];
-  /** Clock time at which the handshake was accepted, or null. */
+  /** When the handshake was accepted, on the clock's scale; null before. */
   acceptedAtMs: number | null;
   pendingMessages: number;
   pendingBytes: number;
@@ -98,123 +133,123 @@ interface Connection {
 type Ending = Pick<StatusObject, "code" | "details"> & { readonly metadata?: StatusObject["metadata"] };
 
 export class Peer {
-  #connection: Connection | null = null;
-  #retry: Timer | null = null;
-  #stopped = false;
-  #lastUnreachableMs: number | null = null;
-  /** The last ending that was logged at full level; the same again is logged as debug. */
-  #lastProblem = "";
-  #sentMessages = 0;
-  #droppedMessages = 0;
-  #accepted = 0;
-  #attempts = 0;
-  readonly #backoff: Backoff;
+  private connection: Connection | null = null;
+  private retry: Timer | null = null;
+  private stopped = false;
+  private lastUnreachableMs: number | null = null;
+  /** The last ending that was logged as a warning. The same ending again is logged at debug level. */
+  private lastProblem = "";
+  private sentMessages = 0;
+  private droppedMessages = 0;
+  private accepted = 0;
+  private attempts = 0;
+  private readonly backoff: Backoff;
 
   constructor(private readonly options: PeerOptions) {
-    this.#backoff = new Backoff(options.random);
-    this.#connect();
+    this.backoff = new Backoff(options.random);
+    this.connect();
   }
 
   get url(): string {
     return this.options.url;
   }
 
-  get #state(): PeerState {
-    if (this.#stopped) return "stopped";
-    if (this.#connection === null) return "waiting";
-    return this.#connection.acceptedAtMs === null ? "connecting" : "open";
+  private get state(): PeerState {
+    if (this.stopped) return "stopped";
+    if (this.connection === null) return "waiting";
+    return this.connection.acceptedAtMs === null ? "connecting" : "open";
   }
 
   stats(): PeerStats {
     return {
-      state: this.#state,
-      pendingMessages: this.#connection?.pendingMessages ?? 0,
-      pendingBytes: this.#connection?.pendingBytes ?? 0,
-      sentMessages: this.#sentMessages,
-      droppedMessages: this.#droppedMessages,
-      accepted: this.#accepted,
-      attempts: this.#attempts,
+      state: this.state,
+      pendingMessages: this.connection?.pendingMessages ?? 0,
+      pendingBytes: this.connection?.pendingBytes ?? 0,
+      sentMessages: this.sentMessages,
+      droppedMessages: this.droppedMessages,
+      accepted: this.accepted,
+      attempts: this.attempts,
     };
   }
 
-  /** Sends `messages` as one batch (several when it would be too large for one request), or loses them. */
+  /** Sends `messages` as one batch, or as several when one request can't hold them. A full queue loses them. */
   send(messages: readonly Message[]): void {
-    if (this.#stopped || messages.length === 0) return;
-    const connection = this.#connection;
+    if (this.stopped || messages.length === 0) return;
+    const connection = this.connection;
     if (connection === null || isFull(connection, this.options.limits)) {
-      this.#drop(messages.length);
+      this.drop(messages.length);
       return;
     }
     const { batches, oversized } = encodeBatches(messages, this.options.limits.requestBytesMax);
     if (oversized > 0) {
       this.options.log.warn({ peer: this.options.id, messages: oversized }, "message too large to be sent");
-      this.#drop(oversized);
+      this.drop(oversized);
     }
     let full = false;
     for (const batch of batches) {
-      // Once one is lost the rest goes too: what follows a gap is of no use to the receiver.
+      // Once one batch is lost, the rest is too: the receiver could not use entries that follow a gap.
       full ||= !fits(connection, batch, this.options.limits);
-      if (full) this.#drop(batch.messageCount);
-      else this.#enqueue(connection, batch);
+      if (full) this.drop(batch.messageCount);
+      else this.enqueue(connection, batch);
     }
   }
 
-  /** Ends stream and channel. Nothing is called back afterwards. */
+  /** Ends stream and channel. No callback comes afterwards. */
   stop(): void {
-    if (this.#stopped) return;
-    this.#stopped = true;
-    this.#retry?.cancel();
-    const connection = this.#connection;
-    this.#connection = null;
+    if (this.stopped) return;
+    this.stopped = true;
+    this.retry?.cancel();
+    const connection = this.connection;
+    this.connection = null;
     if (connection !== null) release(connection);
   }
 
-  #enqueue(connection: Connection, batch: EncodedBatch): void {
+  private enqueue(connection: Connection, batch: EncodedBatch): void {
     connection.pendingBytes += batch.bytes.length;
     connection.pendingMessages += batch.messageCount;
     if (connection.acceptedAtMs === null) connection.queue.push(batch);
-    else this.#write(connection, batch);
+    else this.write(connection, batch);
   }
 
-  #write(connection: Connection, batch: EncodedBatch): void {
+  private write(connection: Connection, batch: EncodedBatch): void {
     connection.stream.write(batch.bytes, () => {
-      // Called when the bytes left the stream's own buffer, or when the call ended.
+      // Called when the bytes have left the stream's own buffer, or the call has ended.
       connection.pendingBytes -= batch.bytes.length;
       connection.pendingMessages -= batch.messageCount;
     });
-    this.#sentMessages += batch.messageCount;
+    this.sentMessages += batch.messageCount;
   }
 
-  #drop(count: number): void {
-    this.#droppedMessages += count;
-    this.#reportUnreachable();
+  private drop(count: number): void {
+    this.droppedMessages += count;
+    this.reportUnreachable();
   }
 
-  #reportUnreachable(): void {
+  private reportUnreachable(): void {
     const now = this.options.clock.now();
-    const last = this.#lastUnreachableMs;
+    const last = this.lastUnreachableMs;
     if (last !== null && now - last < this.options.limits.unreachablePeriodMs) return;
-    this.#lastUnreachableMs = now;
+    this.lastUnreachableMs = now;
     this.options.onUnreachable(this.options.id);
   }
 
-  #connect(): void {
+  private connect(): void {
     const { id, url, self, clock, limits } = this.options;
-    this.#attempts++;
-    this.#retry = null;
-    let client: RaftClient;
+    this.attempts++;
+    this.retry = null;
+    let client: PeerChannel;
     let stream: ExchangeStream;
     try {
       client = this.options.dial(url);
       stream = client.exchange();
     } catch (error) {
       const details = error instanceof Error ? error.message : String(error);
-      this.#ended(null, { code: status.INVALID_ARGUMENT, details });
+      this.ended(null, { code: status.INVALID_ARGUMENT, details });
       return;
     }
     const timer = clock.setTimeout(() => {
       const details = `no answer to the handshake within ${limits.connectTimeoutMs} ms`;
-      this.#ended(connection, { code: status.DEADLINE_EXCEEDED, details });
+      this.ended(connection, { code: status.DEADLINE_EXCEEDED, details });
     }, limits.connectTimeoutMs);
     const connection: Connection = {
       client,
@@ -225,67 +260,67 @@ export class Peer {
       pendingMessages: 0,
       pendingBytes: 0,
     };
-    this.#connection = connection;
+    this.connection = connection;
     stream.on("data", () => {
-      this.#onAccepted(connection);
+      this.onAccepted(connection);
     });
-    // Every ending, OK included, comes as a status; "error" only repeats it, but would throw without a listener.
+    // Every ending, OK included, comes as a status. An error event repeats it, and would throw without a listener.
     stream.on("error", () => undefined);
     stream.on("status", (ending: StatusObject) => {
-      this.#ended(connection, ending);
+      this.ended(connection, ending);
     });
     stream.write({ handshake: handshakeOf(self, id), messages: [] });
   }
 
-  #onAccepted(connection: Connection): void {
-    if (this.#connection !== connection || connection.acceptedAtMs !== null) return;
+  private onAccepted(connection: Connection): void {
+    if (this.connection !== connection || connection.acceptedAtMs !== null) return;
     connection.timer.cancel();
     connection.acceptedAtMs = this.options.clock.now();
-    this.#accepted++;
-    this.#lastProblem = "";
-    this.options.log.info(this.#fields(), "stream to peer is open");
+    this.accepted++;
+    this.lastProblem = "";
+    this.options.log.info(this.fields(), "stream to peer is open");
     const waiting = connection.queue;
     connection.queue = [];
-    for (const batch of waiting) this.#write(connection, batch);
+    for (const batch of waiting) this.write(connection, batch);
   }
 
-  /** An attempt failed or a stream ended (or nothing could be dialled: null). Decides when to try again. */
-  #ended(connection: Connection | null, ending: Ending): void {
-    if (this.#stopped || this.#connection !== connection) return;
-    this.#connection = null;
+  /** An attempt failed or a stream ended. Sets the timer of the next attempt. Null: the URL could not be dialled. */
+  private ended(connection: Connection | null, ending: Ending): void {
+    if (this.stopped || this.connection !== connection) return;
+    this.connection = null;
     if (connection !== null) {
-      this.#droppedMessages += connection.pendingMessages;
+      this.droppedMessages += connection.pendingMessages;
       release(connection);
     }
     const refusal = refusalOf(ending);
-    const pauseMs = this.#pause(connection, refusal !== null);
-    this.#retry = this.options.clock.setTimeout(() => {
-      this.#connect();
+    const pauseMs = this.pause(connection, refusal !== null);
+    this.retry = this.options.clock.setTimeout(() => {
+      this.connect();
     }, pauseMs);
-    this.#logEnding(ending, refusal, pauseMs);
-    // After the new state is in place: the listener may stop this peer.
-    this.#reportUnreachable();
+    this.logEnding(ending, refusal, pauseMs);
+    // Last, when the new state is in place: a listener may stop this peer.
+    this.reportUnreachable();
     if (refusal !== null) this.options.onRefused(this.options.id, refusal, ending.details);
   }
 
-  #pause(connection: Connection | null, refused: boolean): number {
+  private pause(connection: Connection | null, refused: boolean): number {
     const acceptedAtMs = connection?.acceptedAtMs ?? null;
-    // A stream that is accepted and ends at once must not make us dial in a tight loop.
+    // A stream that is accepted and ends at once must not make this member dial in a tight loop.
     const stayedMs = acceptedAtMs === null ? 0 : this.options.clock.now() - acceptedAtMs;
-    if (stayedMs >= this.options.limits.refusedPauseMs) this.#backoff.reset();
-    return refused ? this.options.limits.refusedPauseMs : this.#backoff.next();
+    if (stayedMs >= this.options.limits.refusedPauseMs) this.backoff.reset();
+    return refused ? this.options.limits.refusedPauseMs : this.backoff.next();
   }
 
-  #logEnding(ending: Ending, refusal: string | null, pauseMs: number): void {
+  private logEnding(ending: Ending, refusal: string | null, pauseMs: number): void {
     const problem = `${refusal ?? ""} ${ending.code} ${ending.details}`;
-    const fields = { ...this.#fields(), reason: refusal ?? "", problem: ending.details, retry_ms: pauseMs };
+    const fields = { ...this.fields(), reason: refusal ?? "", problem: ending.details, retry_ms: pauseMs };
     const text = refusal === null ? "stream to peer ended" : "peer refuses this member";
-    if (problem === this.#lastProblem) this.options.log.debug(fields, text);
+    if (problem === this.lastProblem) this.options.log.debug(fields, text);
     else this.options.log.warn(fields, text);
-    this.#lastProblem = problem;
+    this.lastProblem = problem;
   }
 
-  #fields(): LogFields {
+  private fields(): LogFields {
     return { peer: this.options.id, url: this.options.url };
   }
 }
@@ -311,8 +346,8 @@ function release(connection: Connection): void {
   connection.client.close();
 }
 
-/** The reason of a refusal; null for what passes by itself (a stopping server, a lost connection). */
+/** The reason of a refusal; null for an ending that passes by itself: a stopping server, a lost connection. */
 function refusalOf(ending: Ending): string | null {
   if (ending.code === status.UNAVAILABLE || ending.code === status.CANCELLED) return null;
-  return reasonOf(ending)?.reason ?? null;
+  return fromGrpcFailure(ending).reason;
 }

@@ -1,35 +1,35 @@
 /**
- * How a member reaches its peers: Raft messages, snapshots, and the gRPC channels that forwarding uses.
+ * How a member sends Raft messages and snapshots to its peers. The set of peers follows the roster.
  *
- * Sending never blocks and never fails: queues are bounded, a peer that is slow or away loses messages (Raft sends
- * again), and the node is told that it was unreachable. The set of peers follows the roster.
+ * Sending never blocks and never fails. Queues are bounded: messages to a peer that is slow or away are lost, which
+ * onUnreachable reports, and Raft sends them again.
  */
 import type { Message, NodeId } from "../raft/index";
 
-/** Where a peer is reached. */
+/** A peer and its addresses. */
 export interface PeerAddress {
   readonly id: NodeId;
-  /** scheme://host:port, normalised; the first one is used. */
+  /** scheme://host:port, in normal form. The first one is used. */
   readonly peerUrls: readonly string[];
 }
 
-/** What the transport tells the node. Called from event-loop turns of its own, never from inside send(). */
+/** The transport's reports. Each comes in its own turn of the event loop, never from inside send() or setPeers(). */
 export interface TransportEvents {
   /** Messages to this peer were lost. */
   onUnreachable(id: NodeId): void;
-  /** A snapshot was received whole by the peer (true), or not (false). */
+  /** The peer received a snapshot whole (`delivered`), or it did not. */
   onSnapshotResult(id: NodeId, delivered: boolean): void;
-  /** The peer refused this member's stream, with the reason of its error (MEMBER_REMOVED, MEMBER_WIPED, ...). */
+  /** The peer refused this member's stream. `reason` is that of its error: MEMBER_REMOVED, MEMBER_WIPED, ... */
   onRefused(id: NodeId, reason: string, text: string): void;
 }
 
 export interface Transport {
-  /** Sends one turn's messages; groups them by receiver. A Snapshot message goes on a call of its own. */
+  /** Sends the messages of one turn, grouped by receiver. Each Snapshot message has its own call. */
   send(messages: readonly Message[]): void;
 
-  /** Replaces the set of peers: opens, keeps and closes connections. A changed URL reconnects. */
+  /** Replaces the set of peers: opens, keeps and closes streams. A peer whose URL changed is connected anew. */
   setPeers(peers: readonly PeerAddress[]): void;
 
-  /** Ends all streams and channels. Nothing is called back afterwards. */
+  /** Ends all streams and channels. No event comes afterwards. */
   stop(): void;
 }

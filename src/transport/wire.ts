@@ -1,21 +1,17 @@
 /**
- * The core's values as the generated code of muster.raft.v1 has them, one to one.
+ * Converts the core's values to those of the generated code of muster.raft.v1, field by field.
  *
- * The enums of both sides have the same numbers; data is not copied.
+ * The enums of both sides have the same numbers. Data is not copied.
  */
 import type {
   ConfChange as WireConfChange,
   ConfState as WireConfState,
   Message as WireMessage,
 } from "../generated/muster/raft/v1/raft";
+import { asBuffer } from "../base/bytes";
 import type { ConfChange, ConfState, Message } from "../raft/index";
 
-/** `bytes` as a Buffer over the same memory. */
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-/** A membership change as it travels. The values of both enums are the same numbers. */
+/** A membership change of the generated code. */
 export function confChangeToWire(change: ConfChange): WireConfChange {
   return {
     transition: change.transition,
@@ -24,7 +20,7 @@ export function confChangeToWire(change: ConfChange): WireConfChange {
   };
 }
 
-/** A message as the generated code has it; the data of a snapshot is left out. Not for the hot path. */
+/** A message of the generated code, without the data of a snapshot. Not for the hot path. */
 export function messageToWire(message: Message): WireMessage {
   const { snapshot } = message;
   return {

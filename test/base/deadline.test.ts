@@ -26,16 +26,16 @@ test("one of many days is held to what timers can take", () => {
   expect(Deadline.of(new ManualClock(), 400 * 86_400_000, 1000).remainingMs()).toBe(86_400_000 - 250);
 });
 
-test("it passes when its time has come, and tells so once", () => {
+test("it passes when its time has come, and calls once", () => {
   const clock = new ManualClock();
   const deadline = Deadline.of(clock, 1000, 1000);
-  let told = 0;
-  deadline.onPassed(() => told++);
-  deadline.onPassed(() => told++).cancel();
+  let called = 0;
+  deadline.onPassed(() => called++);
+  deadline.onPassed(() => called++).cancel();
   clock.advance(949);
-  expect([deadline.passed, deadline.remainingMs(), told]).toEqual([false, 1, 0]);
+  expect([deadline.passed, deadline.remainingMs(), called]).toEqual([false, 1, 0]);
   clock.advance(1);
-  expect([deadline.passed, deadline.remainingMs(), told]).toEqual([true, 0, 1]);
+  expect([deadline.passed, deadline.remainingMs(), called]).toEqual([true, 0, 1]);
   clock.advance(1000);
-  expect([deadline.remainingMs(), told]).toEqual([0, 1]);
+  expect([deadline.remainingMs(), called]).toEqual([0, 1]);
 });

@@ -1,4 +1,4 @@
-/** The command against a real gRPC server with scripted answers: what it sends, prints and returns. */
+/** The command against a real gRPC server with scripted answers: requests, output and exit codes. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { status } from "@grpc/grpc-js";
@@ -29,7 +29,7 @@ const run = (...words: string[]): Promise<Outcome> => muster(["--endpoints", ser
 const fail = (init: Refusal): { fail: ReturnType<typeof refusal> } => ({ fail: refusal(init) });
 
 describe("member list", () => {
-  test("prints the members and whose answer it is", async () => {
+  test("prints the members and which member answered", async () => {
     server.on("getMembers", { respond: members });
     const { code, out, err } = await run("member", "list");
     expect([code, err]).toEqual([0, ""]);
@@ -44,7 +44,7 @@ revision 9007199254740993, answered by n1 (a1)
     expect(server.seen("getMembers", "consistency")).toEqual([Consistency.LINEARIZABLE]);
   });
 
-  test("--output json prints the response, one line, options after the command too", async () => {
+  test("--output json prints the response in one line, also when the option follows the command", async () => {
     server.on("getMembers", { respond: members });
     const { code, out } = await muster([
       "member",
@@ -62,7 +62,7 @@ revision 9007199254740993, answered by n1 (a1)
     });
   });
 
-  test("--serializable asks one member alone", async () => {
+  test("--serializable asks for the local state of one member", async () => {
     server.on("getMembers", { respond: members });
     expect((await run("member", "list", "--serializable")).code).toBe(0);
     expect(server.seen("getMembers", "consistency")).toEqual([Consistency.SERIALIZABLE]);
@@ -77,7 +77,7 @@ describe("without a quorum", () => {
     ["UNAVAILABLE", { code: status.UNAVAILABLE, message: "of a reachable member" }],
   ];
   test.each(causes)(
-    "%s: list and cluster fall back to what one member knows, and say so",
+    "%s: list and cluster fall back to the local state of one member, and say so",
     async (label, init) => {
       const unlessSerializable = (
         respond: object,
@@ -104,7 +104,7 @@ describe("without a quorum", () => {
     expect(err).toMatch(/^muster: NO_QUORUM: not confirmed\n {2}check that a majority/);
   });
 
-  test("a refusal is no reason to fall back", async () => {
+  test("a refusal does not cause a fallback", async () => {
     server.on("getMembers", fail({ code: status.PERMISSION_DENIED, message: "no" }));
     expect((await run("member", "list")).code).toBe(1);
     expect(server.calls).toHaveLength(1);
@@ -217,7 +217,7 @@ start it, with an empty data directory and the admin URL of your choice:
 describe("failures", () => {
   const add = ["member", "add", "n4", "--peer-url", "http://a:1"];
 
-  test("a refusal is one clear line, the fields, and what to do; exit code 1", async () => {
+  test("a refusal is one line, the fields, and a hint; exit code 1", async () => {
     server.on(
       "addMember",
       fail({ code: status.ALREADY_EXISTS, reason: "MEMBER_NAME_EXISTS", message: "n4 is taken" }),
@@ -243,7 +243,7 @@ describe("failures", () => {
     expect(err).toBe("muster: INVALID_REQUEST: bad\n  name: too long\n  peer_url: has a?line break\n");
   });
 
-  test("a retry delay is told in whole seconds", async () => {
+  test("a retry delay is printed in whole seconds", async () => {
     const retryDelay = { seconds: 1n, nanos: 1 };
     server.on(
       "addMember",
@@ -269,7 +269,7 @@ describe("failures", () => {
     expect(await run(...add)).toEqual({ code: 1, out: "", err: `muster: ${reason}: text\n` });
   });
 
-  test("no member there: exit code 3, at once", async () => {
+  test("no member listens at the endpoint: exit code 3, at once", async () => {
     const { endpoint } = server;
     server.stop();
     const { code, err } = await muster(["member", "list", "--endpoints", endpoint]);
@@ -279,7 +279,7 @@ describe("failures", () => {
     );
   });
 
-  test("an error that is not the service's is named by its status", async () => {
+  test("an error without details of the service is printed by its status", async () => {
     const { code, err } = await run(...add);
     expect(code).toBe(1);
     expect(err).toMatch(/^muster: UNIMPLEMENTED: 127\.0\.0\.1:\d+: no script for addMember\n$/);
@@ -317,13 +317,13 @@ describe("usage", () => {
     expect(err).not.toMatch(/^error:/m);
   });
 
-  test("a wrong variable is named", async () => {
+  test("an error names the variable that is wrong", async () => {
     const { code, err } = await muster(["cluster"], { MUSTER_ENDPOINTS: "n1" });
     expect(code).toBe(2);
     expect(err).toContain('muster: MUSTER_ENDPOINTS: bad endpoint "n1"');
   });
 
-  test("MUSTER_ENDPOINTS is asked, an option wins over it, several are tried in turn", async () => {
+  test("MUSTER_ENDPOINTS gives the endpoints, --endpoints overrides it, several are tried in turn", async () => {
     server.on("getMembers", { respond: members });
     const { endpoint } = server;
     expect((await muster(["member", "list"], { MUSTER_ENDPOINTS: endpoint })).code).toBe(0);

@@ -1,4 +1,4 @@
-/** What people and programs read. */
+/** Output for people and for programs. */
 import { GetClusterResponse, GetMembersResponse } from "../../src/generated/muster/v1/membership_service";
 import {
   clusterJson,
@@ -36,7 +36,7 @@ c3                n3         learner  no       no      http://127.0.0.1:7481  -
 `);
 });
 
-test("cluster as the leader knows it", () => {
+test("cluster as the leader reports it", () => {
   expect(`\n${clusterText(cluster)}`).toBe(`
 cluster c0ffee: leader n1 (a1), term 4, revision 9007199254740993
 quorum: 2 of 2 voters, 0 more may fail
@@ -49,7 +49,7 @@ c3                n3         learner  never started  0      20   -        -     
 `);
 });
 
-test("cluster as one member alone knows it: no leader, no state", () => {
+test("cluster as a single member reports it: no leader, no state", () => {
   const alone = GetClusterResponse.create({
     header: { ...header, leaderId: "" },
     members: [{ member: n1, version: "0.1.0" }],

@@ -1,4 +1,4 @@
-/** `muster dev` with stand-ins for processes: what it starts, says, and leaves behind. */
+/** `muster dev` with fake processes: what it starts, prints, and leaves on disk. */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -17,7 +17,7 @@ import { GetClusterResponse } from "../../src/generated/muster/v1/membership_ser
 import { FakeClock } from "../client/support/fake_clock";
 import { FakeProcess, muster, until } from "./support/harness";
 
-/** A process that ends when the test says so, or on a signal. */
+/** A fake process that ends on a signal or when the test ends it. */
 class StandIn implements MemberProcess {
   readonly signals: string[] = [];
   end: (exit: MemberExit) => void = () => undefined;
@@ -35,7 +35,7 @@ class StandIn implements MemberProcess {
   }
 }
 
-/** A clock whose long sleeps only end when they are cut short, or when the test passes the time. */
+/** A clock whose long sleeps end only when they are cancelled or when the test advances the time. */
 class StopClock extends FakeClock {
   passStopTimeout: () => void = () => undefined;
 
@@ -66,7 +66,7 @@ class World {
     },
     isFree: (port) => Promise.resolve(!this.busy.has(port)),
     newClient: () => ({
-      // A turn of the event loop for each question, as a real one takes.
+      // Each call takes a turn of the event loop, like a real one.
       getCluster: async () => {
         await new Promise((resolve) => setImmediate(resolve));
         return this.answer();
@@ -117,7 +117,7 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-test("members differ by ten in their ports and know each other from the start", () => {
+test("the ports of successive members differ by ten, and initial-cluster lists all of them", () => {
   const [n1, n2, n3] = planMembers(3, 9000, "/data");
   expect([n1?.adminPort, n1?.peerPort, n2?.adminPort, n2?.peerPort, n3?.adminPort, n3?.peerPort]).toEqual([
     9000, 9001, 9010, 9011, 9020, 9021,
@@ -128,7 +128,7 @@ test("members differ by ten in their ports and know each other from the start", 
   );
 });
 
-test("prints the cluster, its leader and calls at a follower; Ctrl-C stops every member once, exit code 0", async () => {
+test("prints the cluster, its leader and example calls at a follower; Ctrl-C stops every member once: exit code 0", async () => {
   const code = world.run();
   await world.welcomed();
   const { out } = world.io;
@@ -156,7 +156,7 @@ Ctrl-C stops the cluster.
   expect([world.io.listening("SIGINT"), world.closed > 0]).toEqual([0, true]);
 });
 
-test("a single member: nothing to try that it would refuse, and no --endpoints where the default fits", async () => {
+test("a single member: prints no call that it would refuse, and no --endpoints when the default is right", async () => {
   const code = world.run({ nodes: 1 });
   await world.welcomed();
   expect(world.io.out).toContain("\n  muster member list\n  muster cluster --output json\n\n");
@@ -180,7 +180,7 @@ test("waits until every member is in contact", async () => {
   await code;
 });
 
-test("a member that ends stays ended, and that is said with its last words", async () => {
+test("a member that ends is not restarted, and its last output is printed", async () => {
   const code = world.run({ dataDir: directory });
   await world.welcomed();
   const [one, two, three] = world.spawned;
@@ -200,7 +200,7 @@ test("a member that ends stays ended, and that is said with its last words", asy
   expect(world.spawned).toHaveLength(3);
 });
 
-test("members that all end before the cluster answers: exit code 1, no welcome", async () => {
+test("all members end before the cluster answers: exit code 1, no start message", async () => {
   world.answer = () => {
     for (const process of world.spawned) process.end({ code: 2, signal: null });
     throw new MusterError({ code: status.UNAVAILABLE, message: "nobody" });
@@ -240,7 +240,7 @@ test("members that do not stop in time are killed, and named", async () => {
   expect(world.io.err).toContain("muster: n1, n2 did not stop in time: killed\n");
 });
 
-test("Ctrl-C while the cluster comes up", async () => {
+test("Ctrl-C while the cluster is starting", async () => {
   world.answer = () => {
     world.io.signal("SIGINT");
     throw new MusterError({ code: status.CANCELLED, message: "closed" });
@@ -259,7 +259,7 @@ describe("before anything is started", () => {
     expect(world.spawned).toEqual([]);
   });
 
-  test("whether a port is free is found out on the machine", async () => {
+  test("the check for free ports binds real ports", async () => {
     const socket = createServer();
     await new Promise<void>((resolve) => socket.listen(0, "127.0.0.1", resolve));
     const { port } = socket.address() as AddressInfo;
@@ -273,7 +273,7 @@ describe("before anything is started", () => {
     expect(await isFree(port)).toBe(true);
   });
 
-  test("a data directory is kept, and taken again only with the flags it was made with", async () => {
+  test("a data directory is kept, and used again only with the flags of its first start", async () => {
     const dataDir = join(directory, "new", "cluster");
     const first = world.run({ dataDir });
     await world.welcomed();
@@ -294,7 +294,7 @@ describe("before anything is started", () => {
   });
 });
 
-test("a cluster without a leader is welcomed without its address", () => {
+test("the start message of a cluster without a leader has no leader's address", () => {
   const cluster = GetClusterResponse.create({ header: { clusterId: "c1" }, members: [] });
   expect(welcome(cluster, planMembers(3, 7460, ""), "muster")).toContain("\nleader: -\n");
 });

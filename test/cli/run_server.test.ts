@@ -1,4 +1,4 @@
-/** How `muster server` reads its command line, starts, stops and ends. The member itself is a stand-in. */
+/** How `muster server` reads its command line, starts, stops and ends, with a fake member. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ const flags = {
   "initial-cluster": "n1=http://127.0.0.1:7461",
 };
 
-/** A member that does what the test says. */
+/** A fake member that the test controls. */
 class StandIn implements RunningServer {
   stops = 0;
   config: ServerConfig | undefined;
@@ -91,7 +91,7 @@ describe("stopping", () => {
     expect(member.stops).toBe(1);
   });
 
-  test("the end of `muster dev` does not cut a stop short", async () => {
+  test("the end of the parent `muster dev` does not interrupt a stop that is under way", async () => {
     const member = new StandIn();
     const { io, code } = begin(member.start);
     await new Promise((resolve) => setImmediate(resolve));
@@ -133,7 +133,7 @@ describe("refusing to start", () => {
     expect([await code, io.err]).toEqual([1, "muster: data-dir: belongs to another cluster\n"]);
   });
 
-  test("a configuration that only the start can judge: 2", async () => {
+  test("a configuration error that only the start can find: 2", async () => {
     const { io, code } = begin(() => Promise.reject(new ConfigError("initial-cluster: required")));
     expect([await code, io.err]).toEqual([2, "muster: initial-cluster: required\n"]);
   });
@@ -144,7 +144,7 @@ describe("refusing to start", () => {
     [["--name", "n 1"], {}, "--name: "],
     [[], { MUSTER_LOG_LEVEL: "loud" }, "MUSTER_LOG_LEVEL: "],
     [["--config", "/nowhere/node.yaml"], {}, "/nowhere/node.yaml: can't be read"],
-  ])("%j %j is exit code 2 and names where the mistake is", async (words, env, text) => {
+  ])("%j %j is exit code 2 and names the place of the mistake", async (words, env, text) => {
     const valid = ["name", "admin-url", "peer-url", "data-dir"] as const;
     const given = valid.flatMap((key) => [`--${key}`, flags[key]]);
     const { code, out, err } = await muster(["server", ...given, ...words], env);
@@ -154,7 +154,7 @@ describe("refusing to start", () => {
   });
 });
 
-test("flags win over variables, variables over the file", async () => {
+test("flags override variables, variables override the file", async () => {
   const directory = mkdtempSync(join(tmpdir(), "muster-test-"));
   try {
     const file = join(directory, "node.yaml");

@@ -1,6 +1,6 @@
 /**
- * `muster snapshot save|inspect|restore`: save against a real gRPC server with scripted streams, the others over files
- * that were encoded as a member does it.
+ * `muster snapshot save|inspect|restore`: save against a real gRPC server with scripted streams, the others with files
+ * that are encoded as members encode them.
  */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
@@ -14,10 +14,10 @@ import type {
   SaveSnapshotResponse,
 } from "../../src/generated/muster/v1/maintenance_service";
 import { Roster } from "../../src/roster/index";
-import { createRestoredDataDir, restoredCluster } from "../../src/server/restore";
-import { decodeSavedSnapshot } from "../../src/server/saved_snapshot";
+import { createRestoredDataDir, restoredCluster } from "../../src/backup/restore";
+import { decodeSavedSnapshot } from "../../src/backup/saved_snapshot";
 import { readDataDirState } from "../../src/storage/data_dir";
-import { nodeFs } from "../../src/storage/fs";
+import { nodeFs } from "../../src/storage/node_fs";
 import { readLogOffline } from "../../src/storage/offline";
 import { openStorage } from "../../src/storage/wal";
 import { refusal } from "../client/support/scripted_server";
@@ -43,7 +43,7 @@ const sha256 = (bytes: Uint8Array): Buffer => createHash("sha256").update(bytes)
 type SaveCall = ServerWritableStream<SaveSnapshotRequest, SaveSnapshotResponse>;
 type Part = NonNullable<SaveSnapshotResponse["part"]>;
 
-/** A member of which only SaveSnapshot exists. */
+/** A gRPC server with SaveSnapshot only. */
 class SavingServer {
   calls = 0;
   private constructor(
@@ -111,7 +111,7 @@ describe("snapshot save", () => {
     return muster(["snapshot", "save", "--endpoints", server.endpoint, ...words]);
   }
 
-  test("writes the bytes that the member sent, for its owner alone, and says what they hold", async () => {
+  test("writes the received bytes to a file that only its owner can read, and prints a summary", async () => {
     const bytes = savedSample();
     const file = folder.at("backup");
     const { code, out, err } = await save(partsOf(bytes), file);
@@ -144,7 +144,7 @@ describe("snapshot save", () => {
     });
   });
 
-  test("leaves a file of that name alone unless told otherwise", async () => {
+  test("does not overwrite an existing file without --overwrite", async () => {
     const file = folder.at("backup");
     writeFileSync(file, "precious");
     const refused = await save(partsOf(savedSample()), file);
@@ -167,14 +167,14 @@ describe("snapshot save", () => {
     [/* without a trailer */ "it ended after", whole.slice(0, -1)],
     [/* a chunk is missing */ "it ended after", [...whole.slice(0, 2), ...whole.slice(3)]],
     ["something follows its end", [...whole, chunk]],
-  ])("a stream that is not whole is no backup: %s", async (why, parts) => {
+  ])("an incomplete stream is refused: %s", async (why, parts) => {
     const { code, out, err } = await save(parts, folder.at("backup"));
     expect([code, out]).toEqual([1, ""]);
     expect(err).toContain(`sent a snapshot that is not whole: ${why}`);
     expect(readdirSync(folder.path)).toEqual([]);
   });
 
-  test("bytes that are not those the member sent are no backup", async () => {
+  test("bytes that do not match the member's checksum are refused", async () => {
     const parts = partsOf(savedSample()).map((part): Part => {
       if (part.$case !== "chunk") return part;
       const changed = Buffer.from(part.value);
@@ -187,7 +187,7 @@ describe("snapshot save", () => {
     expect(readdirSync(folder.path)).toEqual([]);
   });
 
-  test("a member that fails halfway is followed by the next, from the beginning", async () => {
+  test("when a member fails halfway, the next one is asked for the whole stream", async () => {
     const bytes = savedSample();
     const stopping = refusal({ code: status.UNAVAILABLE, reason: "SERVER_STOPPING", message: "stopping" });
     const failing = await serve(sending(partsOf(bytes).slice(0, 4), (call) => call.emit("error", stopping)));
@@ -204,7 +204,7 @@ describe("snapshot save", () => {
     expect(readFileSync(file).equals(bytes)).toBe(true);
   });
 
-  test("without a quorum it fails as every read does, and leaves nothing", async () => {
+  test("without a quorum it fails like every linearizable read, and leaves no file", async () => {
     const noQuorum = refusal({ code: status.UNAVAILABLE, reason: "NO_QUORUM", message: "no quorum" });
     const server = await serve((call) => call.emit("error", noQuorum));
     const words = [
@@ -222,7 +222,7 @@ describe("snapshot save", () => {
     expect(readdirSync(folder.path)).toEqual([]);
   });
 
-  test("a place that can't be written to is this machine's trouble, not the member's", async () => {
+  test("a file that can't be written is reported as a local error, and no other member is asked", async () => {
     const { code, err } = await save(partsOf(savedSample()), folder.at("nowhere/backup"));
     expect(code).toBe(1);
     expect(err).toMatch(/^muster: (Error: )?ENOENT: .*nowhere\/backup\.tmp'\n$/);
@@ -233,7 +233,7 @@ describe("snapshot save", () => {
 // --- inspect --------------------------------------------------------------------------------------------------------
 
 describe("snapshot inspect", () => {
-  test("checks the file and shows what is in it", async () => {
+  test("checks the file and prints its contents", async () => {
     const file = folder.at("backup");
     const bytes = savedSample();
     writeFileSync(file, bytes);
@@ -253,7 +253,7 @@ ID  NAME  ROLE   STARTED  PEER URL               ADMIN URL
     expect(JSON.parse(json.out)).toMatchObject({ index: "20", revision: "20", tombstoneCount: "1" });
   });
 
-  test("finds every bit that flips and every byte that is missing", () => {
+  test("detects every flipped bit and every missing byte at the end", () => {
     const bytes = savedSample(8);
     expect(decodeSavedSnapshot("whole", bytes).snapshot.meta.index).toBe(8);
     const refused = (changed: Uint8Array): boolean => {
@@ -278,7 +278,7 @@ ID  NAME  ROLE   STARTED  PEER URL               ADMIN URL
     expect(refused(Buffer.concat([bytes, Buffer.from([0])]))).toBe(true);
   });
 
-  /** A whole file around other contents: the checksum fits. */
+  /** A file with the given contents and a valid checksum. */
   function sealed(head: Partial<SavedSnapshotHead>, data: Uint8Array = Buffer.alloc(0)): Buffer {
     const message = SavedSnapshotHead.fromPartial({
       formatVersion: 1,
@@ -296,7 +296,7 @@ ID  NAME  ROLE   STARTED  PEER URL               ADMIN URL
   }
   const roster = new Roster({ clusterId: 0xabcdn }).snapshot();
 
-  test("the checksum alone does not make a snapshot", () => {
+  test("a valid checksum is not enough: the contents are checked too", () => {
     const read = (bytes: Buffer) => () => decodeSavedSnapshot("FILE", bytes);
     expect(read(sealed({}, roster))).not.toThrow();
     expect(read(sealed({ formatVersion: 2 }, roster))).toThrow(
@@ -310,7 +310,7 @@ ID  NAME  ROLE   STARTED  PEER URL               ADMIN URL
     expect(read(sealed({}, Buffer.from("no roster")))).toThrow(/^FILE: .*roster snapshot/);
   });
 
-  test("the message names the file and says what to do", async () => {
+  test("the error names the file and says what to do", async () => {
     const file = folder.at("backup");
     const bytes = savedSample();
     writeFileSync(file, bytes.subarray(0, bytes.length - 1));
@@ -347,7 +347,7 @@ describe("snapshot restore", () => {
     return muster(["snapshot", "restore", file, ...own, "--initial-cluster", clusterOf(names), ...words]);
   }
 
-  test("says what it did", async () => {
+  test("prints what it created", async () => {
     const { code, out, err } = await restore("n1", ["n1", "n2", "n3"]);
     expect([code, err]).toEqual([0, ""]);
     const { identity } = await readLogOffline(folder.at("n1.data"));
@@ -358,7 +358,7 @@ describe("snapshot restore", () => {
       `to: new cluster ${identity.clusterId.toString(16)}, in which this is n1 (${own}); voters `,
     );
     expect(out).toContain(`n1 (${own})`);
-    // Two members end and three are new: five changes, an index each.
+    // Two members are removed and three are added: five changes, one index each.
     expect(out).toContain("its log begins after index 25, its revision is 25\n");
     expect(out).toContain(
       "tombstones 3, of them from now on the members of the old cluster: n1 (11), n2 (22)\n",
@@ -367,9 +367,9 @@ describe("snapshot restore", () => {
     expect(out).toContain(`  muster server --name n1 --peer-url ${urlOf("n1")} --admin-url URL --data-dir `);
   });
 
-  test("every member of the new cluster gets the same state, byte by byte, with an instance id of its own", async () => {
+  test("every member of the new cluster gets the same state, byte by byte, and a different instance id", async () => {
     const names = ["n1", "n2", "n3"];
-    // The order of the list is as people write it.
+    // The order of initial-cluster does not matter.
     expect((await restore("n1", names)).code).toBe(0);
     expect((await restore("n2", ["n3", "n1", "n2"])).code).toBe(0);
     expect((await restore("n3", ["n2", "n3", "n1"])).code).toBe(0);
@@ -394,7 +394,7 @@ describe("snapshot restore", () => {
     expect((await muster(["wal", "verify", folder.at("n2.data")])).code).toBe(0);
   });
 
-  test("new ids, all old ones tombstones, revisions that go on, no remembered requests", async () => {
+  test("gives new ids, tombstones for all old members, continued revisions, no remembered requests", async () => {
     expect((await restore("n1", ["n1"])).code).toBe(0);
     const { snapshot, identity } = await readLogOffline(folder.at("n1.data"));
     const state = RosterSnapshot.decode(snapshot?.data ?? Buffer.alloc(0));
@@ -418,7 +418,7 @@ describe("snapshot restore", () => {
       { id: 0x22n, name: "n2", revision: 22, timeMs: savedAt },
       { id: 0x33n, name: "gone", revision: 4, timeMs: 1234 },
     ]);
-    // A watch that had seen the saved state is told of everything that became of it.
+    // A watch that resumes at the saved revision gets every change of the restore.
     const roster = Roster.restore(snapshot?.data ?? Buffer.alloc(0), { appliedIndex: 23 });
     expect(
       roster.eventsSince(20)?.map(({ kind, revision, member }) => [kind, revision, member?.name]),
@@ -430,7 +430,7 @@ describe("snapshot restore", () => {
     expect(roster.eventsSince(0)?.length).toBeGreaterThan(3);
   });
 
-  test("ids depend on the token and on the saved state, on nothing else", async () => {
+  test("ids depend only on the token and the saved state", async () => {
     const ids = async (dir: string, from: string, token: string): Promise<string> => {
       const words = ["--name", "n1", "--peer-url", urlOf("n1"), "--data-dir", folder.at(dir)];
       const { out } = await muster([
@@ -472,7 +472,7 @@ describe("snapshot restore", () => {
     expect([again.entries.map(({ index }) => index), again.hardState.commit]).toEqual([[24], 24]);
   });
 
-  test("never over a member's data", async () => {
+  test("never overwrites a member's data", async () => {
     const dir = folder.at("n1.data");
     await makeDataDir(dir, { last: 7 });
     const before = stateOf(dir);
@@ -483,7 +483,7 @@ describe("snapshot restore", () => {
     expect(stateOf(dir)).toEqual(before);
   });
 
-  test("without space nothing is made, and the same command makes it later", async () => {
+  test("without space nothing is created, and the same command works later", async () => {
     const dir = folder.at("n1.data");
     const disk = new TroubledDisk();
     disk.full = true;
@@ -503,7 +503,7 @@ describe("snapshot restore", () => {
     expect((await readLogOffline(dir)).identity.memberId).toBe(id);
   });
 
-  test("not from a damaged file, and then nothing is made", async () => {
+  test("refuses a damaged file and creates nothing", async () => {
     const bytes = readFileSync(file);
     bytes.writeUInt8(bytes.readUInt8(60) ^ 4, 60);
     writeFileSync(file, bytes);

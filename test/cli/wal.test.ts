@@ -1,9 +1,9 @@
-/** `muster wal inspect|verify` over data directories that storage wrote: what they print, find and leave alone. */
+/** `muster wal inspect|verify` with data directories that storage wrote: output, detected damage, no changes. */
 import { readFileSync, readdirSync, renameSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readLogOffline } from "../../src/storage/offline";
 import { markRemoved } from "../../src/storage/data_dir";
-import { nodeFs } from "../../src/storage/fs";
+import { nodeFs } from "../../src/storage/node_fs";
 import { muster } from "./support/harness";
 import { Folder, makeDataDir, stateOf } from "./support/data_dir";
 
@@ -32,7 +32,7 @@ function flipBit(file: string, offset: number): void {
 }
 
 describe("wal inspect", () => {
-  test("shows whose log it is, hard state, segments with their indexes, snapshots", async () => {
+  test("shows identity, hard state, segments with their indexes, and snapshots", async () => {
     await makeDataDir(dir, { last: 100, snapshots: [40, 80], keep: 20 });
     const before = stateOf(dir);
     const { code, out, err } = await muster(["wal", "inspect", dir]);
@@ -42,7 +42,7 @@ describe("wal inspect", () => {
     expect(out).toContain("torn tail: none\n");
     expect(out).toMatch(/^SNAPSHOT +INDEX +TERM\n0{14}80-0{15}2\.snap +80 +2\n0{14}40-0{15}2\.snap +40 +2$/m);
     expect(out).not.toContain("REQUEST ID");
-    // Each segment's entries begin where those of the one before it end.
+    // The entries of each segment follow those of the segment before.
     const rows = [...out.matchAll(/^\d{16}\.wal +(\d+|-) +(\d+|-) /gm)];
     expect(rows.length).toBeGreaterThan(1);
     expect(rows).toHaveLength(files(".wal").length);
@@ -70,7 +70,7 @@ describe("wal inspect", () => {
     ]);
   });
 
-  test("--output json is one line with the same, numbers as text", async () => {
+  test("--output json prints the same in one line, with numbers as strings", async () => {
     await makeDataDir(dir, { last: 7 });
     const { out } = await muster(["wal", "inspect", dir, "--entries", "--output", "json"]);
     expect(out.split("\n")).toHaveLength(2);
@@ -100,7 +100,7 @@ describe("wal inspect", () => {
 });
 
 describe("wal verify", () => {
-  test("passes a whole directory, and changes nothing", async () => {
+  test("accepts an undamaged directory and changes nothing", async () => {
     await makeDataDir(dir, { last: 100, snapshots: [40, 80], keep: 20 });
     const before = stateOf(dir);
     const { code, out, err } = await muster(["wal", "verify", dir]);
@@ -121,7 +121,7 @@ describe("wal verify", () => {
     expect([code, out]).toEqual([1, ""]);
     const at = Number(/ is damaged at byte (\d+): /.exec(err)?.[1]);
     expect(err).toContain(member(first));
-    // The record that holds the byte begins at or before it.
+    // The record that contains the byte begins at or before it.
     expect(at).toBeLessThanOrEqual(300);
     expect(at).toBeGreaterThan(300 - 256);
     expect(err).toContain("remove this member from the cluster and add it again");
@@ -137,7 +137,7 @@ describe("wal verify", () => {
     expect(err).toContain(`The log has a gap: ${member(middle)}: this segment is missing`);
   });
 
-  test("a damaged snapshot that an older one stands in for is damage too, though the member would start", async () => {
+  test("a damaged snapshot is damage, even if the member would start from an older one", async () => {
     await makeDataDir(dir, { last: 100, snapshots: [40, 80] });
     const newest = files(".snap").at(-1) ?? "";
     flipBit(member(newest), 100);
@@ -149,12 +149,12 @@ describe("wal verify", () => {
     await expect(readLogOffline(dir)).resolves.toMatchObject({ snapshot: { meta: { index: 40 } } });
   });
 
-  test("a torn tail is reported and is no damage", async () => {
+  test("a torn tail is reported, but not as damage", async () => {
     await makeDataDir(dir, { last: 100 });
     const last = files(".wal").at(-1) ?? "";
     const log = await readLogOffline(dir);
     const used = log.report.segments.at(-1)?.usedBytes ?? 0;
-    // The file ends inside the last record, as after a power loss that took its end back.
+    // The file ends inside the last record, as after a power loss that left its old size.
     truncateSync(member(last), used - 8);
     const before = stateOf(dir);
     const { code, out, err } = await muster(["wal", "verify", dir]);
@@ -169,7 +169,7 @@ describe("wal verify", () => {
     expect(json.tornTail).toMatchObject({ file: member(last) });
   });
 
-  test("what holds no member, and options without a meaning, are refused", async () => {
+  test("a directory without a member, and meaningless options, are refused", async () => {
     expect(await muster(["wal", "verify", folder.path])).toMatchObject({
       code: 1,
       err: `muster: ${folder.path} does not hold a member's data.\n`,

@@ -158,7 +158,7 @@ test("attempts end with the deadline, and the service's own reason outlives a br
     client({ endpoints: [one.endpoint, dead], timeoutMs: 7000, clock }).getMembers(),
   );
   expect(error).toMatchObject({ code: status.UNAVAILABLE, reason: "NO_LEADER" });
-  // 6550 ms of pauses; the next would end after the deadline.
+  // The pauses so far add up to 6550 ms; another would end after the deadline.
   expect(clock.sleeps).toEqual([50, 100, 200, 400, 800, 1000, 1000, 1000, 1000, 1000]);
   expect(one.calls).toHaveLength(11);
 });
@@ -277,7 +277,7 @@ test("a call that never gets an answer ends with the attempt's deadline", async 
   one.on("getMembers", { respond: GetMembersResponse.create() }, { hang: true });
   const made = client({ endpoints: [one.endpoint], clock: new FakeClock() });
   await made.getMembers(); // connects
-  // The deadline of an attempt is gRPC's own; the pause after it does not fit into the time of the call.
+  // grpc-js ends the attempt at its deadline; the pause after it does not fit into the time of the call.
   const error = await failure(made.getMembers({}, { timeoutMs: 30 }));
   expect(error).toMatchObject({ code: status.DEADLINE_EXCEEDED, reason: undefined });
 });
@@ -308,7 +308,7 @@ test("a closed client refuses calls and ends those in flight", async () => {
 test("close() does not wait for a pause to pass", async () => {
   const one = await server();
   one.on("getMembers", noLeader());
-  // A sleep that only ends when it is cut short.
+  // This sleep ends only when its signal is aborted.
   const clock = {
     now: () => 0,
     sleep: (_ms: number, signal?: AbortSignal) =>

@@ -1,4 +1,4 @@
-/** Addresses are checked when a client is made. */
+/** Addresses are checked when a client is constructed. */
 import { ClientConfigError, MusterClient, parseEndpoint, parseEndpoints } from "../../src/client";
 
 describe("parseEndpoint", () => {

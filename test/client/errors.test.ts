@@ -1,6 +1,7 @@
-/** Details of an error: read when they are ours, left out when they are damaged or foreign. */
-import { Metadata, status } from "@grpc/grpc-js";
-import { decodeDetails, fromServiceError } from "../../src/client/errors";
+/** A received status becomes a MusterError, with the details where the service sent some. */
+import { status } from "@grpc/grpc-js";
+import { decodeDetails, fromServiceError, fromStatus } from "../../src/client/errors";
+import { encodeDetails } from "../../src/rpc/error_details";
 import { refusal } from "./support/scripted_server";
 
 test("reason, metadata, violations, delay and the text of the details", () => {
@@ -25,8 +26,10 @@ test("reason, metadata, violations, delay and the text of the details", () => {
     endpoint: "127.0.0.1:7460",
     requestId: "r-1",
     sent: true,
+    cause: error,
   });
   expect([...decoded.metadata]).toEqual([["field_count", "1"]]);
+  expect(decodeDetails(error.metadata)).toMatchObject({ reason: "INVALID_REQUEST", retryDelayMs: 1500 });
 });
 
 test("an error without details keeps its code and names the endpoint", () => {
@@ -38,35 +41,67 @@ test("an error without details keeps its code and names the endpoint", () => {
     message: "n1:1: unknown method",
     violations: [],
     retryDelayMs: undefined,
+    sent: true,
   });
 });
 
-test("a reason of another domain is not taken for one of ours", () => {
-  const error = refusal({ code: status.NOT_FOUND, reason: "MEMBER_NOT_FOUND", domain: "example.com" });
-  expect(decodeDetails(error.metadata).reason).toBeUndefined();
+test.each([
+  [
+    "No connection established. Last error: Error: connect ECONNREFUSED 127.0.0.1:1. Resolution note: none",
+    "no connection to n1:1: connect ECONNREFUSED 127.0.0.1:1",
+  ],
+  ["No connection established", "no connection to n1:1: No connection established"],
+  [
+    "Name resolution failed for target dns:n1:1",
+    "no connection to n1:1: Name resolution failed for target dns:n1:1",
+  ],
+])("grpc-js gave up before sending: %s", (details, message) => {
+  const error = refusal({ code: status.UNAVAILABLE, message: details });
+  expect(fromServiceError(error, "n1:1", "r-1")).toMatchObject({ message, sent: false, reason: undefined });
+  const other = refusal({ code: status.INTERNAL, message: details });
+  expect(fromServiceError(other, "n1:1", "r-1").sent).toBe(true);
 });
 
-test.each([Buffer.from([0xff]), Buffer.from([0x1a, 0x7f, 0x01]), Buffer.alloc(0)])(
-  "damaged details %#",
-  (bytes) => {
-    const metadata = new Metadata();
-    metadata.set("grpc-status-details-bin", bytes);
-    expect(decodeDetails(metadata)).toEqual({
-      message: undefined,
-      reason: undefined,
-      metadata: new Map(),
-      violations: [],
-      retryDelayMs: undefined,
-    });
-  },
-);
+describe("fromStatus", () => {
+  const bytes = encodeDetails({
+    code: status.NOT_FOUND,
+    message: "no n9",
+    reason: "MEMBER_NOT_FOUND",
+    metadata: {},
+  });
+  const received = { code: status.NOT_FOUND, details: "text of the status", detailBytes: bytes };
 
-test("one damaged detail does not take the others with it", () => {
-  const error = refusal({ code: status.NOT_FOUND, reason: "MEMBER_NOT_FOUND" });
-  const whole = error.metadata.get("grpc-status-details-bin")[0] as Buffer;
-  // Field 3 of google.rpc.Status: an Any of type google.rpc.BadRequest whose value does not decode.
-  const typeUrl = Buffer.from("type.googleapis.com/google.rpc.BadRequest");
-  const any = Buffer.concat([Buffer.from([0x0a, typeUrl.length]), typeUrl, Buffer.from([0x12, 0x01, 0xff])]);
-  error.metadata.set("grpc-status-details-bin", Buffer.concat([whole, Buffer.from([0x1a, any.length]), any]));
-  expect(decodeDetails(error.metadata)).toMatchObject({ reason: "MEMBER_NOT_FOUND", violations: [] });
+  test("takes the text of the details, and a reason counts as sent", () => {
+    expect(fromStatus(received, "n1:1", "r-1", false)).toMatchObject({
+      code: status.NOT_FOUND,
+      reason: "MEMBER_NOT_FOUND",
+      message: "no n9",
+      endpoint: "n1:1",
+      requestId: "r-1",
+      sent: true,
+    });
+  });
+
+  test("takes the text of the status when the details have none", () => {
+    const silent = encodeDetails({ code: 5, message: "", reason: "MEMBER_NOT_FOUND", metadata: {} });
+    expect(fromStatus({ ...received, detailBytes: silent }, "n1:1", undefined, true).message).toBe(
+      "text of the status",
+    );
+  });
+
+  test.each([
+    [true, "n1:1: text of the status"],
+    [false, "no connection to n1:1: text of the status"],
+  ])("without a reason the text names the endpoint; sent: %p", (sent, message) => {
+    for (const detailBytes of [undefined, Buffer.from([0xff])]) {
+      const error = fromStatus({ ...received, detailBytes }, "n1:1", undefined, sent);
+      expect(error).toMatchObject({ reason: undefined, message, sent });
+      expect(error.cause).toBeUndefined();
+    }
+  });
+});
+
+test("a code without a name is its own label", () => {
+  const unknown = { code: 99 as status, details: "?", detailBytes: undefined };
+  expect(fromStatus(unknown, "n1:1", undefined, true).label).toBe("99");
 });

@@ -1,6 +1,6 @@
 /**
- * Runner of the conf-change scripts: `simple`, `enter-joint`, `leave-joint` against one tracker per file. The last index
- * starts at 0 and rises by one after every directive, so that `next` of a member tells when it was added.
+ * Runner of the conf-change scripts: `simple`, `enter-joint`, `leave-joint` against one tracker per file. The last
+ * index starts at 0 and rises by one after every directive, so that `next` of a member tells when it was added.
  */
 import { readFileSync } from "node:fs";
 import { Changer } from "../../src/raft/confchange";

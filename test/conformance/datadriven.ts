@@ -1,6 +1,6 @@
 /**
- * Parser of the data-driven script format: directives of a command with arguments, an optional input, a line `----`, and
- * the expected output.
+ * Parser of the data-driven script format: directives of a command with arguments, an optional input, a line `----`,
+ * and the expected output.
  *
  * `#` lines and blank lines between directives are skipped; `\` at a line's end continues a command line. The output
  * ends at the first blank line; an output that has to hold blank lines itself is enclosed in double separators.

@@ -1,8 +1,13 @@
 /**
- * Runner of the interaction scripts: each drives a group of cores step by step and shows what they do.
+ * Runner of the interaction scripts: each drives a group of cores step by step and prints their Readys and messages.
  *
- * Commands of our own, besides those of the suite: `read-index N context`, `restart N`, `refused N`, and `order=reverse`
- * or `order=twice` of deliver-msgs.
+ * By default the output is that of etcd-raft's own harness, line by line. Commands that its scripts do not have:
+ * - `restart N`: what the storage threads have not done is lost.
+ * - `report-snapshot N M ok|fail`: the transport's report on the snapshot that N sent to M.
+ * - `deliver-msgs .. order=reverse|twice`: reorders or repeats the messages of each recipient.
+ * - `read-index N context`: a linearizable read at N.
+ * - `refused N`: how many messages N has refused, by reason.
+ * - `show-details`: from here on the reason of every refusal and the contexts of messages are printed too.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import {
@@ -11,6 +16,7 @@ import {
   EMPTY_CONF_STATE,
   EntryType,
   ReadOnlyOption,
+  Role,
 } from "../../src/raft/index";
 import type { ConfChangeResult, Message, NodeId, Snapshot } from "../../src/raft/index";
 import { compare } from "./compare";
@@ -18,7 +24,7 @@ import type { ScriptResult } from "./compare";
 import { parseChanges } from "./confchange";
 import { parseFile } from "./datadriven";
 import type { Directive } from "./datadriven";
-import { InteractionEnv } from "./interaction_env";
+import { InteractionEnv, PROPOSAL_DROPPED } from "./interaction_env";
 import type { Delivery, NodeOptions, ScriptNode } from "./interaction_env";
 import { messageTypeByName, roleName } from "./interaction_format";
 
@@ -135,10 +141,19 @@ function eachNode(what: string, work: (env: InteractionEnv, node: ScriptNode) =>
   };
 }
 
+/** A dropped proposal is an error; a refused change is none, since an empty entry was appended in its place. */
 function printRefusal(env: InteractionEnv, result: ConfChangeResult): void {
   if (result.ok) return;
-  // Whatever kept a proposal out of the log, the suite knows one text for it.
-  env.print(result.reason === "refused" ? `${result.refusal}: ${result.detail}` : "raft proposal dropped");
+  if (result.reason === "refused") env.printDetail(`${result.refusal}: ${result.detail}`);
+  else env.print(PROPOSAL_DROPPED);
+}
+
+function reportSnapshot(env: InteractionEnv, args: Arguments): void {
+  const outcome = args.words[2];
+  if (outcome !== "ok" && outcome !== "fail") {
+    throw new ScriptError(`line ${args.directive.pos}: the outcome is ok or fail`);
+  }
+  env.node(args.id(0)).raw.reportSnapshot(args.id(1), outcome === "ok");
 }
 
 const TRANSITION: Readonly<Record<string, ConfChangeTransition>> = {
@@ -213,7 +228,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   "raft-state": printState,
   "read-index": (env, args) => {
-    if (!env.node(args.id(0)).raw.readIndex(args.id(1)).ok) env.print("read dropped");
+    if (!env.node(args.id(0)).raw.readIndex(args.id(1)).ok) env.printDetail("read dropped");
   },
   refused: (env, args) => {
     for (const [reason, count] of env.node(args.id(0)).raw.refusedMessages) env.print(`${reason}: ${count}`);
@@ -221,6 +236,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   "report-unreachable": (env, args) => {
     env.node(args.id(0)).raw.reportUnreachable(args.id(1));
   },
+  "report-snapshot": reportSnapshot,
   restart: (env, args) => {
     env.restart(args.id(0));
   },
@@ -230,9 +246,14 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   "set-randomized-election-timeout": (env, args) => {
     env.node(args.id(0)).raw.raft.randomizedElectionTimeout = args.number("timeout", 0);
   },
+  "show-details": (env) => {
+    env.showDetails();
+  },
   stabilize,
   status: (env, args) => {
-    env.node(args.id(0)).raw.raft.tracker.visit((id, progress) => {
+    const { raft } = env.node(args.id(0)).raw;
+    if (raft.role !== Role.Leader) return;
+    raft.tracker.visit((id, progress) => {
       env.print(`${id}: ${progress.toString()}`);
     });
   },

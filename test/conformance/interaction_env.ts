@@ -11,11 +11,31 @@ import {
   RawNode,
   SeededRandom,
 } from "../../src/raft/index";
-import type { Entry, HardState, Message, NodeId, RaftConfig, Snapshot } from "../../src/raft/index";
+import type {
+  Entry,
+  HardState,
+  Message,
+  NodeId,
+  RaftConfig,
+  Snapshot,
+  StepRefusal,
+} from "../../src/raft/index";
 import { describeEntry, describeMessage, describeReady, indent } from "./interaction_format";
 import { TestStorage } from "./test_storage";
 
-/** What a script sets of a member; the rest is fixed. */
+/** The errors of etcd-raft that its harness prints. */
+export const PROPOSAL_DROPPED = "raft proposal dropped";
+const PEER_NOT_FOUND = "raft: cannot step as peer not found";
+
+const PEER_ANSWERS: ReadonlySet<MessageType> = new Set([
+  MessageType.AppendResponse,
+  MessageType.VoteResponse,
+  MessageType.PreVoteResponse,
+  MessageType.HeartbeatResponse,
+  MessageType.ReadIndexResponse,
+]);
+
+/** The options of a member that a script sets; the others are fixed. */
 export type NodeOptions = Omit<RaftConfig, "id" | "storage" | "random">;
 
 export interface ScriptNode {
@@ -38,6 +58,7 @@ export class InteractionEnv {
   messages: Message[] = [];
   private lines: string[] = [];
   private silent = false;
+  private details = false;
 
   /** Takes what was printed since the last call. */
   takeOutput(): string {
@@ -54,8 +75,21 @@ export class InteractionEnv {
     return this.silent;
   }
 
+  /** From here on prints what etcd-raft's harness does not: reasons of refusals, contexts of messages. */
+  showDetails(): void {
+    this.details = true;
+  }
+
   print(text: string): void {
     if (!this.silent) this.lines.push(text);
+  }
+
+  printDetail(text: string): void {
+    if (this.details) this.print(text);
+  }
+
+  private describe(m: Message): string {
+    return describeMessage(m, this.details);
   }
 
   /** Runs `body` with its output indented. */
@@ -93,7 +127,7 @@ export class InteractionEnv {
 
   processReady(node: ScriptNode): void {
     const ready = node.raw.ready();
-    this.print(describeReady(ready));
+    this.print(describeReady(ready, this.details));
     if (node.options.asyncStorageWrites === true) {
       for (const m of ready.messages) {
         if (m.type === MessageType.StorageAppend) node.appendWork.push(m);
@@ -133,9 +167,9 @@ export class InteractionEnv {
 
   private printWork(work: Message): void {
     this.print("Processing:");
-    this.print(describeMessage({ ...work, responses: [] }));
+    this.print(this.describe({ ...work, responses: [] }));
     this.print("Responses:");
-    for (const m of work.responses) this.print(describeMessage(m));
+    for (const m of work.responses) this.print(this.describe(m));
   }
 
   hasMail(id: NodeId): boolean {
@@ -152,7 +186,7 @@ export class InteractionEnv {
     }
     this.messages = rest;
     for (const m of order(mail)) {
-      this.print(`${drop ? "dropped: " : ""}${describeMessage(m)}`);
+      this.print(`${drop ? "dropped: " : ""}${this.describe(m)}`);
       if (!drop) this.stepInto(m);
     }
     return mail.length;
@@ -161,14 +195,17 @@ export class InteractionEnv {
   private stepInto(m: Message): void {
     const { raw } = this.node(m.to);
     if (isLocal(m)) {
+      // A member that is no longer in its own configuration does not count its own answers either.
+      if (isPeerAnswer(m) && !raw.raft.tracker.progress.has(m.from)) this.print(PEER_NOT_FOUND);
       raw.stepLocal(m);
       return;
     }
     const result = raw.step(m);
     if (result.ok) return;
-    if (result.reason === "unknown-sender") this.print("raft: cannot step as peer not found");
-    // Terms pass all the time; everything else that is refused should be seen.
-    else if (result.reason !== "stale-term") this.print(`refused: ${result.reason}`);
+    if (result.reason === "unknown-sender" && isPeerAnswer(m)) this.print(PEER_NOT_FOUND);
+    else if (isDroppedProposal(m, result.reason)) this.print(PROPOSAL_DROPPED);
+    // A message of an earlier term is nothing unusual; every other refusal is a detail worth showing.
+    if (result.reason !== "stale-term") this.printDetail(`refused: ${result.reason}`);
   }
 
   /** Runs the given members until nothing is left to do. */
@@ -233,12 +270,21 @@ export class InteractionEnv {
     const m = newMessage(MessageType.Snapshot, to, from.id, from.raw.term);
     m.snapshot = from.storage.snapshot();
     this.messages.push(m);
-    this.print(describeMessage(m));
+    this.print(this.describe(m));
   }
 }
 
 function start(id: NodeId, storage: TestStorage, options: NodeOptions): RawNode {
   return new RawNode({ ...options, id, storage, random: new SeededRandom(Number(id)) });
+}
+
+/** An answer that is refused when the configuration does not list its sender. */
+function isPeerAnswer({ type, from }: Message): boolean {
+  return PEER_ANSWERS.has(type) && from < LOCAL_APPLY_THREAD;
+}
+
+function isDroppedProposal({ type }: Message, reason: StepRefusal): boolean {
+  return type === MessageType.Propose && (reason === "not-leader" || reason === "proposal-dropped");
 }
 
 /** Of this member itself: to its own core, from its threads or from its own votes and appends. */

@@ -109,26 +109,27 @@ const ELECTORAL: ReadonlySet<MessageType> = new Set([
   MessageType.PreVoteResponse,
 ]);
 
-export function describeMessage(m: Message): string {
+/** @param details whether contexts are shown, which etcd-raft's harness prints for no message of these scripts */
+export function describeMessage(m: Message, details = false): string {
   let text = `${describeTarget(m.from)}->${describeTarget(m.to)} ${MESSAGE_NAME[m.type]} Term:${m.term}`;
   text += ` Log:${m.logTerm}/${m.index}`;
   if (m.reject) text += ` Rejected (Hint: ${m.rejectHint})`;
-  // The scripts' votes tell nothing of commits; ours do, and it is left out here.
+  // In etcd-raft votes do not carry the commit index; in this core they do, and it is not printed.
   const electoral = ELECTORAL.has(m.type);
   if (m.commit !== 0 && !electoral) text += ` Commit:${m.commit}`;
   if (m.vote !== NO_NODE) text += ` Vote:${m.vote}`;
-  if (m.context !== 0n && !electoral) text += ` Context:${m.context}`;
+  if (details && m.context !== 0n && !electoral) text += ` Context:${m.context}`;
   const [only] = m.entries;
   if (m.entries.length === 1 && only !== undefined) text += ` Entries:[${describeEntry(only)}]`;
   else if (m.entries.length > 1) text += ` Entries:[\n${indent(m.entries.map(describeEntry).join("\n"))}\n]`;
   if (m.snapshot !== null) text += `\n  Snapshot: ${describeSnapshot(m.snapshot)}`;
   if (m.responses.length > 0) {
-    text += ` Responses:[\n${indent(m.responses.map(describeMessage).join("\n"))}\n]`;
+    text += ` Responses:[\n${indent(m.responses.map((each) => describeMessage(each, details)).join("\n"))}\n]`;
   }
   return text;
 }
 
-export function describeReady(ready: Ready): string {
+export function describeReady(ready: Ready, details = false): string {
   const lines: string[] = [];
   if (ready.softState !== null) {
     lines.push(`Lead:${ready.softState.leader} State:${roleName(ready.softState.role)}`);
@@ -142,7 +143,8 @@ export function describeReady(ready: Ready): string {
   if (ready.committedEntries.length > 0) {
     lines.push("CommittedEntries:", ...ready.committedEntries.map(describeEntry));
   }
-  if (ready.messages.length > 0) lines.push("Messages:", ...ready.messages.map(describeMessage));
+  if (ready.messages.length > 0)
+    lines.push("Messages:", ...ready.messages.map((m) => describeMessage(m, details)));
   if (lines.length === 0) return "<empty Ready>";
   return [`Ready MustSync=${ready.mustSync}:`, ...lines].join("\n");
 }

@@ -63,7 +63,7 @@ function chart(ids: readonly NodeId[], acked: ReadonlyMap<NodeId, number>): stri
   for (const id of ids) {
     const bar = ids.filter((other) => indexOf(other) < indexOf(id)).length;
     const head = acked.has(id) ? `${"x".repeat(bar)}>${" ".repeat(n - bar)}` : `?${" ".repeat(n)}`;
-    lines.push(`${head} ${String(indexOf(id)).padStart(5)}    (id=${id})\n`);
+    lines.push(`${head} ${String(indexOf(id)).padStart(5)}    (id=${id.toString(16)})\n`);
   }
   return lines.join("");
 }

@@ -1,6 +1,6 @@
 /**
- * A stock gRPC tool that knows nothing of this service: `buf curl` finds the contract by reflection at a follower, makes
- * every call, and shows an error with its details.
+ * A generic gRPC tool without our contract: `buf curl` gets the contract by reflection from a follower, makes every call,
+ * and shows an error with its details.
  */
 import { join } from "node:path";
 import { BadRequest, ErrorInfo } from "../../src/generated/google/rpc/error_details";
@@ -97,7 +97,7 @@ describe("buf curl through reflection, at a follower", () => {
     const published = await answer("UpdateAdminURL", { name: "n4", adminUrls: ["http://127.0.0.1:29"] });
     expect(published.member).toMatchObject({ id, adminUrls: ["http://127.0.0.1:29"] });
     expect(BigInt(published.header.revision)).toBeGreaterThan(BigInt(moved.header.revision));
-    // The same request again: its first outcome, and no second member.
+    // The repeated request gets the first outcome, and adds no second member.
     const repeated = await answer("AddMember", {
       name: "n4",
       peerUrl: "http://127.0.0.1:9",
@@ -110,7 +110,7 @@ describe("buf curl through reflection, at a follower", () => {
     expect(names(removed)).toEqual(["n1", "n2", "n3"]);
   }, 60_000);
 
-  test("an error shows its reason, its facts and the fields", async () => {
+  test("an error shows its reason, its metadata and the fields", async () => {
     const taken = shown(await curl("AddMember", { name: "n1", peerUrl: "http://127.0.0.1:9" }));
     expect(taken.code).toBe("already_exists");
     expect(taken.message).toContain('"n1"');
@@ -127,7 +127,7 @@ describe("buf curl through reflection, at a follower", () => {
   }, 60_000);
 });
 
-/** An error as buf prints it: details by type, in base64. */
+/** An error as buf prints it, with details by type, in base64. */
 interface ShownError {
   readonly code: string;
   readonly message: string;

@@ -1,6 +1,5 @@
 /**
- * `muster dev` as someone meets it: what it shows, the calls that it prints pasted into a shell, Ctrl-C, and a member
- * that dies.
+ * `muster dev` as a user runs it: its output, the printed calls pasted into a shell, Ctrl-C, and a member that is killed.
  */
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -42,7 +41,7 @@ afterEach(async () => {
 });
 afterAll(killLeftovers);
 
-/** Runs `muster dev` in the repository, as the first words of the README do. */
+/** Runs `muster dev` in the repository, as at the beginning of the README. */
 async function startDev(...flags: string[]): Promise<Dev> {
   const base = await freePortBlock(OFFSETS);
   const words = ["dist/cli/main.js", "dev", "--base-port", String(base), ...flags];
@@ -61,7 +60,7 @@ async function allPortsFree({ ports }: Dev): Promise<void> {
   await until("every member has ended", async () => (await Promise.all(ports.map(isFree))).every(Boolean));
 }
 
-/** The process of one member, by what it was started with. */
+/** The process id of one member, found by its command line. */
 function memberPid(dev: Dev, name: string): number {
   const table = execFileSync("ps", ["-A", "-o", "pid=,ppid=,args="], { encoding: "utf8" });
   for (const line of table.split("\n")) {
@@ -71,7 +70,7 @@ function memberPid(dev: Dev, name: string): number {
   throw new Error(`${name} does not run:\n${table}`);
 }
 
-/** The calls that it prints, without the indentation. */
+/** The calls that `muster dev` prints, without indentation. */
 function printedCalls({ child }: Dev): string[] {
   const [, calls = ""] = child.stdout.split("from another terminal:\n");
   return calls.split("\n").flatMap((line) => (line.startsWith("  ") ? [line.trim()] : []));
@@ -100,7 +99,7 @@ test(
     const [musterCalls, curlCalls] = ["node dist/cli/main.js ", "npx buf curl "].map((start) =>
       calls.filter((call) => call.startsWith(start)),
     );
-    // Every line is one of these, or for a tool that need not be there: nothing printed goes untried unnoticed.
+    // Every printed call is one of these, or is for a tool that may be missing: no other call is left untested.
     const others = calls.filter((call) => !musterCalls?.includes(call) && !curlCalls?.includes(call));
     expect(others).toEqual([
       expect.stringMatching(
@@ -138,7 +137,7 @@ test(
 );
 
 test(
-  "a member that dies is reported, and stays dead; the others go on",
+  "a member that is killed is reported and not restarted; the others go on",
   async () => {
     const dataDir = mkdtempSync(join(tmpdir(), "muster-e2e-dev-"));
     try {
@@ -151,7 +150,7 @@ test(
         timeoutMs: 20_000,
       });
       try {
-        // Long enough for whoever wanted to restart it: a new leader, if it led, and a write by the remaining two.
+        // Time in which a restart would show: the remaining two elect a leader, if needed, and commit a write.
         await client.updateAdminUrl({ name: "n2", adminUrls: ["http://10.0.0.2:7460"] });
       } finally {
         client.close();
@@ -162,7 +161,7 @@ test(
       child.signal("SIGINT");
       expect(await child.end()).toEqual({ code: 0, signal: null });
       await allPortsFree(dev);
-      // A directory that was asked for stays.
+      // A data directory that was given as an option is kept.
       expect(readdirSync(dataDir)).toEqual(
         expect.arrayContaining(["n1", "n2", "n3", "n1.log", "n2.log", "n3.log"]),
       );
@@ -174,7 +173,7 @@ test(
 );
 
 test(
-  "a port in use is one clear line, exit code 1, and nothing is started",
+  "a port in use: one line, exit code 1, and nothing is started",
   async () => {
     const dev = await startDev();
     const second = new Child(process.execPath, ["dist/cli/main.js", "dev", "--base-port", String(dev.base)], {

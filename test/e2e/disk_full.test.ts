@@ -1,6 +1,6 @@
 /**
- * A real disk that is full: the leader's data directory is a small tmpfs, filled by other files and freed again. Where
- * the machine does not let a test mount one, the test says that it was skipped, in its name and on standard error.
+ * A real full disk: the leader's data directory is on a small tmpfs, which is filled with other files and freed again.
+ * Where no tmpfs can be mounted, the test reports that it was skipped, in its name and on standard error.
  */
 import { spawnSync } from "node:child_process";
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
@@ -15,7 +15,7 @@ import type { MemberProcess } from "./support/process_cluster";
 
 jest.setTimeout(180_000);
 
-/** The first segment takes 3 MiB; there is room for one extension more at most. */
+/** The first segment takes 3 MiB, which leaves room for at most one more extension. */
 const DISK_BYTES = 5 * 1024 * 1024;
 
 function mount(dir: string): string | null {
@@ -35,7 +35,7 @@ function unmount(dir: string): void {
   spawnSync("umount", [dir]);
 }
 
-/** Why no tmpfs can be mounted here, or null. */
+/** The reason why no tmpfs can be mounted here; null when it can. */
 function whyNot(): string | null {
   const dir = mkdtempSync(join(tmpdir(), "muster-tmpfs-"));
   try {
@@ -49,7 +49,7 @@ function whyNot(): string | null {
 
 const problem = whyNot();
 
-/** The test, or one that says that it was not run. */
+/** Declares the test, or a test whose name says that it was skipped. */
 function onRealDisk(name: string, body: () => Promise<void>): void {
   if (problem === null) test(name, body);
   else {
@@ -60,7 +60,7 @@ function onRealDisk(name: string, body: () => Promise<void>): void {
   }
 }
 
-/** Other people's files: as much as there is room for. */
+/** Fills the rest of the disk with a file outside the data directory. */
 function fill(dir: string): string {
   const file = join(dir, "other-data");
   const fd = openSync(file, "w");
@@ -95,6 +95,85 @@ beforeAll(() => {
 }, 120_000);
 afterAll(() => killLeftovers());
 
+/** One write after the other until the leader refuses: at the leader, so that the refusal is its own. */
+async function writeUntilRefused(leader: MemberProcess): Promise<{
+  readonly acknowledged: number;
+  readonly revision: bigint;
+  readonly refusal: MusterError | null;
+}> {
+  let acknowledged = 0;
+  let revision = 0n;
+  while (acknowledged < 1000) {
+    try {
+      const { header } = await leader.client.updateAdminUrl({
+        name: "n1",
+        adminUrls: urls(acknowledged + 1),
+      });
+      revision = header?.revision ?? 0n;
+      acknowledged++;
+    } catch (error) {
+      if (!(error instanceof MusterError)) throw error;
+      return { acknowledged, revision, refusal: error };
+    }
+  }
+  return { acknowledged, revision, refusal: null };
+}
+
+/** Checks that the command at a follower reports DISK_FULL: its exit code and its hint. */
+async function expectRefusedByCommand(follower: MemberProcess): Promise<void> {
+  const words = ["member", "update", "n1", "--admin-url", "http://127.0.0.1:1"];
+  const refused = await muster([...words, "--endpoints", follower.endpoint]);
+  expect(refused.code).toBe(1);
+  expect(refused.stderr).toContain("muster: DISK_FULL: ");
+  expect(refused.stderr).toContain("make space on the leader's disk");
+}
+
+/**
+ * Kills the member and starts it while there is still no space: it becomes a follower and accepts no entries, and the two
+ * others go on. It is started only when another member leads, because it could win the election again and refuse writes.
+ */
+async function restartWithoutSpace(
+  leader: MemberProcess,
+  follower: MemberProcess,
+  revision: bigint,
+): Promise<void> {
+  const led = (await leader.cluster())?.header?.leaderId;
+  await leader.kill();
+  await until("another leads", async () => {
+    const id = (await follower.cluster())?.header?.leaderId ?? "";
+    return id !== "" && id !== led;
+  });
+  leader.start();
+  await until("it follows, and has everything acknowledged before", async () => {
+    const header = (await leader.cluster())?.header;
+    return header !== undefined && header.leaderId !== "" && header.revision >= revision;
+  });
+  const others = await follower.client.updateAdminUrl(
+    { name: "n2", adminUrls: urls(-1) },
+    { timeoutMs: 20_000 },
+  );
+  expect((await leader.members()).header?.revision).toBeLessThan(others.header?.revision ?? 0n);
+  await until("health says so", async () => (await health(leader)) === "NOT_SERVING");
+}
+
+/** Checks that with space again the member serves, all rosters are equal, and every log is undamaged. */
+async function expectRecovered(cluster: ProcessCluster, leader: MemberProcess): Promise<void> {
+  await until("the disk is noticed to have space", () =>
+    leader.output.includes("there is space for the log again"),
+  );
+  await leader.client.updateAdminUrl({ name: "n2", adminUrls: urls(0) }, { timeoutMs: 20_000 });
+  await cluster.ready();
+  const rosters = await Promise.all(cluster.members.map((member) => member.members()));
+  for (const { members } of rosters) expect(members).toEqual(rosters[0]?.members);
+  expect(rosters[0]?.members.find(({ name }) => name === "n2")?.adminUrls).toEqual(urls(0));
+  for (const member of cluster.members) {
+    await until(`${member.name} serves`, async () => (await health(member)) === "SERVING");
+    await member.stop();
+    const verified = await muster(["wal", "verify", member.spec.dataDir]);
+    expect([verified.code, verified.stderr]).toEqual([0, ""]);
+  }
+}
+
 onRealDisk("the leader's disk fills up and is freed again: nothing acknowledged is lost", async () => {
   const cluster = await ProcessCluster.prepare(3);
   const mounted: string[] = [];
@@ -110,83 +189,20 @@ onRealDisk("the leader's disk fills up and is freed again: nothing acknowledged 
     expect(await health(leader)).toBe("SERVING");
 
     const ballast = fill(leader.spec.dataDir);
-    // One write after the other until the leader refuses: at the leader, so that the refusal is its own.
-    let acknowledged = 0;
-    let revision = 0n;
-    let refusal: MusterError | null = null;
-    while (refusal === null && acknowledged < 1000) {
-      try {
-        const { header } = await leader.client.updateAdminUrl({
-          name: "n1",
-          adminUrls: urls(acknowledged + 1),
-        });
-        revision = header?.revision ?? 0n;
-        acknowledged++;
-      } catch (error) {
-        if (!(error instanceof MusterError)) throw error;
-        refusal = error;
-      }
-    }
+    const { acknowledged, revision, refusal } = await writeUntilRefused(leader);
     expect(refusal?.label).toBe("DISK_FULL");
     expect(acknowledged).toBeGreaterThan(10);
-    // At any member, and by the command with its exit code and what to do.
-    const refused = await muster([
-      "member",
-      "update",
-      "n1",
-      "--admin-url",
-      "http://127.0.0.1:1",
-      "--endpoints",
-      follower.endpoint,
-    ]);
-    expect(refused.code).toBe(1);
-    expect(refused.stderr).toContain("muster: DISK_FULL: ");
-    expect(refused.stderr).toContain("make space on the leader's disk");
-    const kept = async (): Promise<void> => {
-      const { header, members } = await leader.members(Consistency.LINEARIZABLE);
-      expect(header?.revision).toBe(revision);
-      expect(members.find(({ name }) => name === "n1")?.adminUrls).toEqual(urls(acknowledged));
-    };
-    await kept();
+    await expectRefusedByCommand(follower);
+    const { header, members } = await leader.members(Consistency.LINEARIZABLE);
+    expect(header?.revision).toBe(revision);
+    expect(members.find(({ name }) => name === "n1")?.adminUrls).toEqual(urls(acknowledged));
     await until("health says so", async () => (await health(leader)) === "NOT_SERVING");
     expect(leader.output).toContain("the disk is full");
     expect(await health(follower)).toBe("SERVING");
 
-    // Killed and started while there is still no space: it follows, takes no entries, and the two others go on.
-    // Not before another leads: it could win the next election as well, and refuse as before.
-    const led = (await leader.cluster())?.header?.leaderId;
-    await leader.kill();
-    await until("another leads", async () => {
-      const id = (await follower.cluster())?.header?.leaderId ?? "";
-      return id !== "" && id !== led;
-    });
-    leader.start();
-    await until("it follows, and has everything acknowledged before", async () => {
-      const header = (await leader.cluster())?.header;
-      return header !== undefined && header.leaderId !== "" && header.revision >= revision;
-    });
-    const others = await follower.client.updateAdminUrl(
-      { name: "n2", adminUrls: urls(-1) },
-      { timeoutMs: 20_000 },
-    );
-    expect((await leader.members()).header?.revision).toBeLessThan(others.header?.revision ?? 0n);
-    await until("health says so", async () => (await health(leader)) === "NOT_SERVING");
-
+    await restartWithoutSpace(leader, follower, revision);
     rmSync(ballast);
-    await until("the disk is noticed to have space", () =>
-      leader.output.includes("there is space for the log again"),
-    );
-    await leader.client.updateAdminUrl({ name: "n2", adminUrls: urls(0) }, { timeoutMs: 20_000 });
-    await cluster.ready();
-    const rosters = await Promise.all(cluster.members.map((member) => member.members()));
-    for (const { members } of rosters) expect(members).toEqual(rosters[0]?.members);
-    expect(rosters[0]?.members.find(({ name }) => name === "n2")?.adminUrls).toEqual(urls(0));
-    for (const member of cluster.members) {
-      await until(`${member.name} serves`, async () => (await health(member)) === "SERVING");
-      await member.stop();
-      const verified = await muster(["wal", "verify", member.spec.dataDir]);
-      expect([verified.code, verified.stderr]).toEqual([0, ""]);
-    }
+    await expectRecovered(cluster, leader);
   } catch (error) {
     cluster.printOutput();
     throw error;

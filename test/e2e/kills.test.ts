@@ -2,8 +2,8 @@
  * Nothing acknowledged is lost, and all rosters stay equal, however often members are killed: one, two or all three
  * processes of a cluster under load get SIGKILL at random instants, again and again, on the same data directories.
  *
- * MUSTER_E2E_KILLS sets the number of kills (each about 3 s), MUSTER_E2E_SEED the seed. Each leg of ten kills prints a
- * line, and the end one with the totals. The full number:
+ * MUSTER_E2E_KILLS sets the number of kills (each takes about 3 s): raise it for a longer search, lower it for a quick
+ * run. MUSTER_E2E_SEED sets the seed. Each leg of ten kills prints a line, and the end one with the totals. At full scale:
  *
  *     MUSTER_E2E_KILLS=200 npx jest --selectProjects e2e --testPathPatterns e2e/kills
  */
@@ -37,7 +37,7 @@ test(
         process.stderr.write(`${row(result)}\n`);
         results.push(result);
         expect(result.problems).toEqual([]);
-        // Every write of the leg could be judged, and there were some to judge.
+        // Every write of the leg could be checked, and there were writes to check.
         expect(result.uncovered).toBe(0);
         expect(result.acknowledged).toBeGreaterThan(10 * kills);
       }

@@ -1,14 +1,14 @@
 /**
- * The check that the other files rely on, shown each kind of lie: a check that finds nothing proves nothing until it has
- * found something.
+ * Tests of the check of logs that the other e2e tests use: it accepts correct records of writes, and finds each kind of
+ * incorrect record. Without this, a check that finds nothing would prove nothing.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MusterClient } from "../../src/client";
 import { loadConfig } from "../../src/server/config";
-import { silentLogger } from "../../src/server/logger";
-import { startServer } from "../../src/server/server";
+import { silentLog } from "../../src/base/log";
+import { startMember } from "../../src/server/member";
 import { checkLogs } from "./support/log_check";
 import type { WriteOutcome, WriteRecord } from "./support/load";
 import { withCluster } from "./support/process_cluster";
@@ -42,7 +42,7 @@ async function stopped(member: MemberProcess): Promise<number> {
 }
 
 test(
-  "the check of logs against promises accepts the truth and names every lie",
+  "the check of logs accepts correct records of writes and reports each kind of incorrect record",
   () =>
     withCluster(1, async (cluster) => {
       const [member] = cluster.members;
@@ -76,7 +76,7 @@ test(
         `n1: ends at ${applied}, but ${applied + 1} was applied`,
       ]);
 
-      // Another cluster's log is not this one's, from the first entry on.
+      // Another cluster's log differs from the first entry on.
       await withCluster(1, async (other) => {
         const [stranger] = other.members;
         if (stranger === undefined) throw new Error("no member");
@@ -89,7 +89,7 @@ test(
   120_000,
 );
 
-test("what lies before a snapshot is checked by the outcomes that it remembers", async () => {
+test("entries before a snapshot are checked by the outcomes that the snapshot remembers", async () => {
   const folder = mkdtempSync(join(tmpdir(), "muster-e2e-"));
   try {
     const dataDir = join(folder, "n1");
@@ -102,9 +102,9 @@ test("what lies before a snapshot is checked by the outcomes that it remembers",
       "data-dir": dataDir,
     };
     const config = loadConfig({ flags: { ...flags, "initial-cluster": `n1=http://${peer}` }, env: {} });
-    // In this process, because the snapshots of a real one come after 10,000 entries.
+    // The member runs in this process, because the command takes snapshots only every 10,000 entries.
     const snapshots = { everyEntries: 20, everyBytes: 2 ** 30, keepEntries: 5 };
-    const server = await startServer(config, { log: silentLogger, snapshots });
+    const server = await startMember(config, { log: silentLog, snapshots });
     const client = new MusterClient({ endpoints: [admin], timeoutMs: 20_000 });
     const records: WriteRecord[] = [];
     for (let n = 0; n < 60; n++) {
@@ -117,7 +117,7 @@ test("what lies before a snapshot is checked by the outcomes that it remembers",
       records.push(acknowledged(requestId, Number(header?.revision)));
     }
     client.close();
-    const applied = server.node.applied;
+    const applied = server.cluster.replica.applied;
     await server.stop();
 
     const log = { name: "n1", dataDir };

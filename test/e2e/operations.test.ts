@@ -1,7 +1,7 @@
 /**
- * docs/operations.md, as it stands: every command of every block, in the page's order, by a shell, in a folder of its own.
- * `muster server` commands run on as services do. What a page's prose asks for in between (stop this member, a disk that
- * is damaged) is done here.
+ * Runs docs/operations.md: every command of every block, in the page's order, by a shell, in a temporary folder.
+ * `muster server` commands keep running, like services. Actions that only the page's text describes (stop a member, a
+ * damaged disk) are done here.
  */
 import {
   chmodSync,
@@ -30,18 +30,18 @@ import {
 
 jest.setTimeout(240_000);
 
-/** The ports of the page, as offsets from the first. */
+/** The ports on the page, as offsets from the first one. */
 const OFFSETS = [0, 1, 10, 11, 20, 21, 31];
 const FIRST_PORT = 7460;
 const EXITS = / # exits with (\d+)$/;
 
 interface Block {
   readonly heading: string;
-  /** One command each; lines that go on are joined. */
+  /** The commands of the block; continued lines are joined. */
   readonly commands: readonly string[];
 }
 
-/** The shell blocks of the page, with the headings that they stand under. */
+/** The shell blocks of the page, each with the heading above it. */
 function blocksOf(page: string): Block[] {
   const blocks: Block[] = [];
   let heading = "";
@@ -58,13 +58,13 @@ function blocksOf(page: string): Block[] {
   return blocks;
 }
 
-/** Where the commands run, and the members that run there. */
+/** The folder in which the commands run, and the members that run there. */
 class Site {
   readonly folder = mkdtempSync(join(tmpdir(), "muster-operations-"));
   readonly members = new Map<string, Child>();
   private readonly blocks: Block[];
   private client: MusterClient | null = null;
-  /** What each command printed, in order. */
+  /** The output of each command, in order. */
   readonly outputs: { readonly command: string; readonly stdout: string; readonly stderr: string }[] = [];
 
   constructor(private readonly base: number) {
@@ -79,12 +79,12 @@ class Site {
     chmodSync(command, 0o755);
   }
 
-  /** Commands that were not run yet. */
+  /** Commands that have not run yet. */
   get left(): string[] {
     return this.blocks.flatMap(({ commands }) => commands);
   }
 
-  /** Runs the next block, which must stand under `heading`. */
+  /** Runs the next block, which must be below `heading`. */
   async run(heading: string): Promise<void> {
     const block = this.blocks.shift();
     if (block?.heading !== heading) {
@@ -124,7 +124,7 @@ class Site {
     );
   }
 
-  /** As a service manager stops it. */
+  /** Stops a member as a service manager does. */
   async stop(name: string): Promise<void> {
     const child = this.members.get(name);
     child?.signal("SIGTERM");
@@ -135,7 +135,7 @@ class Site {
     return [0, 10, 20].map((offset) => this.base + offset);
   }
 
-  /** What the cluster says of itself, once all of `names` run in it and have everything. */
+  /** Waits until all of `names` run in the cluster and have caught up. @returns the cluster's answer */
   async settled(names: readonly string[]): Promise<GetClusterResponse> {
     this.client ??= new MusterClient({
       endpoints: this.adminPorts.map((port) => `127.0.0.1:${port}`),
@@ -228,7 +228,7 @@ test("every command of docs/operations.md does what the page says", async () => 
   await site.run("Restore");
   expect(lastOutput()).toContain("no entries");
 
-  // A disk that lies: the member does not start, and says where.
+  // A damaged disk: the member does not start, and names the place.
   await site.stop("n3");
   const damaged = damage(join(site.folder, "n3.restored"));
   await site.run("Replace a damaged member");

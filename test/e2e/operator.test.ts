@@ -1,11 +1,11 @@
 /**
- * The operator's path, all of it by the command, each test with a cluster of its own: looking, moving a member,
- * removing one (the leader too), adding one, and replacing one whose disk is lost.
+ * The tasks of an operator with the command, each test with its own cluster: listing, giving a member another URL, removing
+ * one (also the leader), adding one, and replacing one whose disk is lost.
  */
 import { rmSync } from "node:fs";
 import { Consistency } from "../../src/client";
 import { readDataDirState } from "../../src/storage/data_dir";
-import { nodeFs } from "../../src/storage/fs";
+import { nodeFs } from "../../src/storage/node_fs";
 import { withCluster } from "./support/process_cluster";
 import { ensureBuilt, freePortBlock, killLeftovers, muster, until } from "./support/processes";
 import type { MemberProcess, ProcessCluster } from "./support/process_cluster";
@@ -28,7 +28,7 @@ interface JsonAnswer {
 beforeAll(ensureBuilt, 120_000);
 afterAll(killLeftovers);
 
-/** Runs a command at one member, or at all; it must succeed, say nothing on stderr, and print one line of JSON. */
+/** Runs a command at one member or at all. It must succeed, print nothing on stderr, and one line of JSON on stdout. */
 async function ask(at: MemberProcess | ProcessCluster, ...words: string[]): Promise<JsonAnswer> {
   const endpoints = "endpoints" in at ? at.endpoints : at.endpoint;
   const { code, stdout, stderr } = await muster([...words, "--endpoints", endpoints, "--output", "json"]);
@@ -41,7 +41,7 @@ function named(answer: JsonAnswer, name: string): JsonMember | undefined {
   return answer.members.find((member) => member.name === name);
 }
 
-/** Every running member, asked for what it knows by itself, comes to show what is wanted. */
+/** Waits until the local state of every running member satisfies the condition. */
 async function allShow(
   cluster: ProcessCluster,
   what: string,
@@ -59,7 +59,7 @@ function lines(text: string): string[] {
   return text.trimEnd().split("\n");
 }
 
-/** Starts it where it must not start: one clear line, and an exit code. */
+/** Starts a member that must refuse to start, with one line on stderr. @returns its outcome */
 async function startRefused(member: MemberProcess): Promise<Outcome> {
   const { code } = await member.start().end();
   const { stdout, stderr } = member.process;
@@ -97,7 +97,7 @@ test(
 );
 
 test(
-  "a refusal is exit code 1, wrong usage 2, nobody there 3",
+  "a refusal is exit code 1, wrong usage 2, no answer 3",
   () =>
     withCluster(3, async (cluster) => {
       const follower = await cluster.follower();
@@ -134,7 +134,7 @@ test(
 );
 
 test(
-  "a member moves: its peer URL is changed at a follower, and it starts on the new one",
+  "the peer URL of a member is changed at a follower, and the member starts on the new one",
   () =>
     withCluster(3, async (cluster) => {
       const [leader, moved] = [await cluster.leader(), await cluster.follower()];
@@ -149,7 +149,7 @@ test(
       moved.start();
       await cluster.ready();
       expect(named(await ask(moved, "member", "list"), moved.name)?.peerUrls).toEqual([peerUrl]);
-      // It takes part again: with the other follower gone, its voice is needed for this write.
+      // The member takes part again: with the other follower stopped, this write needs its acknowledgement.
       await asked.kill();
       await ask(moved, "member", "update", "n1", "--admin-url", "http://10.0.0.1:7460");
     }),
@@ -157,7 +157,7 @@ test(
 );
 
 test(
-  "a removed member ends by itself with exit code 1, and its directory does not start again",
+  "a removed member exits by itself with 1, and its directory does not start again",
   () =>
     withCluster(3, async (cluster) => {
       const [leader, removed] = [await cluster.leader(), await cluster.follower()];
@@ -165,7 +165,7 @@ test(
       expect(answer.member?.name).toBe(removed.name);
       expect(answer.members).toHaveLength(2);
       expect(await removed.process.end()).toEqual({ code: 1, signal: null });
-      // It learns of it from its log or from a peer, and says so once.
+      // It learns of its removal from its log or from a peer, and logs it once.
       const errors = lines(removed.process.stderr).filter((line) => line.includes('"level":50'));
       expect(errors).toEqual([expect.stringMatching(/removed.*its data directory does not start again/)]);
 
@@ -181,7 +181,7 @@ test(
 );
 
 test(
-  "a member that was down when it was removed is told at its next start",
+  "a member that was down when it was removed learns it at its next start",
   () =>
     withCluster(3, async (cluster) => {
       const [leader, removed] = [await cluster.leader(), await cluster.follower()];
@@ -199,7 +199,7 @@ test(
 );
 
 test(
-  "the leader is removed at a follower: another leads, and it ends",
+  "the leader is removed at a follower: another member leads, and the removed one exits",
   () =>
     withCluster(3, async (cluster) => {
       const [leader, follower] = [await cluster.leader(), await cluster.follower()];
@@ -219,12 +219,12 @@ test(
 );
 
 test(
-  "a fourth member is added, starts, and is seen by all",
+  "a fourth member is added and starts, and all members list it as started",
   () =>
     withCluster(3, async (cluster) => {
       const follower = await cluster.follower();
       const joiner = await cluster.joiner("n4");
-      // It may be started before it is added: it listens and asks.
+      // A joining member may be started before it is added: it listens, and asks the cluster again and again.
       joiner.start();
       await until("it waits to join", () => joiner.output.includes("waiting to join"));
       const added = await ask(follower, "member", "add", "n4", "--peer-url", joiner.spec.peerUrl);
@@ -239,7 +239,7 @@ test(
         adminUrls: [joiner.adminUrl],
       });
       expect(await ask(joiner, "cluster")).toMatchObject({ quorumSize: 3, failuresTolerated: 1 });
-      // initial-cluster is ignored from now on, and it comes back as itself.
+      // From now on it ignores initial-cluster, and a restart keeps its identity.
       await joiner.kill();
       joiner.start();
       await cluster.ready();
@@ -249,7 +249,7 @@ test(
 );
 
 test(
-  "a wiped member is refused, new and existing, until it is removed and added again",
+  "a member that lost its data is refused, with `new` and with `existing`, until it is removed and added again",
   () =>
     withCluster(3, async (cluster) => {
       const [leader, wiped] = [await cluster.leader(), await cluster.follower()];

@@ -1,6 +1,6 @@
 /**
- * How processes end and refuse to start: SIGTERM under load, every member killed at once, and the mistakes of a start,
- * each with its exit code and one clear line.
+ * How processes end and refuse to start: SIGTERM under load, every member killed at once, and wrong configurations, each
+ * with its exit code and one line on stderr.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -43,7 +43,7 @@ async function problemsOf(
 }
 
 test(
-  "SIGTERM to the leader under load: exit code 0, a closed log, nothing acknowledged is lost",
+  "SIGTERM to the leader under load: exit code 0, a closed log, no acknowledged write is lost",
   () =>
     withCluster(3, async (cluster) => {
       const load = loadOn(cluster);
@@ -51,7 +51,7 @@ test(
       const leader = await cluster.leader();
       expect(await leader.stop()).toEqual({ code: 0, signal: null });
       const stoppedMs = performance.now();
-      // Its log is whole as it lies there, before anyone opens it again.
+      // The log is complete on disk before it is opened again.
       const log = await readLogOffline(leader.spec.dataDir);
       expect(log.report).toMatchObject({ tornTail: null, damagedSnapshots: [], leftovers: [] });
       await until("the others take writes", () => load.firstAcknowledgedAfter(stoppedMs) !== null);
@@ -69,7 +69,7 @@ test(
 );
 
 test(
-  "all members killed at once under load: everything acknowledged is there after the restart",
+  "all members killed at once under load: every acknowledged write is there after the restart",
   () =>
     withCluster(3, async (cluster) => {
       const load = loadOn(cluster);
@@ -91,7 +91,7 @@ test(
 );
 
 test(
-  "SIGINT is as good as SIGTERM, and a member of a cluster of one stops and starts",
+  "SIGINT works like SIGTERM, and the member of a cluster of one stops and starts",
   () =>
     withCluster(1, async (cluster) => {
       const [only] = cluster.members;
@@ -106,7 +106,7 @@ test(
       expect(log.report.tornTail).toBeNull();
       only.start();
       await cluster.ready();
-      // What it is configured with wins over the earlier change.
+      // At its start the configured admin URL replaces the earlier change.
       const published = async (): Promise<boolean> =>
         (await only.members()).members[0]?.adminUrls.join() === only.adminUrl;
       await until("it has published its own address again", published);
@@ -132,13 +132,13 @@ test(
         stdout: "",
         stderr: `muster: ${dataDir} is in use by another process: stop it, or give this member a data directory of its own.\n`,
       });
-      // The one that holds it was not disturbed.
+      // The process that uses the directory was not disturbed.
       expect((await holder.members(1)).members.map((member) => member.name)).toEqual([name]);
     }),
   TIMEOUT_MS,
 );
 
-describe("a wrong configuration is exit code 2 and one line that says where", () => {
+describe("a wrong configuration is exit code 2 and one line that names the place", () => {
   const good = {
     name: "n1",
     "admin-url": "http://127.0.0.1:7460",
@@ -195,7 +195,7 @@ describe("a wrong configuration is exit code 2 and one line that says where", ()
   );
 
   test(
-    "a flag and a variable are named as such",
+    "the line names a flag or a variable in its own form",
     async () => {
       const file = cluster.path("good.yaml");
       const text = Object.entries({ ...good, "data-dir": cluster.path("data") });

@@ -1,6 +1,6 @@
 /**
- * A cluster saved while it is written to, lost as a whole, and made anew from the file by real commands and processes:
- * what was acknowledged before the save is there, what was promised about ids and revisions holds, and it lives on.
+ * A cluster that is saved under load, lost completely, and restored from the file by real commands and processes: writes
+ * acknowledged before the save are there, ids and revisions are as documented, and the new cluster works.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -30,7 +30,7 @@ async function refusedWith(work: Promise<unknown>): Promise<string> {
 
 const idsOf = ({ members }: GetMembersResponse): string[] => members.map(({ id }) => id);
 
-/** Makes the data directories of `cluster`'s members from the file, each by its own command. */
+/** Creates the data directories of the members of `cluster` from the file, each by one command. */
 async function restore(file: string, cluster: ProcessCluster, token: string): Promise<void> {
   for (const { spec } of cluster.members) {
     const words = ["--name", spec.name, "--peer-url", spec.peerUrl, "--data-dir", spec.dataDir];
@@ -40,7 +40,7 @@ async function restore(file: string, cluster: ProcessCluster, token: string): Pr
   }
 }
 
-/** Writes one after the other until told to stop; `acknowledged` is the last revision that was. */
+/** Sends one write after another until `stop` is called. `acknowledged` is the last acknowledged revision. */
 function writing(member: MemberProcess): { acknowledged: bigint; stop: () => Promise<void> } {
   let on = true;
   const state = { acknowledged: 0n, stop: () => Promise.resolve() };
@@ -58,69 +58,81 @@ function writing(member: MemberProcess): { acknowledged: bigint; stop: () => Pro
   return state;
 }
 
-test("saved under load, restored as three members: the same state everywhere, and a cluster that lives on", async () => {
-  let file = "";
-  let old: GetMembersResponse | null = null;
-  let acknowledgedBefore = 0n;
-  let index = 0n;
+interface Saved {
+  readonly file: string;
+  /** The roster after the load had stopped. */
+  readonly before: GetMembersResponse;
+  /** The file's log index. */
+  readonly index: bigint;
+}
+
+/** Saves the state of three members at a follower while a client writes. */
+async function saveUnderLoad(file: string): Promise<Saved> {
+  let saved: Saved | null = null;
+  await withCluster(3, async (cluster) => {
+    // A member is added and removed, so that there is a tombstone.
+    await cluster.member("n1").client.addMember({ name: "n4", peerUrl: "http://127.0.0.1:1" });
+    await cluster.member("n1").client.deleteMember({ name: "n4" });
+    const load = writing(await cluster.leader());
+    while (load.acknowledged === 0n) await new Promise((resolve) => setImmediate(resolve));
+    const acknowledgedBefore = load.acknowledged;
+    const follower = await cluster.follower();
+    const words = ["snapshot", "save", file, "--endpoints", follower.endpoint, "--output", "json"];
+    const { code, stdout, stderr } = await muster(words);
+    expect([code, stderr]).toEqual([0, ""]);
+    const report = JSON.parse(stdout) as { revision: string; index: string; sizeBytes: string };
+    expect(BigInt(report.revision)).toBeGreaterThanOrEqual(acknowledgedBefore);
+    expect(Number(report.sizeBytes)).toBe(readFileSync(file).length);
+    await load.stop();
+    saved = { file, before: await cluster.member("n1").members(), index: BigInt(report.index) };
+  });
+  if (saved === null) throw new Error("nothing was saved");
+  return saved;
+}
+
+/** Checks that the restored cluster has new ids and a later revision, and that the old members are removed permanently. */
+async function expectNewCluster(restored: ProcessCluster, { before, index }: Saved): Promise<void> {
+  const member = restored.member("n2");
+  const after = await member.members(Consistency.LINEARIZABLE);
+  expect(after.header?.clusterId).not.toBe(before.header?.clusterId);
+  expect(after.members.map(({ name }) => name).sort()).toEqual(["n1", "n2", "n3"]);
+  expect(idsOf(after).filter((id) => idsOf(before).includes(id))).toEqual([]);
+  // Three members were removed and three were added: the revision continues from the saved index.
+  expect(after.header?.revision).toBeGreaterThanOrEqual(index + 6n);
+  for (const { createRevision } of after.members) expect(createRevision).toBeGreaterThan(index);
+
+  // Old ids are removed permanently, and remembered requests are dropped.
+  for (const id of idsOf(before)) {
+    expect(await refusedWith(member.client.deleteMember({ id }))).toBe("MEMBER_REMOVED");
+  }
+  expect(await refusedWith(member.client.deleteMember({ name: "n4" }))).toBe("MEMBER_REMOVED");
+  const { header } = await member.client.updateAdminUrl({
+    name: "n3",
+    adminUrls: [restored.member("n3").adminUrl, "http://127.0.0.1:2"],
+    requestId: "w-1",
+  });
+  expect(header?.revision).toBeGreaterThan(after.header?.revision ?? 0n);
+}
+
+test("saved under load, restored as three members: the same state everywhere, and a working cluster", async () => {
   const restored = await ProcessCluster.prepare(3);
   try {
-    await withCluster(3, async (cluster) => {
-      // A member that is gone, so that there is a tombstone.
-      await cluster.member("n1").client.addMember({ name: "n4", peerUrl: "http://127.0.0.1:1" });
-      await cluster.member("n1").client.deleteMember({ name: "n4" });
-      const load = writing(await cluster.leader());
-      while (load.acknowledged === 0n) await new Promise((resolve) => setImmediate(resolve));
-      acknowledgedBefore = load.acknowledged;
-      file = restored.path("backup");
-      const follower = await cluster.follower();
-      const words = ["snapshot", "save", file, "--endpoints", follower.endpoint, "--output", "json"];
-      const { code, stdout, stderr } = await muster(words);
-      expect([code, stderr]).toEqual([0, ""]);
-      const saved = JSON.parse(stdout) as { revision: string; index: string; sizeBytes: string };
-      expect(BigInt(saved.revision)).toBeGreaterThanOrEqual(acknowledgedBefore);
-      expect(Number(saved.sizeBytes)).toBe(readFileSync(file).length);
-      index = BigInt(saved.index);
-      await load.stop();
-      old = await cluster.member("n1").members();
-    });
-    const before = old as GetMembersResponse | null;
-    if (before === null) throw new Error("nothing was saved");
-
-    await restore(file, restored, "again");
+    const saved = await saveUnderLoad(restored.path("backup"));
+    await restore(saved.file, restored, "again");
     const states = await Promise.all(restored.members.map(({ spec }) => readLogOffline(spec.dataDir)));
     const data = states.map(({ snapshot }) => Buffer.from(snapshot?.data ?? []).toString("base64"));
     expect(new Set(data).size).toBe(1);
 
     for (const member of restored.members) member.start();
     await restored.ready();
-    const member = restored.member("n2");
-    const after = await member.members(Consistency.LINEARIZABLE);
-    expect(after.header?.clusterId).not.toBe(before.header?.clusterId);
-    expect(after.members.map(({ name }) => name).sort()).toEqual(["n1", "n2", "n3"]);
-    expect(idsOf(after).filter((id) => idsOf(before).includes(id))).toEqual([]);
-    // Three members ended and three are new: the revision goes on from the saved index.
-    expect(after.header?.revision).toBeGreaterThanOrEqual(index + 6n);
-    for (const { createRevision } of after.members) expect(createRevision).toBeGreaterThan(index);
+    await expectNewCluster(restored, saved);
 
-    // Old ids are gone for good; so is what was promised by request id.
-    for (const id of idsOf(before)) {
-      expect(await refusedWith(member.client.deleteMember({ id }))).toBe("MEMBER_REMOVED");
-    }
-    expect(await refusedWith(member.client.deleteMember({ name: "n4" }))).toBe("MEMBER_REMOVED");
-    const { header } = await member.client.updateAdminUrl({
-      name: "n3",
-      adminUrls: [restored.member("n3").adminUrl, "http://127.0.0.1:2"],
-      requestId: "w-1",
-    });
-    expect(header?.revision).toBeGreaterThan(after.header?.revision ?? 0n);
-
-    // A restart from the restored directories, and a change of the members.
+    // The members restart from the restored directories, and one is removed.
     await Promise.all(restored.members.map((each) => each.stop()));
     for (const each of restored.members) each.start();
     await restored.ready();
     const { name } = await restored.follower();
-    // Longer than the leader may wait for its members to be in contact.
+    // The timeout is longer than the leader may wait for contact with its members.
     await (await restored.leader()).client.deleteMember({ name }, { timeoutMs: 20_000 });
     expect((await (await restored.leader()).members(Consistency.LINEARIZABLE)).members).toHaveLength(2);
     for (const each of restored.running) {
@@ -150,7 +162,7 @@ test("restored as one member: it leads at once, and others join it", async () =>
       expect(code).toBe(0);
     });
     await restore(solo.path("backup"), solo, "");
-    // The same command again: the directory is not made twice.
+    // The repeated command is refused, because the directory exists.
     const [only] = solo.members;
     if (only === undefined) throw new Error("no member");
     const again = await muster([

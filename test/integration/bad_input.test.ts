@@ -1,6 +1,6 @@
 /**
- * What clients and peers may send that is wrong: each has its status or its refused stream, no member ends or starts
- * over, no two members lead in one term, and the next good call works.
+ * Invalid input of clients and peers: each call gets a status and each stream is refused, no member ends or restarts, no
+ * two members lead in one term, and the next valid call works.
  */
 import { connect } from "node:net";
 import { crc32 } from "node:zlib";
@@ -8,7 +8,7 @@ import { Metadata, credentials, status } from "@grpc/grpc-js";
 import type { ServiceError } from "@grpc/grpc-js";
 import { MembershipServiceClient } from "../../src/generated/muster/v1/membership_service";
 import { Role } from "../../src/raft/index";
-import type { Server } from "../../src/server/server";
+import type { Member } from "../../src/server/member";
 import { TestCluster, readError, refusal, until } from "./support/cluster";
 import type { TestMember } from "./support/cluster";
 import {
@@ -28,8 +28,8 @@ const { INVALID_ARGUMENT, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, CANCELLED, UN
 let cluster: TestCluster;
 let leader: TestMember;
 let follower: TestMember;
-let servers: (Server | null)[];
-/** Who led in which term, as each member said of itself. */
+let servers: (Member | null)[];
+/** The members that led in each term, as they reported themselves. */
 const leaders = new Map<number, Set<bigint>>();
 const unhandled: unknown[] = [];
 const onUnhandled = (reason: unknown): void => {
@@ -41,14 +41,14 @@ beforeAll(async () => {
   cluster = await TestCluster.start(3);
   servers = cluster.members.map((member) => member.server);
   for (const { running } of cluster.members) {
-    const { node } = running;
+    const { replica } = running.cluster;
     const note = (): void => {
-      if (node.status().role !== Role.Leader) return;
-      const known = leaders.get(node.term) ?? new Set<bigint>();
-      leaders.set(node.term, known.add(node.id));
+      if (replica.status().role !== Role.Leader) return;
+      const known = leaders.get(replica.term) ?? new Set<bigint>();
+      leaders.set(replica.term, known.add(replica.id));
     };
     note();
-    node.listen({ onLeadership: note });
+    replica.listen({ onLeadership: note });
   }
 });
 afterAll(async () => {
@@ -79,7 +79,7 @@ afterEach(async () => {
   expect(unhandled).toEqual([]);
 });
 
-/** The same bytes in every run. */
+/** Random bytes that are the same in every run. */
 function pseudoRandomBytes(length: number, seed: number): Buffer {
   let state = seed;
   return Buffer.from(
@@ -143,7 +143,7 @@ describe("requests of clients", () => {
     expect(await fieldOf(follower.updateAdminUrl({ name: "n1", adminUrls: [url] }))).toEqual([
       "admin_urls[0]",
     ]);
-    if (url === "") return; // not given, which both of the following allow
+    if (url === "") return; // means "not given", which both calls below allow
     const add = follower.addMember({ name: "n4", peerUrl: "http://h:1", adminUrl: url });
     expect(await fieldOf(add)).toEqual(["admin_url"]);
     expect(await fieldOf(follower.deleteMember({ name: "n1", peerUrl: url }))).toEqual(["peer_url"]);
@@ -168,7 +168,7 @@ describe("requests of clients", () => {
     }
   });
 
-  test("an add with everything wrong at once, many times", async () => {
+  test("an add in which every field is invalid, many times", async () => {
     const adminUrls = Array.from({ length: 2000 }, () => "ftp://x");
     const error = await refusal(follower.updateAdminUrl({ adminUrls }), INVALID_ARGUMENT, "INVALID_REQUEST");
     expect(error.violations.length).toBeLessThanOrEqual(10);
@@ -206,7 +206,7 @@ describe("requests of clients", () => {
         reason: "INVALID_REQUEST",
       });
     }
-    // Whatever random bytes mean, they have an answer that means something.
+    // Random bytes may decode to any request, but always get an answer with a known status.
     for (let seed = 1; seed <= 40; seed++) {
       const error = await rawCall(url, path, pseudoRandomBytes(1 + ((seed * 37) % 300), seed));
       if (error !== null)
@@ -214,7 +214,7 @@ describe("requests of clients", () => {
     }
   });
 
-  test("a method that there is not, and the peers' service at the clients' listener", async () => {
+  test("a method that does not exist, and the peers' service at the clients' listener", async () => {
     const { adminUrl, peerUrl } = follower.config;
     const nothing = Buffer.alloc(0);
     expect(await rawCall(adminUrl, "/muster.v1.MembershipService/No", nothing)).toMatchObject({
@@ -269,14 +269,14 @@ describe("requests of clients", () => {
       .updateAdminUrl({ name: "nobody", adminUrls: ["http://h:1"] }, { timeoutMs: 1 })
       .catch((error: unknown) => readError(error as ServiceError));
     expect([status.DEADLINE_EXCEEDED, status.NOT_FOUND]).toContain((tiny as { code: number }).code);
-    // The library's own limit lies near 25 days.
+    // The library has a limit of about 25 days.
     await follower.getMembers(1, { timeoutMs: 20 * 24 * 3600 * 1000 });
     await follower.getCluster(1, { timeoutMs: 20 * 24 * 3600 * 1000 });
   });
 });
 
 describe("many calls", () => {
-  test("1,000 at once, of every kind, each with its answer", async () => {
+  test("1,000 at once, of every kind: each gets its answer", async () => {
     const calls = Array.from({ length: 1000 }, async (_, i) => {
       const member = cluster.members[i % 3] ?? leader;
       switch (i % 5) {
@@ -304,7 +304,7 @@ describe("many calls", () => {
 
   test("1,000 quick cancellations", async () => {
     for (const member of [follower, leader]) {
-      // On a connection of its own: HTTP/2 may end one on which so many calls are reset.
+      // On a separate connection, because HTTP/2 may close one on which so many calls are reset.
       const client = new MembershipServiceClient(
         new URL(member.config.adminUrl).host,
         credentials.createInsecure(),
@@ -346,7 +346,7 @@ describe("peer streams that are refused", () => {
   const cases: [string, (to: TestMember) => Parameters<typeof strangersHandshake>[1], number, string][] = [
     [
       "another cluster",
-      (to) => ({ clusterId: to.running.node.clusterId ^ 1n }),
+      (to) => ({ clusterId: to.replica.clusterId ^ 1n }),
       FAILED_PRECONDITION,
       "CLUSTER_ID_MISMATCH",
     ],
@@ -367,11 +367,11 @@ describe("peer streams that are refused", () => {
   });
 
   test("the receiver's own id, with another instance", async () => {
-    const handshake = strangersHandshake(follower, { memberId: follower.running.node.id });
+    const handshake = strangersHandshake(follower, { memberId: follower.replica.id });
     expect(await new PeerStream(follower, handshake).refused()).toMatchObject({ reason: "MEMBER_WIPED" });
   });
 
-  test("garbage in place of a handshake, nothing at all, and messages before it", async () => {
+  test("garbage instead of a handshake, no handshake, and messages before the handshake", async () => {
     const invalid = { code: INVALID_ARGUMENT, reason: "INVALID_REQUEST" };
     expect(await rawExchange(follower, [Buffer.alloc(100, 0xff)])).toMatchObject(invalid);
     expect(await rawExchange(follower, [Buffer.alloc(0)])).toMatchObject(invalid);
@@ -382,7 +382,7 @@ describe("peer streams that are refused", () => {
     const stream = await new PeerStream(follower, strangersHandshake(follower)).untilAccepted();
     stream.sendRequest({ handshake: stream.handshake, messages: [] });
     expect(await stream.refused()).toMatchObject({ code: INVALID_ARGUMENT, reason: "INVALID_REQUEST" });
-    // A newer stream of the same member ends the older one.
+    // A new stream of the same member ends the older one.
     const older = await new PeerStream(follower, strangersHandshake(follower)).untilAccepted();
     const newer = await new PeerStream(follower, strangersHandshake(follower)).untilAccepted();
     expect(await older.refused()).toBeNull();
@@ -390,7 +390,7 @@ describe("peer streams that are refused", () => {
     newer.close();
   });
 
-  test("many streams of strangers that come and go", async () => {
+  test("many short streams of unknown members", async () => {
     for (let i = 0; i < 100; i++) {
       const memberId = 1000n + BigInt(i);
       const peerUrl = `http://127.0.0.1:${String(1 + i)}`;
@@ -403,10 +403,10 @@ describe("peer streams that are refused", () => {
   });
 });
 
-describe("messages of a member that nobody ever added", () => {
-  /** Every type, the core's own included, with every field at interesting values. */
+describe("messages of a member that was never added", () => {
+  /** Messages of every type, including the core's local ones, with boundary values in every field. */
   function* hostile(to: TestMember): Generator<Parameters<typeof wireMessage>[0]> {
-    const { term, lastIndex, committed } = to.running.node;
+    const { term, lastIndex, committed } = to.replica;
     const terms = [0, 1, term, term + 1, 2 ** 40, Number.MAX_SAFE_INTEGER];
     const entry = { term: 1, index: 1, type: 0 as const, data: Buffer.from("junk"), confChange: undefined };
     for (let type = 0; type <= 30; type++) {
@@ -448,7 +448,7 @@ describe("messages of a member that nobody ever added", () => {
   }
 
   test.each(["a follower", "the leader"])(
-    "to %s: no member ends, and none leads beside another",
+    "to %s: no member ends, and no term has two leaders",
     async (where) => {
       const to = where === "the leader" ? leader : follower;
       const stream = await new PeerStream(to, strangersHandshake(to)).untilAccepted();
@@ -459,40 +459,40 @@ describe("messages of a member that nobody ever added", () => {
     },
   );
 
-  test("messages in the name of another, and to another", async () => {
+  test("messages with another member's id as sender or as receiver", async () => {
     const stream = await new PeerStream(follower, strangersHandshake(follower)).untilAccepted();
-    const term = leader.running.node.term + 1;
-    stream.send({ type: 8, term, from: leader.running.node.id });
-    stream.send({ type: 8, term, to: leader.running.node.id });
+    const term = leader.replica.term + 1;
+    stream.send({ type: 8, term, from: leader.replica.id });
+    stream.send({ type: 8, term, to: leader.replica.id });
     stream.send({ type: 8, term: term - 1, commit: Number.MAX_SAFE_INTEGER });
     await follower.getMembers();
-    expect(follower.running.node.term).toBe(term - 1);
+    expect(follower.replica.term).toBe(term - 1);
     stream.close();
   });
 
-  test("terms far ahead: the next ones are not used up", async () => {
-    const { node } = follower.running;
-    const { term } = node;
+  test("terms far ahead are ignored, so that the range of terms is not used up", async () => {
+    const { replica } = follower;
+    const { term } = replica;
     const stream = await new PeerStream(follower, strangersHandshake(follower)).untilAccepted();
     for (const type of [3, 5, 8, 17]) {
       for (const at of [2 ** 32, 2 ** 50, Number.MAX_SAFE_INTEGER - 2 ** 40, Number.MAX_SAFE_INTEGER]) {
         stream.send({ type, term: at, forced: true });
       }
     }
-    // A term that is ahead by little is as good as any: there is an election, and no more. It is sent last.
+    // A term that is a little ahead is accepted and causes one election. It is sent last.
     stream.send({ type: 8, term: term + 1000 });
-    await until("the last one arrived", () => node.term >= term + 1000);
+    await until("the last one arrived", () => replica.term >= term + 1000);
     await cluster.leader();
-    expect(node.term).toBeLessThan(term + 2000);
+    expect(replica.term).toBeLessThan(term + 2000);
     stream.close();
   });
 
-  test("snapshots that are no roster, or of nothing, or cut short", async () => {
-    const term = leader.running.node.term + 1;
-    const voters = cluster.members.map((member) => member.running.node.id).sort((a, b) => (a < b ? -1 : 1));
+  test("snapshots that are invalid, empty or cut short", async () => {
+    const term = leader.replica.term + 1;
+    const voters = cluster.members.map((member) => member.replica.id).sort((a, b) => (a < b ? -1 : 1));
     const confState = { voters, learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
     const handshake = strangersHandshake(follower);
-    const index = follower.running.node.lastIndex + 100;
+    const index = follower.replica.lastIndex + 100;
     const message = wireMessage({
       type: 7,
       from: handshake.memberId,
@@ -500,11 +500,11 @@ describe("messages of a member that nobody ever added", () => {
       term,
       snapshot: { index, term, confState },
     });
-    const applied = follower.running.node.applied;
+    const applied = follower.replica.applied;
     const data = Buffer.from("this is no roster");
     const first = { handshake, message, sizeBytes: data.length, chunk: data, crc32: undefined };
     const taken = await sendSnapshot(follower, [{ ...first, crc32: crc32(data) }]);
-    // It came whole, and goes no further: it can't be restored.
+    // It arrived completely, but is dropped because it can't be restored.
     expect(taken).toBeNull();
     for (const requests of [
       [first],
@@ -519,7 +519,7 @@ describe("messages of a member that nobody ever added", () => {
       const refused = await sendSnapshot(follower, requests);
       expect(refused?.reason).toBe("INVALID_REQUEST");
     }
-    expect(follower.running.node.applied).toBeGreaterThanOrEqual(applied);
-    expect(follower.running.node.applied).toBeLessThan(index);
+    expect(follower.replica.applied).toBeGreaterThanOrEqual(applied);
+    expect(follower.replica.applied).toBeLessThan(index);
   });
 });

@@ -1,11 +1,11 @@
 /**
- * A disk that is full, and one that fails, seen from the wire: DISK_FULL for writes, reads that go on, votes that go on,
- * health that says so, and all of it over when there is space; a failed sync ends the member for good.
+ * A full disk and a failing disk, observed over the wire. Full: writes get DISK_FULL, reads and votes go on, the health
+ * status shows it, and everything recovers when there is space. Failing: a failed sync ends the process.
  */
 import { connectivityState, credentials, status } from "@grpc/grpc-js";
 import { HealthCheckResponse_ServingStatus, HealthClient } from "../../src/generated/grpc/health/v1/health";
-import { silentLogger } from "../../src/server/logger";
-import type { Logger } from "../../src/server/logger";
+import { silentLog } from "../../src/base/log";
+import type { Log } from "../../src/base/log";
 import { readLogOffline } from "../../src/storage/offline";
 import { callUnary, refusal, TestCluster, until } from "./support/cluster";
 import type { TestMember } from "./support/cluster";
@@ -50,8 +50,8 @@ async function writeUntil(what: string, member: TestMember, condition: () => boo
 test("a leader without space refuses writes with DISK_FULL, at every member; reads go on; it recovers", async () => {
   const disks = new TroubledDisks();
   const lines: string[] = [];
-  const log: Logger = {
-    ...silentLogger,
+  const log: Log = {
+    ...silentLog,
     info: (_fields, text) => void lines.push(text),
     error: (_fields, text) => void lines.push(text),
   };
@@ -62,24 +62,24 @@ test("a leader without space refuses writes with DISK_FULL, at every member; rea
   expect(await health(leader)).toBe("SERVING");
 
   disks.of(leader.name).full = true;
-  await writeUntil("the leader has no space", leader, () => !leader.running.node.hasSpace);
+  await writeUntil("the leader has no space", leader, () => !leader.replica.hasSpace);
   const acknowledged = (await leader.getMembers()).header?.revision;
 
   for (const member of [leader, follower]) {
     await refusal(member.updateAdminUrl(large(writes++)), status.RESOURCE_EXHAUSTED, "DISK_FULL");
     await refusal(member.deleteMember({ name: "n2" }), status.RESOURCE_EXHAUSTED, "DISK_FULL");
-    // Linearizable and serializable reads alike.
+    // Both linearizable and serializable reads go on.
     expect((await member.getMembers()).header?.revision).toBe(acknowledged);
     expect((await member.getCluster()).header?.memberId).toBe(leader.id);
     expect((await member.getMembers(SERIALIZABLE)).header?.revision).toBe(acknowledged);
   }
   await until("health says so", async () => (await health(leader)) === "NOT_SERVING");
   expect(await health(follower)).toBe("SERVING");
-  expect(leader.running.node.isLeader).toBe(true);
+  expect(leader.replica.isLeader).toBe(true);
   expect(lines.filter((line) => line.startsWith("the disk is full"))).toHaveLength(1);
 
   disks.of(leader.name).full = false;
-  await until("there is space again", () => leader.running.node.hasSpace);
+  await until("there is space again", () => leader.replica.hasSpace);
   const { header } = await follower.updateAdminUrl({ name: "n1", adminUrls: ["http://127.0.0.1:1"] });
   expect(header?.revision).toBeGreaterThan(acknowledged ?? 0n);
   await until("health says so", async () => (await health(leader)) === "SERVING");
@@ -95,27 +95,24 @@ test("a follower without space takes no entries, still votes, and catches up whe
   if (full === undefined || other === undefined) throw new Error("no followers");
 
   disks.of(full.name).full = true;
-  await writeUntil("the follower has no space", leader, () => !full.running.node.hasSpace);
-  // The two others go on; the full one keeps what it has.
-  const before = full.running.node.lastIndex;
+  await writeUntil("the follower has no space", leader, () => !full.replica.hasSpace);
+  // The two others go on; the full one keeps its entries.
+  const before = full.replica.lastIndex;
   for (let i = 0; i < 5; i++) await leader.updateAdminUrl(large(writes++));
-  await until(
-    "the other follower has everything",
-    () => other.running.node.applied === leader.running.node.applied,
-  );
-  expect(full.running.node.lastIndex).toBe(before);
-  expect(full.running.node.applied).toBeLessThan(leader.running.node.applied);
+  await until("the other follower has everything", () => other.replica.applied === leader.replica.applied);
+  expect(full.replica.lastIndex).toBe(before);
+  expect(full.replica.applied).toBeLessThan(leader.replica.applied);
   expect((await full.getMembers(SERIALIZABLE)).members).toHaveLength(3);
   await until("health says so", async () => (await health(full)) === "NOT_SERVING");
 
-  // The leader goes: only the full member's vote can elect the other.
-  const { term } = leader.running.node;
+  // The leader is stopped: the other member needs the full member's vote to be elected.
+  const { term } = leader.replica;
   await leader.stop();
-  await until("the other leads by the full member's vote", () => other.running.node.isLeader);
-  expect(other.running.node.term).toBeGreaterThan(term);
-  expect(full.running.node.hasSpace).toBe(false);
-  await until("the full member follows", () => full.running.node.leader === other.running.node.id);
-  // Both are needed now, and one takes no entries: nothing is acknowledged, and nothing is pretended.
+  await until("the other leads by the full member's vote", () => other.replica.isLeader);
+  expect(other.replica.term).toBeGreaterThan(term);
+  expect(full.replica.hasSpace).toBe(false);
+  await until("the full member follows", () => full.replica.leader === other.replica.id);
+  // Both are needed for a quorum and one accepts no entries, so nothing is acknowledged.
   await refusal(
     other.updateAdminUrl(large(writes++), { timeoutMs: 700 }),
     status.DEADLINE_EXCEEDED,
@@ -123,10 +120,10 @@ test("a follower without space takes no entries, still votes, and catches up whe
   );
 
   disks.of(full.name).full = false;
-  await until("there is space again", () => full.running.node.hasSpace);
+  await until("there is space again", () => full.replica.hasSpace);
   await other.updateAdminUrl({ name: "n1", adminUrls: ["http://127.0.0.1:1"] });
   await cluster.agreed();
-  expect(full.running.node.applied).toBe(other.running.node.applied);
+  expect(full.replica.applied).toBe(other.replica.applied);
 });
 
 test("a follower without space takes no snapshot, and gets one when there is space", async () => {
@@ -134,25 +131,25 @@ test("a follower without space takes no snapshot, and gets one when there is spa
   const notes: string[] = [];
   const note = (fields: object, text: string): void =>
     void notes.push(`${text} ${JSON.stringify(Object.values(fields).map(String))}`);
-  const log: Logger = { ...silentLogger, info: note, warn: note };
+  const log: Log = { ...silentLog, info: note, warn: note };
   const snapshots = { everyEntries: 60, everyBytes: 64 * 1024 * 1024, keepEntries: 5 };
   cluster = await TestCluster.start(3, { depsOf: disks.depsOf, deps: { log, snapshots } });
   const leader = await cluster.stable();
   const [full] = await cluster.followers();
   if (full === undefined) throw new Error("no follower");
   disks.of(full.name).full = true;
-  await writeUntil("the follower has no space", leader, () => !full.running.node.hasSpace);
-  const behind = full.running.node.lastIndex;
-  // Until the leader's log does not reach back to where the follower stands.
+  await writeUntil("the follower has no space", leader, () => !full.replica.hasSpace);
+  const behind = full.replica.lastIndex;
+  // Until the leader's log begins after the follower's last entry.
   const refused = (): boolean =>
     notes.some((text) => text.startsWith("snapshot not delivered") && text.includes("is full"));
   await writeUntil("a snapshot is offered and refused", leader, refused);
   expect(notes.filter((text) => text.startsWith("installed a snapshot"))).toEqual([]);
-  expect(full.running.node.lastIndex).toBe(behind);
+  expect(full.replica.lastIndex).toBe(behind);
 
   disks.of(full.name).full = false;
   await cluster.agreed();
-  expect(full.running.node.applied).toBe(leader.running.node.applied);
+  expect(full.replica.applied).toBe(leader.replica.applied);
   expect(notes.filter((text) => text.startsWith("installed a snapshot"))).toHaveLength(1);
 });
 
@@ -161,22 +158,22 @@ test("a restart while there is no space keeps everything acknowledged, and the v
   cluster = await TestCluster.start(1, { depsOf: disks.depsOf });
   const leader = await cluster.leader();
   disks.of("n1").full = true;
-  await writeUntil("no space", leader, () => !leader.running.node.hasSpace);
+  await writeUntil("no space", leader, () => !leader.replica.hasSpace);
   const { header } = await leader.getMembers();
-  const { term } = leader.running.node;
+  const { term } = leader.replica;
   await leader.stop();
   await leader.start();
-  await until("it leads again, in a term of its own", () => leader.running.node.isLeader);
-  expect(leader.running.node.term).toBeGreaterThan(term);
+  await until("it leads again, in a term of its own", () => leader.replica.isLeader);
+  expect(leader.replica.term).toBeGreaterThan(term);
   expect((await leader.getMembers()).header?.revision).toBeGreaterThanOrEqual(header?.revision ?? 0n);
-  await until("it notices that there is no space", () => !leader.running.node.hasSpace);
+  await until("it notices that there is no space", () => !leader.replica.hasSpace);
   await refusal(leader.updateAdminUrl(large(writes++)), status.RESOURCE_EXHAUSTED, "DISK_FULL");
 });
 
-test("a snapshot that finds no space costs nothing but a later try", async () => {
+test("a snapshot without space is tried again later, and nothing is lost", async () => {
   const disks = new TroubledDisks();
   const warnings: string[] = [];
-  const log: Logger = { ...silentLogger, warn: (_fields, text) => void warnings.push(text) };
+  const log: Log = { ...silentLog, warn: (_fields, text) => void warnings.push(text) };
   const snapshots = { everyEntries: 20, everyBytes: 64 * 1024 * 1024, keepEntries: 5 };
   cluster = await TestCluster.start(1, { depsOf: disks.depsOf, deps: { snapshots, log } });
   const leader = await cluster.leader();
@@ -203,8 +200,8 @@ test("a snapshot that finds no space costs nothing but a later try", async () =>
 test("a sync that fails ends the member: file and errno in its log, exit code 1, never tried again", async () => {
   const disks = new TroubledDisks();
   const failures: Error[] = [];
-  const log: Logger = {
-    ...silentLogger,
+  const log: Log = {
+    ...silentLog,
     error: (_fields, _text, err) => {
       if (err !== undefined) failures.push(err);
     },
@@ -217,7 +214,7 @@ test("a sync that fails ends the member: file and errno in its log, exit code 1,
   await leader.updateAdminUrl({ name: "n1", adminUrls: ["http://127.0.0.1:1"] });
 
   disk.failNextSync((path) => path.endsWith(".wal"));
-  // What the failed sync would have covered is not acknowledged by this member.
+  // The member does not acknowledge the entries that the failed sync would have covered.
   await expect(
     leader.updateAdminUrl({ name: "n1", adminUrls: ["http://127.0.0.1:2"] }, { timeoutMs: 5000 }),
   ).rejects.toThrow();
@@ -235,6 +232,6 @@ test("a sync that fails ends the member: file and errno in its log, exit code 1,
   expect(survivors).toContain(leading);
   const { header } = await leading.updateAdminUrl({ name: "n1", adminUrls: ["http://127.0.0.1:3"] });
   await leader.start();
-  await until("it has everything", () => leader.running.node.applied >= Number(header?.revision));
+  await until("it has everything", () => leader.replica.applied >= Number(header?.revision));
   await cluster.agreed();
 });

@@ -2,6 +2,7 @@
  * Every reason of the contract over the wire: its code, its metadata and details, and that nothing was changed. Refusals
  * that apply decides are tried at a follower too: the leader's answer comes back unchanged.
  */
+import { DEFAULT_CLUSTER_LIMITS } from "../../src/cluster/assemble";
 import { status } from "@grpc/grpc-js";
 import { HEARTBEAT_MS, TestCluster, refusal, until } from "./support/cluster";
 import type { TestMember } from "./support/cluster";
@@ -11,7 +12,7 @@ import { TickGate } from "./support/tick_gate";
 
 jest.setTimeout(60_000);
 
-/** Long enough for an answer before it, on a busy machine too: a member answers 5 % earlier. */
+/** A deadline that a busy machine can meet too: a member answers 5 % before it. */
 const SHORT_MS = 2500;
 const NEVER = { "muster-forward": "never" };
 const { INVALID_ARGUMENT, ALREADY_EXISTS, NOT_FOUND, FAILED_PRECONDITION, ABORTED, UNAVAILABLE } = status;
@@ -36,7 +37,7 @@ describe("refusals of the request and of the roster", () => {
     other = b;
   });
 
-  /** The same call at the leader and at a follower: the same refusal, word for word. */
+  /** Makes the same call at the leader and at a follower, which must give exactly the same refusal. */
   async function refusedEverywhere(
     call: (member: TestMember) => Promise<unknown>,
     code: status,
@@ -52,7 +53,7 @@ describe("refusals of the request and of the roster", () => {
     return atLeader;
   }
 
-  test("INVALID_REQUEST names every field at fault", async () => {
+  test("INVALID_REQUEST names every invalid field", async () => {
     const call = (member: TestMember) =>
       member.addMember({
         name: "a b",
@@ -144,7 +145,7 @@ describe("refusals of the request and of the roster", () => {
     });
   });
 
-  test("REVISION_MISMATCH tells the current revision", async () => {
+  test("REVISION_MISMATCH contains the current revision", async () => {
     const revision = (await leader.getMembers()).header?.revision ?? 0n;
     const call = (member: TestMember) =>
       member.updateAdminUrl({
@@ -167,7 +168,7 @@ describe("refusals of the request and of the roster", () => {
     await refusedEverywhere(rpc, INVALID_ARGUMENT, "REQUEST_ID_REUSED");
   });
 
-  test("REQUEST_ID_REUSED goes before REVISION_MISMATCH, and that before the rules", async () => {
+  test("REQUEST_ID_REUSED is checked before REVISION_MISMATCH, and that before the rules", async () => {
     const requestId = "errors-order";
     await leader.updateAdminUrl({ name: "n1", adminUrls: ["http://127.0.0.1:23"], requestId });
     const both = { name: "nobody", expectedRevision: 1n };
@@ -203,7 +204,7 @@ describe("refusals of the request and of the roster", () => {
       "NOT_LEADER",
     );
     expect(read.metadata).toEqual(leaders);
-    // The leader takes them all the same, and reads that need no leader are not refused.
+    // The leader accepts such writes, and a follower still answers reads that it does not have to forward.
     await leader.updateAdminUrl({ name: "n2", adminUrls: ["http://127.0.0.1:24"] }, { metadata: NEVER });
     await follower.getMembers(1, { metadata: NEVER });
     await follower.getCluster(2, { metadata: NEVER });
@@ -212,12 +213,12 @@ describe("refusals of the request and of the roster", () => {
   test("MEMBER_WIPED: another instance under a published id, at Publish and at the handshake", async () => {
     for (const at of [leader, follower]) {
       const error = await refusal(
-        publish(at, { memberId: other.running.node.id }),
+        publish(at, { memberId: other.replica.id }),
         FAILED_PRECONDITION,
         "MEMBER_WIPED",
       );
       expect(error.metadata).toEqual({ id: other.id, name: other.name });
-      const stream = new PeerStream(at, strangersHandshake(at, { memberId: other.running.node.id }));
+      const stream = new PeerStream(at, strangersHandshake(at, { memberId: other.replica.id }));
       const refused = await stream.refused();
       expect(refused).toMatchObject({ code: FAILED_PRECONDITION, reason: "MEMBER_WIPED" });
       expect(refused?.metadata).toEqual({ id: other.id, name: other.name });
@@ -225,9 +226,9 @@ describe("refusals of the request and of the roster", () => {
   });
 
   test("CLUSTER_ID_MISMATCH at Publish and at the handshake", async () => {
-    const clusterId = follower.running.node.clusterId + 1n;
+    const clusterId = follower.replica.clusterId + 1n;
     const error = await refusal(publish(follower, { clusterId }), FAILED_PRECONDITION, "CLUSTER_ID_MISMATCH");
-    expect(error.metadata).toEqual({ cluster_id: follower.running.node.clusterId.toString(16) });
+    expect(error.metadata).toEqual({ cluster_id: follower.replica.clusterId.toString(16) });
     const stream = new PeerStream(follower, strangersHandshake(follower, { clusterId }));
     expect(await stream.refused()).toMatchObject({
       code: FAILED_PRECONDITION,
@@ -235,7 +236,7 @@ describe("refusals of the request and of the roster", () => {
     });
   });
 
-  test("a publish that is malformed, or of nobody", async () => {
+  test("a publish that is malformed, or of an unknown member", async () => {
     const instanceId = Buffer.alloc(3);
     const bad = await refusal(
       publish(leader, { instanceId, version: "", adminUrls: ["nowhere"], requestId: "" }),
@@ -272,7 +273,7 @@ describe("removed members and the strict check", () => {
       "NOT_ENOUGH_STARTED_MEMBERS",
     );
     expect(removal.metadata["needed"]).toBe("3");
-    // The repair is not blocked: members that never started go.
+    // The repair is not blocked: members that never started can be removed.
     await leader.deleteMember({ name: "n4" });
     await leader.deleteMember({ name: "n5" });
   });
@@ -310,7 +311,7 @@ describe("removed members and the strict check", () => {
     expect(again.member?.id).not.toBe(id);
     const namesake = await leader.deleteMember({ name: "gone" });
     expect(namesake.member?.id).toBe(again.member?.id);
-    // The newest tombstone of that name answers.
+    // The refusal describes the newest tombstone of that name.
     const newest = await refusal(leader.deleteMember({ name: "gone" }), NOT_FOUND, "MEMBER_REMOVED");
     expect(newest.metadata["id"]).toBe(again.member?.id);
   });
@@ -323,13 +324,13 @@ describe("removed members and the strict check", () => {
     const memberId = BigInt(`0x${added.member?.id ?? ""}`);
     for (const at of [leader, follower]) {
       if (at === undefined) throw new Error("no follower");
-      await until("the removal is applied", () => at.running.node.roster.tombstone(memberId) !== null);
+      await until("the removal is applied", () => at.roster.tombstone(memberId) !== null);
       const refused = await new PeerStream(at, strangersHandshake(at, { memberId })).refused();
       expect(refused).toMatchObject({ code: NOT_FOUND, reason: "MEMBER_REMOVED" });
     }
   });
 
-  test("UNHEALTHY_CLUSTER names who blocks and when to try again; the repair goes through", async () => {
+  test("UNHEALTHY_CLUSTER names the blocking member and when to try again; the repair is allowed", async () => {
     const leader = await cluster.stable();
     const [up, down] = await cluster.followers();
     if (up === undefined || down === undefined) throw new Error("no followers");
@@ -337,8 +338,7 @@ describe("removed members and the strict check", () => {
     await down.stop();
     await until(
       "out of contact",
-      () =>
-        leader.running.node.contacts.inContactTicks(BigInt(`0x${id}`), leader.running.node.ticks) === null,
+      () => leader.replica.contacts.inContactTicks(BigInt(`0x${id}`), leader.replica.ticks) === null,
     );
     const atLeader = await refusal(
       leader.deleteMember({ name: up.name }),
@@ -365,7 +365,7 @@ describe("removed members and the strict check", () => {
       "UNHEALTHY_CLUSTER",
     );
     expect(validated).toEqual(add);
-    // Removing the member that is down is what helps.
+    // Removing the member that is down is allowed.
     const { members } = await up.deleteMember({ id });
     expect(members.map((member) => member.name)).not.toContain(down.name);
   });
@@ -383,7 +383,7 @@ describe("a cluster of one", () => {
     expect(error.metadata).toEqual({ id: leader.id, name: "n1" });
   });
 
-  test("UNHEALTHY_CLUSTER when nobody waits at the new peer URL", async () => {
+  test("UNHEALTHY_CLUSTER when no member waits at the new peer URL", async () => {
     const leader = await cluster.leader();
     const peerUrl = "http://127.0.0.1:1";
     const error = await refusal(
@@ -403,7 +403,10 @@ describe("writes that are held up", () => {
   let follower: TestMember;
 
   beforeEach(async () => {
-    cluster = await TestCluster.start(3, { deps: { writesWaitingMax: 3 }, depsOf: gates.depsOf });
+    cluster = await TestCluster.start(3, {
+      deps: { limits: { ...DEFAULT_CLUSTER_LIMITS, writesWaitingMax: 3 } },
+      depsOf: gates.depsOf,
+    });
     leader = await cluster.stable();
     const [a] = await cluster.followers();
     if (a === undefined) throw new Error("no follower");
@@ -414,7 +417,7 @@ describe("writes that are held up", () => {
     await cluster.stop();
   });
 
-  /** No entry is committed any more; the leader goes on leading. */
+  /** From here on no entry is committed, but the leader stays leader. */
   async function holdCommits(): Promise<void> {
     for (const member of await cluster.followers()) gates.of(member.name).shut();
   }
@@ -433,7 +436,7 @@ describe("writes that are held up", () => {
     const second = await leader.updateAdminUrl({ ...admin(32), requestId: "unknown-2" });
     expect(first.member?.adminUrls).toEqual(["http://127.0.0.1:31"]);
     expect(second.member?.adminUrls).toEqual(["http://127.0.0.1:32"]);
-    // Each changed the roster once, in the entry of the first attempt.
+    // Each request changed the roster once, in the entry of its first attempt.
     expect(second.header?.revision).not.toBe(first.header?.revision);
     const { header } = await leader.getMembers();
     const newest = [first, second]
@@ -449,7 +452,7 @@ describe("writes that are held up", () => {
       { timeoutMs: 2 * SHORT_MS },
     );
     const headRefused = refusal(head, DEADLINE_EXCEEDED, "OUTCOME_UNKNOWN");
-    await until("the first is in the log", () => leader.running.node.waiters.size === 1);
+    await until("the first is in the log", () => leader.replica["waiters"].size === 1);
     const behind = follower.addMember({ name: "n5", peerUrl: "http://127.0.0.1:2" }, { timeoutMs: SHORT_MS });
     await refusal(behind, DEADLINE_EXCEEDED, "NOT_PROPOSED");
     await headRefused;
@@ -464,10 +467,10 @@ describe("writes that are held up", () => {
     expect(members.find(({ name }) => name === "n4")?.id).toBe(member?.id);
   });
 
-  test("TOO_MANY_REQUESTS with the time to come back, at the leader and through a follower", async () => {
+  test("TOO_MANY_REQUESTS with a retry delay, at the leader and through a follower", async () => {
     await holdCommits();
     const waiting = [41, 42, 43].map((port) => leader.updateAdminUrl(admin(port), { timeoutMs: 20_000 }));
-    await until("three wait", () => leader.running.node.writesWaiting === 3);
+    await until("three wait", () => leader.replica.writesWaiting === 3);
     const error = await refusal(leader.updateAdminUrl(admin(44)), RESOURCE_EXHAUSTED, "TOO_MANY_REQUESTS");
     expect(error.retryDelayMs).toBe(1000);
     const atFollower = await refusal(
@@ -484,9 +487,9 @@ describe("writes that are held up", () => {
   test("NOT_PROPOSED for a read that is confirmed and not applied in time", async () => {
     gates.of(leader.name).shut();
     const write = leader.updateAdminUrl(admin(51), { timeoutMs: 20_000 });
-    await until("committed by the others", () => leader.running.node.committed > leader.running.node.applied);
+    await until("committed by the others", () => leader.replica.committed > leader.replica.applied);
     await refusal(leader.getMembers(1, { timeoutMs: SHORT_MS }), DEADLINE_EXCEEDED, "NOT_PROPOSED");
-    // Others are not held up.
+    // Other members answer reads.
     expect((await follower.getMembers(1)).members.find((m) => m.name === "n1")?.adminUrls).toEqual([
       "http://127.0.0.1:51",
     ]);
@@ -498,14 +501,14 @@ describe("writes that are held up", () => {
     await holdCommits();
     const inLog = leader.addMember({ name: "n4", peerUrl: "http://127.0.0.1:1" }, { timeoutMs: 20_000 });
     const inLogRefused = refusal(inLog, DEADLINE_EXCEEDED, "OUTCOME_UNKNOWN");
-    await until("in the log", () => leader.running.node.waiters.size === 1);
+    await until("in the log", () => leader.replica["waiters"].size === 1);
     const queued = refusal(
       leader.addMember({ name: "n5", peerUrl: "http://127.0.0.1:2" }, { timeoutMs: 20_000, metadata: NEVER }),
       UNAVAILABLE,
       "SERVER_STOPPING",
     );
-    const started = leader.running.node.ticks;
-    await until("a tick", () => leader.running.node.ticks > started + 2);
+    const started = leader.replica.ticks;
+    await until("a tick", () => leader.replica.ticks > started + 2);
     const stopped = leader.running.stop();
     const late = refusal(
       leader.updateAdminUrl(admin(61), { metadata: NEVER, timeoutMs: 20_000 }),
@@ -524,7 +527,7 @@ describe("writes that are held up", () => {
       DEADLINE_EXCEEDED,
       "OUTCOME_UNKNOWN",
     );
-    await until("it reached the leader", () => leader.running.node.writesWaiting === 1);
+    await until("it reached the leader", () => leader.replica.writesWaiting === 1);
     const stopped = follower.stop();
     gates.of(follower.name).lift();
     await Promise.all([call, stopped]);
@@ -541,7 +544,7 @@ describe("without a quorum", () => {
 
   beforeAll(async () => {
     cluster = await TestCluster.start(3, {
-      deps: { readsWaitingMax: 2 },
+      deps: { limits: { ...DEFAULT_CLUSTER_LIMITS, readsWaitingMax: 2 } },
       depsOf: (name) => ({ clock: gateOf(name).clock }),
       config: { electionMs: 1000 },
     });
@@ -552,21 +555,21 @@ describe("without a quorum", () => {
     const leader = await cluster.leader();
     const followers = await cluster.followers();
     await Promise.all(followers.map((member) => member.stop()));
-    // It would step down soon, and not know a leader any more.
+    // Without this the leader would soon step down and report NO_LEADER.
     gateOf(leader.name).shut();
-    const { node } = leader.running;
-    expect(node.isLeader).toBe(true);
+    const { replica } = leader;
+    expect(replica.isLeader).toBe(true);
     const soon = { timeoutMs: SHORT_MS };
     const reads = [leader.getMembers(1, soon), leader.getCluster(1, soon)];
     const noQuorum = reads.map((read) => refusal(read, UNAVAILABLE, "NO_QUORUM"));
-    await until("two reads wait", () => node.readsWaiting === 2);
+    await until("two reads wait", () => replica.readsWaiting === 2);
     const tooMany = await refusal(leader.getMembers(1), RESOURCE_EXHAUSTED, "TOO_MANY_REQUESTS");
     expect(tooMany.retryDelayMs).toBeGreaterThan(0);
     const [first] = await Promise.all(noQuorum);
     expect(first?.details).toContain("serializable");
 
     gateOf(leader.name).lift();
-    await until("it steps down", () => !node.isLeader);
+    await until("it steps down", () => !replica.isLeader);
     const calls = [
       leader.getMembers(0, soon),
       leader.getCluster(1, soon),

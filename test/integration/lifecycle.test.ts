@@ -1,6 +1,6 @@
 /**
- * A member's life: restarts from disk, first starts that are refused, stopping, being removed or wiped, moving to
- * another peer URL, and a disk that fails.
+ * Start and end of members: restarts from disk, first starts that are refused, stopping, removal, a lost data directory,
+ * another peer URL, and a failing disk.
  */
 import { readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
@@ -13,9 +13,9 @@ import {
 import type { HealthCheckResponse } from "../../src/generated/grpc/health/v1/health";
 import { ConfigError } from "../../src/server/config";
 import type { ServerConfig } from "../../src/server/config";
-import { StartRefusedError } from "../../src/server/first_start";
-import { nodeFs } from "../../src/storage/fs";
+import { StartRefusedError } from "../../src/server/errors";
 import type { StorageFs } from "../../src/storage/fs";
+import { nodeFs } from "../../src/storage/node_fs";
 import { TestCluster, callUnary, freePorts, readError, until } from "./support/cluster";
 import type { TestMember } from "./support/cluster";
 
@@ -30,7 +30,7 @@ async function twoFollowers(): Promise<[TestMember, TestMember]> {
   return [a, b];
 }
 
-/** The start must fail; settles with its error. */
+/** Starts a member whose start must fail. Settles with the error. */
 async function refusedStart(member: TestMember, overrides: Partial<ServerConfig> = {}): Promise<Error> {
   try {
     await member.start(overrides);
@@ -78,7 +78,7 @@ describe("restarts", () => {
 
   test("all at once, several times; terms only rise", async () => {
     cluster = await TestCluster.start(3);
-    let term = (await cluster.leader()).running.node.term;
+    let term = (await cluster.leader()).replica.term;
     for (let round = 1; round <= 3; round++) {
       const leader = await cluster.leader();
       const { header } = await leader.updateAdminUrl({
@@ -88,8 +88,8 @@ describe("restarts", () => {
       await Promise.all(cluster.members.map((member) => member.stop()));
       await Promise.all(cluster.members.map((member) => member.start()));
       const next = await cluster.leader();
-      expect(next.running.node.term).toBeGreaterThan(term);
-      term = next.running.node.term;
+      expect(next.replica.term).toBeGreaterThan(term);
+      term = next.replica.term;
       const again = await next.updateAdminUrl({ ...admin("n1", round), requestId: `round-${String(round)}` });
       expect(again.header?.revision).toBe(header?.revision);
       await cluster.settled();
@@ -130,7 +130,7 @@ describe("restarts", () => {
     const newPeerUrl = `http://127.0.0.1:${String(port)}`;
     const { members } = await mover.updateMember({ name: mover.name, newPeerUrl });
     expect(members.find(({ name }) => name === mover.name)?.peerUrls).toEqual([newPeerUrl]);
-    const id = mover.running.node.id;
+    const id = mover.replica.id;
     await mover.stop();
     await until("the leader misses it", async () => (await leader.getCluster()).failuresTolerated === 0);
     await mover.start({ peerUrl: newPeerUrl });
@@ -138,8 +138,8 @@ describe("restarts", () => {
       const found = (await leader.getCluster()).members.find((entry) => entry.member?.name === mover.name);
       return found?.reachable === true && found.lagEntries === 0n;
     });
-    expect(mover.running.node.id).toBe(id);
-    // It takes part: the other follower may go, and changes still commit.
+    expect(mover.replica.id).toBe(id);
+    // The moved member takes part: changes are still committed when the other follower is stopped.
     const others = cluster.running.filter((member) => member !== mover && member !== leader);
     await Promise.all(others.map((member) => member.stop()));
     await leader.updateAdminUrl(admin("n1", 5));
@@ -177,11 +177,11 @@ describe("starts that are refused", () => {
     await wiped.wipe();
     await Promise.all(others.map((member) => member.stop()));
     await wiped.start();
-    const { node } = wiped.running;
+    const { replica } = wiped;
     const ended = wiped.ended();
     await Promise.all(others.map((member) => member.start()));
     expect(await ended).toBe(1);
-    expect(node.isLeader).toBe(false);
+    expect(replica.isLeader).toBe(false);
     const leader = await cluster.leader();
     await leader.updateAdminUrl(admin("n1", 5));
   });
@@ -201,7 +201,7 @@ describe("starts that are refused", () => {
       expect(later).toBeInstanceOf(StartRefusedError);
       expect(later.message).toContain("belongs to another cluster");
       renameSync(b.config.dataDir, mine.config.dataDir);
-      // Born anew with another token it computes another cluster.
+      // With another token, a new data directory gets another cluster id.
       const fresh = await refusedStart(b, { initialClusterToken: "another" });
       expect(fresh.message).toContain("belongs to another cluster");
       expect(fresh.message).toContain("initial-cluster-token");
@@ -223,7 +223,7 @@ describe("starts that are refused", () => {
     const error = await refusedStart(a, { dataDir: b.config.dataDir });
     expect(error).toBeInstanceOf(StartRefusedError);
     expect(error.message).toContain(`belongs to member ${b.name} (${id})`);
-    // Nothing of the refused start is left that would keep either of them from starting.
+    // The refused start leaves nothing that prevents either member from starting.
     await Promise.all([a.start(), b.start()]);
     await cluster.settled();
   });
@@ -258,14 +258,14 @@ describe("starts that are refused", () => {
     const { header } = await leader.deleteMember({ name: gone.name });
     expect(await gone.ended()).toBe(1);
     const mark = readFileSync(join(gone.config.dataDir, "REMOVED"), "utf8");
-    // From its own log, or from a peer that was faster and refused it.
+    // The member learned it from its own log, or from a peer that refused it earlier.
     expect(mark).toContain(`revision ${String(header?.revision)}`);
     const error = await refusedStart(gone);
     expect(error.message).toContain("removed from its cluster");
     cluster.forget(gone);
   });
 
-  test("a member removed while it was away is told when it comes back, and ends with 1", async () => {
+  test("a member that was removed while it was down learns it at its next start, and exits with 1", async () => {
     cluster = await TestCluster.start(3);
     const leader = await cluster.stable();
     const [gone] = await twoFollowers();
@@ -280,19 +280,19 @@ describe("starts that are refused", () => {
 });
 
 describe("stopping", () => {
-  test("a leader hands over: the next one leads long before an election timeout", async () => {
+  test("a leader transfers leadership: the next one leads long before an election timeout", async () => {
     cluster = await TestCluster.start(3, { config: { electionMs: 5000 } });
     const leader = await cluster.leader();
     await cluster.agreed();
     const others = cluster.members.filter((member) => member !== leader);
-    const { term } = leader.running.node;
+    const { term } = leader.replica;
     await leader.stop();
-    const next = others.find((member) => member.running.node.isLeader);
-    expect(next?.running.node.term).toBe(term + 1);
-    for (const member of others) expect(member.running.node.leader).toBe(next?.running.node.id);
+    const next = others.find((member) => member.replica.isLeader);
+    expect(next?.replica.term).toBe(term + 1);
+    for (const member of others) expect(member.replica.leader).toBe(next?.replica.id);
   });
 
-  test("under load: every call has an answer, and what was acknowledged is there", async () => {
+  test("under load: every call gets an answer, and every acknowledged change is there", async () => {
     cluster = await TestCluster.start(3);
     const leader = await cluster.stable();
     const [follower] = await twoFollowers();
@@ -391,7 +391,7 @@ describe("health", () => {
 });
 
 describe("a disk that fails", () => {
-  /** Syncs fail from `break` on. */
+  /** A file system whose syncs fail after `break` was called. */
   class BreakingFs {
     isBroken = false;
     readonly fs: StorageFs = {
@@ -420,7 +420,7 @@ describe("a disk that fails", () => {
     };
   }
 
-  test("the leader acknowledges nothing more and ends with 1; the others go on without a change lost", async () => {
+  test("the leader acknowledges nothing more and exits with 1; the others go on, and no change is lost", async () => {
     const disks = new Map<string, BreakingFs>();
     cluster = await TestCluster.start(3, {
       depsOf: (name) => {
@@ -439,7 +439,7 @@ describe("a disk that fails", () => {
       member.updateAdminUrl({ ...admin("n2", 2 + i), requestId: `at-${member.name}` }, { timeoutMs: 20_000 }),
     );
     const [atLeader, atFollower] = await Promise.allSettled(calls);
-    // The write at the follower is repeated at whoever leads next; the one at the dying member is not acknowledged.
+    // The write at the follower is repeated at the next leader; the one at the failed member is not acknowledged.
     expect(atFollower?.status).toBe("fulfilled");
     expect(atLeader?.status).toBe("rejected");
     expect(await leader.ended()).toBe(1);

@@ -1,4 +1,4 @@
-/** Reads over the wire: what a linearizable one sees, what a serializable one leaves out, and who answers. */
+/** Reads over the wire: the contents of linearizable and serializable answers, and which member answers. */
 import { ELECTION_MS, TestCluster, until } from "./support/cluster";
 import type { TestMember } from "./support/cluster";
 import { SyncGates } from "./support/sync_gate";
@@ -10,7 +10,7 @@ const SERIALIZABLE = 2;
 const gates = new SyncGates();
 let cluster: TestCluster;
 
-/** Of a google.protobuf.Duration; 0 when there is none. */
+/** The milliseconds of a google.protobuf.Duration; 0 when there is none. */
 function milliseconds(duration: { seconds: bigint; nanos: number } | undefined): number {
   return duration === undefined ? 0 : Number(duration.seconds) * 1000 + duration.nanos / 1e6;
 }
@@ -36,14 +36,14 @@ afterEach(() => {
 
 const admin = (name: string, port: number) => ({ name, adminUrls: [`http://127.0.0.1:${String(port)}`] });
 
-test("GetMembers: every member answers the same, as itself, sorted by number", async () => {
+test("GetMembers: every member gives the same list, sorted by id, and names itself in the header", async () => {
   const answers = await Promise.all(cluster.members.map((member) => member.getMembers()));
   for (const [i, { header, members }] of answers.entries()) {
     expect(header).toEqual({
-      clusterId: leader.running.node.clusterId.toString(16),
+      clusterId: leader.replica.clusterId.toString(16),
       memberId: cluster.members[i]?.id,
       revision: answers[0]?.header?.revision,
-      raftTerm: BigInt(leader.running.node.term),
+      raftTerm: BigInt(leader.replica.term),
       leaderId: leader.id,
     });
     expect(members).toEqual(answers[0]?.members);
@@ -60,7 +60,7 @@ test("GetMembers: every member answers the same, as itself, sorted by number", a
   expect(members.map(({ createRevision }) => createRevision)).toEqual([1n, 2n, 3n]);
 });
 
-test("a read without consistency sees every change acknowledged before it, at any member", async () => {
+test("a read without a given consistency has every change acknowledged before it, at any member", async () => {
   const members = [leader, follower, other];
   for (let i = 0; i < 40; i++) {
     const [writer = leader, reader = leader] = [members[i % 3], members[(i * 2 + 1) % 3]];
@@ -73,9 +73,9 @@ test("a read without consistency sees every change acknowledged before it, at an
   }
 });
 
-test("a member that is behind answers a serializable read from what it has, a linearizable one once it caught up", async () => {
+test("a member that is behind answers a serializable read at once, and a linearizable one when it has caught up", async () => {
   gates.of(follower.name).shut();
-  const before = follower.running.node.roster.revision;
+  const before = follower.roster.revision;
   const { header } = await leader.updateAdminUrl(admin("n1", 201));
   const old = await follower.getMembers(SERIALIZABLE);
   expect(old.header?.revision).toBe(BigInt(before));
@@ -84,8 +84,8 @@ test("a member that is behind answers a serializable read from what it has, a li
     settled.push("read");
     return response;
   });
-  const ticks = follower.running.node.ticks;
-  await until("some ticks", () => follower.running.node.ticks > ticks + 5);
+  const ticks = follower.replica.ticks;
+  await until("some ticks", () => follower.replica.ticks > ticks + 5);
   expect(settled).toEqual([]);
   gates.liftAll();
   expect((await fresh).header?.revision).toBe(header?.revision);
@@ -117,7 +117,7 @@ test("GetCluster, serializable: the member itself answers, without what only the
     expect(answer.header).toMatchObject({ memberId: member.id, leaderId: leader.id });
     expect(answer.quorumSize).toBe(2);
     expect(answer.failuresTolerated).toBe(1);
-    expect(answer.appliedIndex).toBe(BigInt(member.running.node.applied));
+    expect(answer.appliedIndex).toBe(BigInt(member.replica.applied));
     for (const entry of answer.members) {
       expect(entry.isLeader).toBe(entry.member?.id === leader.id);
       expect(entry.version).not.toBe("");
@@ -131,7 +131,7 @@ test("GetCluster, serializable: the member itself answers, without what only the
   }
 });
 
-test("a member that lags is told with how much, one that is away as not reachable; failures_tolerated follows", async () => {
+test("a lagging member is shown with its lag, a stopped one as not reachable; failures_tolerated changes accordingly", async () => {
   gates.of(follower.name).shut();
   await leader.updateAdminUrl(admin("n1", 301));
   await leader.updateAdminUrl(admin("n1", 302));
@@ -142,7 +142,7 @@ test("a member that lags is told with how much, one that is away as not reachabl
   gates.liftAll();
   const id = follower.id;
   await follower.stop();
-  // Reachability goes by ticks, the age of the last contact by the clock: a tick may come a few milliseconds early.
+  // Reachability is counted in ticks, the age of the last contact by the clock; a tick may be a few milliseconds early.
   await until("the leader has not heard of it for an election timeout", async () => {
     const { members } = await leader.getCluster();
     const missed = members.find((entry) => entry.member?.id === id);
@@ -162,7 +162,7 @@ test("a member that lags is told with how much, one that is away as not reachabl
 
 test("without a quorum serializable reads go on, at every member that runs", async () => {
   await Promise.all([leader.stop(), follower.stop()]);
-  await until("it knows no leader", () => other.running.node.leader === 0n);
+  await until("it knows no leader", () => other.replica.leader === 0n);
   const { members, header } = await other.getMembers(SERIALIZABLE);
   expect(members).toHaveLength(3);
   expect(header).toMatchObject({ memberId: other.id, leaderId: "" });

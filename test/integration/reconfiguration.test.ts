@@ -1,6 +1,6 @@
 /**
- * Membership changes and the strict reconfiguration check: who counts as started and in contact, what is waited for,
- * joining, removing the leader, and what a member publishes about itself.
+ * Membership changes and the strict reconfiguration check: which members count as started and in contact, the conditions
+ * that a change waits for, joining, removing the leader, and publish.
  */
 import { status } from "@grpc/grpc-js";
 import { TestCluster, refusal, until } from "./support/cluster";
@@ -20,11 +20,11 @@ async function twoFollowers(): Promise<[TestMember, TestMember]> {
 }
 
 function contactTicks(leader: TestMember, member: TestMember): number | null {
-  const { node } = leader.running;
-  return node.contacts.inContactTicks(member.running.node.id, node.ticks);
+  const { replica } = leader;
+  return replica.contacts.inContactTicks(member.replica.id, replica.ticks);
 }
 
-test("an added member is not started before it ran; a joiner started later comes up and is", async () => {
+test("an added member counts as started only after it has run, also when it joins later", async () => {
   cluster = await TestCluster.start(3);
   const leader = await cluster.stable();
   const joiner = await cluster.joiner("n4");
@@ -46,7 +46,7 @@ test("an added member is not started before it ran; a joiner started later comes
   }
   const { quorumSize, failuresTolerated } = await joiner.getCluster();
   expect({ quorumSize, failuresTolerated }).toEqual({ quorumSize: 3, failuresTolerated: 1 });
-  // It votes now: the four can lose any one, the leader too.
+  // The new member votes now: the four members tolerate the loss of any one, including the leader.
   await leader.stop();
   const next = await cluster.leader();
   await next.updateAdminUrl({ name: "n4", adminUrls: ["http://127.0.0.1:1"] });
@@ -60,7 +60,7 @@ test("a joiner started before AddMember waits, and joins a cluster of one", asyn
   const peerUrl = joiner.config.peerUrl;
   await until("the joiner listens", async () => {
     const other = alone.addMember({ name: "other", peerUrl, validateOnly: true });
-    // Somebody waits there, but under another name.
+    // A member waits at that URL, but with another name.
     const error = await refusal(other, FAILED_PRECONDITION, "UNHEALTHY_CLUSTER");
     expect(error.metadata).toEqual({ name: "other", peer_url: peerUrl });
     return alone.addMember({ name: "n2", peerUrl, validateOnly: true }).then(
@@ -74,7 +74,7 @@ test("a joiner started before AddMember waits, and joins a cluster of one", asyn
   expect(joiner.id).toBe(member?.id);
   const { quorumSize, failuresTolerated } = await joiner.getCluster();
   expect({ quorumSize, failuresTolerated }).toEqual({ quorumSize: 2, failuresTolerated: 0 });
-  // And back to one: each of the two may be removed, the leader itself too.
+  // Back to one member: either of the two can be removed, even the leader.
   await cluster.stable();
   await joiner.deleteMember({ name: "n1" });
   expect(await alone.ended()).toBe(1);
@@ -84,7 +84,7 @@ test("a joiner started before AddMember waits, and joins a cluster of one", asyn
   await refusal(joiner.deleteMember({ name: "n2" }), FAILED_PRECONDITION, "LAST_VOTER");
 });
 
-test("contact for two election timeouts is waited for within the deadline", async () => {
+test("a change waits within its deadline until members have been in contact for two election timeouts", async () => {
   cluster = await TestCluster.start(3);
   const leader = await cluster.stable();
   const [back, gone] = await twoFollowers();
@@ -92,22 +92,22 @@ test("contact for two election timeouts is waited for within the deadline", asyn
   await until("out of contact", async () => (await leader.getCluster()).failuresTolerated === 0);
   await back.start();
   await until("in contact again", () => contactTicks(leader, back) !== null);
-  expect(contactTicks(leader, back)).toBeLessThan(2 * leader.running.node.electionTicks);
+  expect(contactTicks(leader, back)).toBeLessThan(2 * leader.replica.electionTicks);
   await back.deleteMember({ name: gone.name });
-  expect(contactTicks(leader, back)).toBeGreaterThanOrEqual(2 * leader.running.node.electionTicks);
+  expect(contactTicks(leader, back)).toBeGreaterThanOrEqual(2 * leader.replica.electionTicks);
   expect(await gone.ended()).toBe(1);
   cluster.forget(gone);
 });
 
-test("where the deadline would pass before, the refusal comes at once and says when to come back", async () => {
+test("when the deadline is too short for that, the change is refused at once with a retry delay", async () => {
   cluster = await TestCluster.start(3, { config: { electionMs: 2000 } });
   const leader = await cluster.leader();
   const [follower] = await twoFollowers();
-  expect(contactTicks(leader, follower) ?? 0).toBeLessThan(2 * leader.running.node.electionTicks);
-  const started = leader.running.node.ticks;
+  expect(contactTicks(leader, follower) ?? 0).toBeLessThan(2 * leader.replica.electionTicks);
+  const started = leader.replica.ticks;
   const call = follower.deleteMember({ name: leader.name }, { timeoutMs: 1000 });
   const error = await refusal(call, FAILED_PRECONDITION, "UNHEALTHY_CLUSTER");
-  expect(leader.running.node.ticks - started).toBeLessThan(40);
+  expect(leader.replica.ticks - started).toBeLessThan(40);
   expect(error.retryDelayMs).toBeGreaterThan(1000);
   expect(error.retryDelayMs).toBeLessThanOrEqual(4000);
   expect(error.metadata["blocking_names"]?.split(",").sort()).not.toContain(leader.name);
@@ -118,11 +118,11 @@ test.each(["the leader itself", "a follower"])("removing the leader, asked at %s
   const leader = await cluster.stable();
   const [follower, other] = await twoFollowers();
   const asked = where === "a follower" ? follower : leader;
-  const term = leader.running.node.term;
+  const term = leader.replica.term;
   const { member, members, header } = await asked.deleteMember({ name: leader.name });
   expect(member?.name).toBe(leader.name);
   expect(members.map(({ name }) => name).sort()).toEqual([follower.name, other.name].sort());
-  // Leadership was handed over first: the change is an entry of the next leader.
+  // Leadership was transferred first: the change is an entry of the next leader.
   expect(header?.raftTerm).toBe(BigInt(term) + 1n);
   expect([follower.id, other.id]).toContain(header?.memberId);
   expect(await leader.ended()).toBe(1);
@@ -133,7 +133,7 @@ test.each(["the leader itself", "a follower"])("removing the leader, asked at %s
   await cluster.agreed();
 });
 
-test("a removed member's place can be filled under the same name and URL", async () => {
+test("a new member can have the name and the URL of a removed one", async () => {
   cluster = await TestCluster.start(3);
   const leader = await cluster.stable();
   const [gone] = await twoFollowers();
@@ -159,9 +159,9 @@ test("publish: a restart with the same settings proposes nothing; the configured
   await follower.stop();
   await follower.start();
   await cluster.settled();
-  // Its publish has been answered once another round of them would have been due.
-  const ticks = leader.running.node.ticks;
-  await until("some ticks", () => leader.running.node.ticks > ticks + 30);
+  // The publish has been answered by the time a repeated one would have been sent.
+  const ticks = leader.replica.ticks;
+  await until("some ticks", () => leader.replica.ticks > ticks + 30);
   expect((await leader.getMembers()).header?.revision).toBe(before);
 
   await leader.updateAdminUrl({ name: follower.name, adminUrls: ["http://127.0.0.1:9"] });
@@ -177,8 +177,8 @@ test("publish: a restart with the same settings proposes nothing; the configured
 test("a publish that is repeated late does not undo what was acknowledged in between", async () => {
   cluster = await TestCluster.start(3);
   const [member] = await twoFollowers();
-  const { node } = member.running;
-  const instanceId = Buffer.from(node.roster.member(node.id)?.instanceId ?? []);
+  const { replica } = member;
+  const instanceId = Buffer.from(replica.roster.member(replica.id)?.instanceId ?? []);
   const again = { instanceId, adminUrls: ["http://127.0.0.1:31"], requestId: "one publish" };
   const first = await publish(member, again);
   await member.updateAdminUrl({ name: member.name, adminUrls: ["http://127.0.0.1:32"] });

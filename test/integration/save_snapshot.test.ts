@@ -1,12 +1,12 @@
-/** MaintenanceService.SaveSnapshot over the wire: what is in the file, who may have it when, and how it ends early. */
+/** MaintenanceService.SaveSnapshot over the wire: the contents of the file, the conditions, and calls that end early. */
 import { credentials, status } from "@grpc/grpc-js";
 import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
 import { MusterClient } from "../../src/client";
 import type { SnapshotSink } from "../../src/client";
 import { MaintenanceServiceClient } from "../../src/generated/muster/v1/maintenance_service";
 import type { SaveSnapshotResponse } from "../../src/generated/muster/v1/maintenance_service";
-import { decodeSavedSnapshot } from "../../src/server/saved_snapshot";
-import type { ReadSnapshot } from "../../src/server/saved_snapshot";
+import { decodeSavedSnapshot } from "../../src/backup/saved_snapshot";
+import type { ReadSnapshot } from "../../src/backup/saved_snapshot";
 import { readError, TestCluster, until } from "./support/cluster";
 import type { TestMember, WireError } from "./support/cluster";
 import { SyncGates } from "./support/sync_gate";
@@ -30,7 +30,7 @@ afterEach(async () => {
   await cluster.settled();
 });
 
-/** Keeps what comes in memory. */
+/** Collects the stream in memory. */
 class MemorySink implements SnapshotSink {
   bytes = Buffer.alloc(0);
   begun = 0;
@@ -62,7 +62,7 @@ async function save(...members: TestMember[]): Promise<ReadSnapshot> {
   return read;
 }
 
-/** A call of the generated stub, so that a test decides when it reads. */
+/** A call by the generated stub, so that a test decides when to read. */
 function raw(member: TestMember, timeoutMs = 20_000): ClientReadableStream<SaveSnapshotResponse> {
   const client = new MaintenanceServiceClient(hostOf(member), credentials.createInsecure());
   clients.push(client);
@@ -93,13 +93,13 @@ test("any member gives the state with every acknowledged change in it", async ()
     expect(read.roster.memberByName("n1")?.adminUrls).toEqual([`http://127.0.0.1:${String(i + 1)}`]);
     expect(read.memberId.toString(16)).toBe(member.id);
     expect(read.snapshot.meta.confState.voters).toEqual(read.roster.voters());
-    expect(Buffer.from(read.snapshot.data).equals(member.running.node.roster.snapshot())).toBe(true);
+    expect(Buffer.from(read.snapshot.data).equals(member.roster.snapshot())).toBe(true);
   }
 });
 
-/** Counts the linearizable reads that reached the member from now on: a call that waits there has asked for one. */
+/** Counts the linearizable reads on the member from now on. Every waiting call has requested one. */
 function readsAt(member: TestMember): jest.SpyInstance {
-  const spy = jest.spyOn(member.running.node, "readIndex");
+  const spy = jest.spyOn(member.replica, "readIndex");
   spies.push(spy);
   return spy;
 }
@@ -113,7 +113,7 @@ test("a member that is behind waits until it has applied what was acknowledged b
   const reads = readsAt(behind);
   const saving = save(behind);
   await until("the read waits", () => reads.mock.calls.length === 1);
-  expect(behind.running.node.applied).toBeLessThan(Number(header?.revision));
+  expect(behind.replica.applied).toBeLessThan(Number(header?.revision));
   gates.of(behind.name).lift();
   expect((await saving).roster.revision).toBe(Number(header?.revision));
 });
@@ -126,7 +126,7 @@ test("without a quorum there is no snapshot", async () => {
   expect([status[code], ["NO_QUORUM", "NO_LEADER"].includes(reason)]).toEqual(["UNAVAILABLE", true]);
 });
 
-test("a third snapshot at once is told to wait; a caller that goes away makes room", async () => {
+test("a third concurrent snapshot is refused with a retry delay; a cancelled one makes room", async () => {
   const leader = await cluster.leader();
   const [follower] = await cluster.followers();
   if (follower === undefined) throw new Error("no follower");
@@ -146,7 +146,7 @@ test("a third snapshot at once is told to wait; a caller that goes away makes ro
   expect(reads.mock.calls).toHaveLength(2);
 
   for (const call of waiting) call.cancel();
-  // The client repeats what is refused for now, until the member has noticed that the callers are gone.
+  // The client repeats the refused call until the member has noticed that the callers have cancelled.
   const saving = save(follower);
   await until("there is room again", () => reads.mock.calls.length === 3);
   gates.liftAll();
@@ -166,7 +166,7 @@ test("a stopping member ends the call with a reason", async () => {
   await stopped;
 });
 
-test("what the sink throws is what the caller gets, and the next call works", async () => {
+test("an error thrown by the sink reaches the caller, and the next call works", async () => {
   const leader = await cluster.leader();
   const client = new MusterClient({ endpoints: [hostOf(leader)] });
   clients.push(client);

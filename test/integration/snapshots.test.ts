@@ -1,5 +1,5 @@
-/** Snapshots of running members: a follower that was away and a joiner catch up by one, and a restart keeps everything. */
-import { silentLogger } from "../../src/server/logger";
+/** Snapshots of running members: a stopped follower and a joining member catch up by one; a restart keeps everything. */
+import { silentLog } from "../../src/base/log";
 import { TestCluster, until } from "./support/cluster";
 import type { TestMember } from "./support/cluster";
 
@@ -16,7 +16,7 @@ beforeEach(async () => {
     deps: { snapshots: { everyEntries: 20, everyBytes: 1 << 30, keepEntries: 5 } },
     depsOf: (name) => ({
       log: {
-        ...silentLogger,
+        ...silentLog,
         info: (_fields, text) => {
           if (text === "installed a snapshot") installed.push(name);
           if (text === "saved a snapshot") saved.push(name);
@@ -37,7 +37,7 @@ async function manyWrites(at: TestMember, from: number): Promise<void> {
   }
 }
 
-test("a follower that was away catches up by snapshot, with the request memory in it", async () => {
+test("a follower that was stopped catches up by a snapshot, which contains the request memory", async () => {
   const leader = await cluster.stable();
   const [away, other] = await cluster.followers();
   if (away === undefined || other === undefined) throw new Error("no followers");
@@ -48,10 +48,10 @@ test("a follower that was away catches up by snapshot, with the request memory i
   await cluster.settled();
   expect(installed).toEqual([away.name]);
   await cluster.agreed();
-  // It can lead with what it got: repeats are known, and changes go on.
+  // With the snapshot it can be leader: repeated requests are recognised, and changes go on.
   await until("it is in contact", async () => (await leader.getCluster()).failuresTolerated === 1);
-  leader.running.node.transferLeader(away.running.node.id);
-  await until("it leads", () => away.running.node.isLeader);
+  leader.replica.transferLeader(away.replica.id);
+  await until("it leads", () => away.replica.isLeader);
   await cluster.leader();
   const before = (await away.getMembers()).header?.revision;
   const again = await away.updateAdminUrl({ name: "n1", adminUrls: ["http://127.0.0.1:7"], requestId: "w7" });
@@ -60,7 +60,7 @@ test("a follower that was away catches up by snapshot, with the request memory i
   await away.updateAdminUrl({ name: "n1", adminUrls: ["http://127.0.0.1:5000"] });
 });
 
-test("a joiner starts from a snapshot", async () => {
+test("a joining member starts from a snapshot", async () => {
   const leader = await cluster.stable();
   await manyWrites(leader, 1);
   const joiner = await cluster.joiner("n4");
@@ -78,7 +78,7 @@ test("a restart from snapshot and log keeps everything, one member after the oth
   const added = await leader.addMember({ name: "gone", peerUrl: "http://127.0.0.1:1" });
   await leader.deleteMember({ name: "gone" });
   await manyWrites(leader, 1);
-  // Its own restart would put back what the writes changed.
+  // Otherwise the publish at its restart would undo the changes of the writes.
   await leader.updateAdminUrl({ name: "n1", adminUrls: [cluster.member("n1").config.adminUrl] });
   const before = await leader.getMembers();
   for (const member of cluster.members) {
@@ -95,7 +95,7 @@ test("a restart from snapshot and log keeps everything, one member after the oth
     const after = await member.getMembers();
     expect(after.members).toEqual(before.members);
     expect(after.header?.revision).toBe(before.header?.revision);
-    expect(member.running.node.roster.tombstone(id)?.name).toBe("gone");
+    expect(member.roster.tombstone(id)?.name).toBe("gone");
     const again = await member.updateAdminUrl({
       name: "n1",
       adminUrls: ["http://127.0.0.1:3"],

@@ -1,4 +1,4 @@
-/** Writes over the wire: what they answer, what a repeat gets, what leaves the revision, and in which order they go. */
+/** Writes over the wire: answers, repeated requests, revisions, and concurrent writes. */
 import { Metadata, status } from "@grpc/grpc-js";
 import type { ServiceError } from "@grpc/grpc-js";
 import { RosterSnapshot } from "../../src/generated/muster/storage/v1/snapshot";
@@ -37,7 +37,7 @@ const admin = (name: string, port: number) => ({ name, adminUrls: [`http://127.0
 const revisionNow = async (): Promise<bigint> => (await leader.getMembers()).header?.revision ?? 0n;
 
 describe("answers", () => {
-  test("AddMember and DeleteMember: the member, all members by number, and the entry's own index as revision", async () => {
+  test("AddMember and DeleteMember: the member, all members by id, and the entry's index as revision", async () => {
     const before = await revisionNow();
     const added = await follower.addMember({
       name: "n4",
@@ -92,20 +92,20 @@ describe("answers", () => {
     await leader.deleteMember({ name: "n4" });
   });
 
-  test("the header says which cluster, which leader, which term, and that the leader answered", async () => {
-    const { node } = leader.running;
+  test("the header has cluster, leader and term, and names the leader as the member that answered", async () => {
+    const { replica } = leader;
     const { header } = await follower.updateAdminUrl(admin("n2", 21));
     expect(header).toMatchObject({
-      clusterId: node.clusterId.toString(16),
+      clusterId: replica.clusterId.toString(16),
       memberId: leader.id,
       leaderId: leader.id,
-      raftTerm: BigInt(node.term),
+      raftTerm: BigInt(replica.term),
     });
   });
 });
 
 describe("request_id", () => {
-  test("a repeat at any member gives the first outcome, with the members of now", async () => {
+  test("a repeat at any member gives the first outcome, with the current members", async () => {
     const request = { name: "n4", peerUrl: "http://127.0.0.1:31", requestId: "add-once" };
     const first = await follower.addMember(request);
     const moved = await leader.updateMember({ name: "n4", newPeerUrl: "http://127.0.0.1:32" });
@@ -138,8 +138,8 @@ describe("request_id", () => {
     const request = { ...admin("n3", 51), requestId: "across-leaders" };
     const first = await follower.updateAdminUrl(request);
     await leader.updateAdminUrl(admin("n3", 52));
-    leader.running.node.transferLeader(follower.running.node.id);
-    await until("the follower leads", () => follower.running.node.isLeader);
+    leader.replica.transferLeader(follower.replica.id);
+    await until("the follower leads", () => follower.replica.isLeader);
     await cluster.leader();
     for (const member of [leader, follower, other]) {
       const again = await member.updateAdminUrl(request);
@@ -162,7 +162,7 @@ describe("request_id", () => {
 
   test("a write without one gets one from the first member that takes it", async () => {
     await follower.updateAdminUrl(admin("n2", 71));
-    const { outcomes } = RosterSnapshot.decode(leader.running.node.roster.snapshot());
+    const { outcomes } = RosterSnapshot.decode(leader.roster.snapshot());
     const newest = outcomes.at(-1);
     expect(newest?.member?.adminUrls).toEqual(["http://127.0.0.1:71"]);
     expect(newest?.requestId).toMatch(/^[0-9a-f-]{36}$/);
@@ -170,7 +170,7 @@ describe("request_id", () => {
 });
 
 describe("revision", () => {
-  test("refused, repeated and no-change writes leave it", async () => {
+  test("refused and repeated writes, and writes without a change, do not change it", async () => {
     await leader.updateAdminUrl({ ...admin("n2", 81), requestId: "rev" });
     const before = await revisionNow();
     const repeated = await follower.updateAdminUrl({ ...admin("n2", 81), requestId: "rev" });
@@ -185,7 +185,7 @@ describe("revision", () => {
     expect(await revisionNow()).toBe(before);
   });
 
-  test("expected_revision: the current one is taken; of many at once exactly one wins", async () => {
+  test("expected_revision: the current one is accepted; of many concurrent writes exactly one succeeds", async () => {
     const expectedRevision = await revisionNow();
     const results = await Promise.allSettled(
       [leader, follower, other, leader, follower, other].map((member, i) =>
@@ -241,13 +241,13 @@ describe("validate_only", () => {
     await leader.updateAdminUrl({ ...admin("n2", 4), requestId });
   });
 
-  test("removing the leader is validated without handing over", async () => {
-    const { node } = leader.running;
-    const { term } = node;
+  test("removing the leader is validated without a leadership transfer", async () => {
+    const { replica } = leader;
+    const { term } = replica;
     const { member } = await follower.deleteMember({ id: leader.id, validateOnly: true });
     expect(member?.name).toBe(leader.name);
-    expect(node.isLeader).toBe(true);
-    expect(node.term).toBe(term);
+    expect(replica.isLeader).toBe(true);
+    expect(replica.term).toBe(term);
   });
 });
 
@@ -264,7 +264,7 @@ describe("many at once", () => {
     expect((await leader.getMembers()).members).toHaveLength(3);
   });
 
-  test("many parallel adds and deletes: each gets an answer, and the roster is their sum", async () => {
+  test("many parallel adds and deletes: each gets an answer, and the roster has the effect of all", async () => {
     const started = [leader, follower, other];
     const at = (i: number): TestMember => started[i % 3] ?? leader;
     const calls = Array.from({ length: 60 }, (_, i) => {
@@ -289,7 +289,7 @@ describe("many at once", () => {
       "NOT_ENOUGH_STARTED_MEMBERS",
     ];
     expect([...refusedReasons].filter((reason) => !allowed.includes(reason))).toEqual([]);
-    // Every acknowledged change has a revision of its own, and replaying them in that order gives the roster.
+    // Every acknowledged change has a unique revision, and replaying the changes in that order gives the roster.
     const revisions = changes.map(({ header }) => header?.revision ?? 0n);
     expect(new Set(revisions).size).toBe(revisions.length);
     const names = new Set(["n1", "n2", "n3"]);
@@ -305,7 +305,7 @@ describe("many at once", () => {
     for (const { name, started: isStarted } of members) if (!isStarted) await leader.deleteMember({ name });
   });
 
-  test("admin URLs from all sides: every acknowledged change has a revision of its own", async () => {
+  test("admin URLs changed at all members at once: every acknowledged change has a unique revision", async () => {
     const members = [leader, follower, other];
     const results = await Promise.all(
       Array.from({ length: 300 }, (_, i) => {
@@ -331,13 +331,13 @@ describe("many at once", () => {
         if (error?.code === status.CANCELLED) resolve();
         else reject(new Error("it was to be cancelled"));
       });
-      until("it is in the leader's log", () => leader.running.node.waiters.size === 1).then(() => {
+      until("it is in the leader's log", () => leader.replica["waiters"].size === 1).then(() => {
         call.cancel();
       }, reject);
     });
     gates.liftAll();
     await until("it is applied", () => {
-      const found = leader.running.node.roster.memberByName("n1");
+      const found = leader.roster.memberByName("n1");
       return found?.adminUrls.includes(`http://127.0.0.1:${String(port)}`) === true;
     });
   });

@@ -1,5 +1,5 @@
 /**
- * Membership changes: what they may and may not do, and that every way to one configuration is the same.
+ * Configuration changes: what they may and may not do, and that every way to one configuration is the same.
  */
 import fc from "fast-check";
 import {

@@ -92,7 +92,7 @@ describe("hostile peers", () => {
       "local-message",
     ],
     ["a report of the application", MessageType.SnapshotStatus, {}, "local-message"],
-    ["an answer of a stranger", MessageType.AppendResponse, { from: 9n }, "unknown-sender"],
+    ["an answer of a member that is not listed", MessageType.AppendResponse, { from: 9n }, "unknown-sender"],
     ["a message in the core's own name", MessageType.VoteResponse, { from: 1n }, "misaddressed"],
     ["a message to somebody else", MessageType.Vote, { to: 3n }, "misaddressed"],
     ["an index beyond the safe range", MessageType.Append, { index: 2 ** 53, logTerm: 1 }, "invalid-field"],

@@ -440,7 +440,8 @@ describe("5.4 safety", () => {
     s1.acknowledge(3n, 2);
     expect([s1, s2, s3].map((core) => core.terms()[1])).toEqual([2, 2, 2]);
     expect(s1.raw.committed).toBe(0);
-    // (d): S1 crashes; S5 is elected by S3 and S4... which needs a log at least as new: S2, S3, S4 end with term 2 or 1.
+    // (d): S1 crashes; S5 is elected by S3 and S4... which needs a log at least as new: S2, S3, S4 end with term 2 or
+    // 1.
     s5.raw.campaign();
     exchange([s2, s3, s4, s5]);
     s5.raw.campaign();

@@ -1,8 +1,8 @@
 /**
  * The safety properties of Raft, and liveness at the end, over random schedules.
  *
- * MUSTER_PROPERTY_SCHEDULES sets how many (default 1,000); MUSTER_PROPERTY_SEED where their seeds start. A failure names
- * its seed; test/raft/support/run_properties.ts replays it.
+ * MUSTER_PROPERTY_SCHEDULES sets how many (default 1,000); MUSTER_PROPERTY_SEED where their seeds start. A failure
+ * names its seed; test/raft/support/run_properties.ts replays it.
  */
 import { runSchedule } from "./support/schedule";
 import type { ScheduleOptions, ScheduleResult } from "./support/schedule";

@@ -126,7 +126,7 @@ describe("restart", () => {
     ]);
   });
 
-  test("a voter with an unapplied membership change does not campaign until it is applied", () => {
+  test("a voter with an unapplied configuration change does not campaign until it is applied", () => {
     const added = change({ changes: [{ type: ConfChangeType.AddVoter, nodeId: 4n }] });
     const log = [entry(1, 1), { ...entry(2, 1), type: EntryType.ConfChangeV2, confChange: added }];
     const storage = storageOf(THREE, 0, log);
@@ -172,7 +172,7 @@ describe("growth under a partition", () => {
   });
 });
 
-describe("what proposers are told", () => {
+describe("results of proposals", () => {
   test("index and term of the first of several entries, sent in one message", () => {
     const storage = storageOf(THREE);
     const node = nodeOn(storage);
@@ -208,7 +208,7 @@ describe("what proposers are told", () => {
     expect(node.propose([new Uint8Array(1)])).toEqual({ ok: false, reason: "removed" });
   });
 
-  test("a refused membership change leaves no trace in the size limit", () => {
+  test("a refused configuration change leaves no trace in the size limit", () => {
     const storage = storageOf([1n]);
     const node = nodeOn(storage, { maxUncommittedSize: 100 });
     elect(node, storage, []);
@@ -229,7 +229,7 @@ describe("what proposers are told", () => {
     expect(node.lastIndex).toBe(6);
   });
 
-  test("a dropped membership change does not count as pending", () => {
+  test("a dropped configuration change does not count as pending", () => {
     const storage = storageOf(THREE);
     const node = nodeOn(storage, { maxUncommittedSize: 10 });
     elect(node, storage, [2n]);
@@ -241,7 +241,7 @@ describe("what proposers are told", () => {
   });
 });
 
-describe("membership changes at apply", () => {
+describe("configuration changes at apply", () => {
   test("one that does not fit changes nothing and does not throw", () => {
     const node = nodeOn(storageOf([1n]));
     const before = node.status().confState;
@@ -311,8 +311,16 @@ describe("what peers may send", () => {
     ["misaddressed", "for another member", { ...message(MessageType.Append, 2n, 5), to: 3n }],
     ["misaddressed", "from this member", message(MessageType.AppendResponse, 1n, 5)],
     ["misaddressed", "from a thread", message(MessageType.AppendResponse, LOCAL_APPLY_THREAD, 5)],
-    ["unknown-sender", "an answer of a stranger", message(MessageType.AppendResponse, 9n, 5)],
-    ["unknown-sender", "a stranger's higher term in an answer", message(MessageType.VoteResponse, 9n, 99)],
+    [
+      "unknown-sender",
+      "an answer of a member that is not listed",
+      message(MessageType.AppendResponse, 9n, 5),
+    ],
+    [
+      "unknown-sender",
+      "a higher term in an answer of a member that is not listed",
+      message(MessageType.VoteResponse, 9n, 99),
+    ],
     ["invalid-field", "a term below zero", message(MessageType.Append, 2n, -1)],
     ["invalid-field", "a term that is no number", message(MessageType.Append, 2n, NaN)],
     ["invalid-field", "a term with a fraction", message(MessageType.Append, 2n, 5.5)],

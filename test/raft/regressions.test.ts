@@ -1,6 +1,6 @@
 /**
- * Defects that other implementations had in elections, reads and storage, as far as the core decides them. Numbers as in
- * the table of docs/raft.md.
+ * Defects that other implementations had in elections, reads and storage, as far as the core decides them. Numbers as
+ * in the table of docs/raft.md.
  */
 import { MessageType } from "../../src/raft/message";
 import type { Message } from "../../src/raft/message";
@@ -23,12 +23,12 @@ describe("elections", () => {
     expect(third?.raw.term).toBe(term);
     settle(cores, 5 * ELECTION_TICKS);
     expect([leader?.raw.role, leader?.raw.term]).toEqual([Role.Leader, term]);
-    // A stranger with a high term: nobody who hears a leader follows it.
+    // A member that is not listed, with a high term: members that hear a leader ignore it.
     const answers = cores[1]?.step({ ...message(Vote, 99, { from: 9n, index: 99, logTerm: 98 }), to: 2n });
     expect([answers, cores[1]?.raw.term]).toEqual([[], term]);
   });
 
-  test("23: a pre-candidate of a smaller term is told the term, and so gets on", () => {
+  test("23: a pre-candidate of a smaller term learns the term from the rejection, and so gets on", () => {
     const voter = new TestCore({ hardState: { term: 5 }, config: { preVote: true } });
     const [answer] = voter.step(message(PreVote, 3, { index: 9, logTerm: 2 }));
     expect(answer).toMatchObject({ type: PreVoteResponse, term: 5, reject: true });
@@ -40,7 +40,7 @@ describe("elections", () => {
   });
 
   test.each([{ preVote: true }, { checkQuorum: true }])(
-    "23: with %p a leader of a smaller term is told the term, or its follower would be lost to it",
+    "23: with %p a leader of a smaller term learns the term, or its follower would ignore it for ever",
     (config) => {
       const core = new TestCore({ hardState: { term: 5 }, config });
       for (const type of [Append, Heartbeat]) {
@@ -52,12 +52,12 @@ describe("elections", () => {
   test.each([
     [Vote, VoteResponse],
     [PreVote, PreVoteResponse],
-  ])("23: a candidate of a smaller term is told the term (message type %p)", (request, answer) => {
+  ])("23: a candidate of a smaller term learns the term (message type %p)", (request, answer) => {
     const core = new TestCore({ hardState: { term: 5 } });
     expect(core.step(message(request, 3))).toMatchObject([{ type: answer, to: 2n, term: 5, reject: true }]);
   });
 
-  test("22: a leader of a smaller term is told the term by a learner, who could not bring it down by an election", () => {
+  test("22: a leader of a smaller term learns the term from a learner, which could not show it by an election", () => {
     const learner = new TestCore({ voters: [2n, 3n], learners: [1n], hardState: { term: 5 } });
     expect(learner.step(message(Heartbeat, 3))).toMatchObject([{ type: AppendResponse, to: 2n, term: 5 }]);
     const voter = new TestCore({ hardState: { term: 5 } });

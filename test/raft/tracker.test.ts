@@ -211,7 +211,7 @@ describe("Progress", () => {
     expect(failed.next).toBe(2);
   });
 
-  test("the commit index is told again only when it can have an effect", () => {
+  test("the commit index is sent again only when it can have an effect", () => {
     const p = progress(0, 1);
     p.becomeReplicate();
     expect(p.canBumpCommit(5)).toBe(false);
@@ -223,7 +223,7 @@ describe("Progress", () => {
     expect(p.canBumpCommit(9)).toBe(false);
   });
 
-  test("going back takes back the commit index that a lost message may have told", () => {
+  test("going back takes back the commit index that a lost message may have carried", () => {
     const p = progress(2, 3);
     p.becomeReplicate();
     p.sentEntries(5, 5);

@@ -2,7 +2,7 @@
 import * as fc from "fast-check";
 import { fnv1a64, joinParts } from "../../src/roster/bytes";
 
-/** FNV-1a as its definition says it, with integers of any size. */
+/** FNV-1a written directly after its definition, with integers of any size. */
 function fnvByDefinition(bytes: Uint8Array): string {
   let hash = 0xcbf29ce484222325n;
   for (const byte of bytes) hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
@@ -22,7 +22,7 @@ test("the hash is FNV-1a", () => {
   );
 });
 
-test("different parts give different bytes", () => {
+test("different lists of parts give different bytes", () => {
   const parts = fc.array(fc.string({ maxLength: 4 }), { maxLength: 4 });
   fc.assert(
     fc.property(parts, parts, (a, b) => {

@@ -1,4 +1,4 @@
-/** Commands: their bytes, the membership change that each one is, and what tells requests apart. */
+/** Commands: their bytes, the membership change of each, and the fingerprint that distinguishes requests. */
 import type { RosterCommand } from "../../src/generated/muster/storage/v1/command";
 import {
   checkAddMember,
@@ -46,12 +46,12 @@ const EVERY_COMMAND: readonly RosterCommand[] = [
   replace,
 ];
 
-describe("the bytes of a command", () => {
+describe("encoding and decoding a command", () => {
   test.each(EVERY_COMMAND.map((command) => [command.body?.$case, command] as const))("%s", (_, command) => {
     expect(decodeCommand(encodeCommand(command))).toEqual(command);
   });
 
-  test("every kind of the contract is known, and tried here", () => {
+  test("every kind of the contract is known, and tested here", () => {
     const declared = Object.values(CommandKind).filter((kind) => kind > 0);
     expect([...COMMAND_VERSIONS.keys()].sort()).toEqual(declared.sort());
     expect(EVERY_COMMAND.map(({ kind }) => kind).sort()).toEqual(declared);
@@ -89,7 +89,7 @@ describe("a command that is not known stops the member", () => {
     expect(() => decodeCommand(bytes)).toThrow(UnknownCommandError);
   });
 
-  test("and leaves the roster as it was", () => {
+  test("and does not change the roster", () => {
     const roster = rosterOf(3);
     const before = roster.hash();
     const entry = { ...entryFor(roster, publish(1)), data: encodeCommand({ ...publish(1), version: 2 }) };
@@ -100,7 +100,7 @@ describe("a command that is not known stops the member", () => {
     expect(roster.hash()).toBe(before);
   });
 
-  test("as does a membership change without its command", () => {
+  test("a membership change without a command is one", () => {
     const roster = rosterOf(3);
     const entry = entryFor(roster, remove({ id: 1n }));
     if (entry.confChange === null) throw new Error("not a membership change");
@@ -162,11 +162,11 @@ describe("the fingerprint of a request", () => {
     return Buffer.from(fingerprint(sha256, rpc, checked.value)).toString("hex");
   };
 
-  test("is a value that versions share", () => {
+  test("has the same value in every version", () => {
     expect(of()).toBe("a7f2540584459915972bddae9a70a85ddc8c4f1240292ba6b2f1684983d4263a");
   });
 
-  test("does not see request_id, validate_only, spelling and the order of properties", () => {
+  test("does not depend on request_id, validate_only, spelling and the order of properties", () => {
     expect(of({ requestId: "other" })).toBe(of());
     expect(of({ validateOnly: true })).toBe(of());
     expect(of({ peerUrl: "HTTP://A:01" })).toBe(of());
@@ -181,7 +181,7 @@ describe("the fingerprint of a request", () => {
     expect(Buffer.from(fingerprint(sha256, "AddMember", fields)).toString("hex")).toBe(of());
   });
 
-  test("sees everything else", () => {
+  test("depends on every other field", () => {
     const all = [
       of(),
       of({}, "DeleteMember"),
@@ -193,7 +193,7 @@ describe("the fingerprint of a request", () => {
     expect(new Set(all).size).toBe(all.length);
   });
 
-  test("sees whether a member is named by id or by name, and how a list is split", () => {
+  test("depends on whether a member is selected by id or by name, and on how a list is split", () => {
     const write = { requestId: "", expectedRevision: 0, validateOnly: false };
     const all = [
       { ...write, member: { id: 1n, name: "" } },

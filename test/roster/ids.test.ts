@@ -1,4 +1,4 @@
-/** Ids: their text, where they come from, what they never are. */
+/** Ids: text form, computation, reserved values. */
 import {
   bootstrapMemberId,
   clusterId,
@@ -34,7 +34,7 @@ describe("the text of an id", () => {
   );
 });
 
-test("reserved are zero and the ids of the core's local threads", () => {
+test("zero and the ids of the core's local threads are reserved", () => {
   expect([0n, LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD].map(isReservedId)).toEqual([true, true, true]);
   expect([1n, LOCAL_APPLY_THREAD - 1n].map(isReservedId)).toEqual([false, false]);
 });
@@ -51,12 +51,12 @@ test("ids are ordered as unsigned numbers", () => {
 describe("bootstrap ids", () => {
   const id = bootstrapMemberId(sha256, "n1", "http://a:1", "token");
 
-  test("are the same wherever they are computed: the value is part of the contract between versions", () => {
+  test("are the same on every member and in every version", () => {
     expect(formatId(id)).toBe("e2c4f7c35fcf5e0c");
     expect(formatId(clusterId(sha256, [3n, 1n, 2n]))).toBe("acd38d29526abc7d");
   });
 
-  test("depend on name, peer URL and token, and on where one ends and the next begins", () => {
+  test("depend on name, peer URL and token, and on the boundaries between them", () => {
     const others = [
       bootstrapMemberId(sha256, "n2", "http://a:1", "token"),
       bootstrapMemberId(sha256, "n1", "http://a:2", "token"),
@@ -84,7 +84,7 @@ describe("a later member's id", () => {
     expect(choose(TIME_MS, RANDOM)).toBe(ids[0]);
   });
 
-  test("is never one that is taken", () => {
+  test("is never an id that is taken", () => {
     const first = choose(TIME_MS, RANDOM);
     const second = laterMemberId(sha256, "n4", "http://a:1", TIME_MS, RANDOM, (id) => id === first);
     expect(second).not.toBe(first);
@@ -92,7 +92,7 @@ describe("a later member's id", () => {
 });
 
 test("an id that the core reserves is hashed again", () => {
-  /** Gives each reserved value in turn, then 42. */
+  /** Returns each reserved value in turn, then 42. */
   const values = [0n, LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, 42n];
   let calls = 0;
   const scripted = (): Uint8Array => {

@@ -1,4 +1,4 @@
-/** What holds for every history of commands, however odd. */
+/** Properties that hold for every history of commands, valid or not. */
 import * as fc from "fast-check";
 import { promoteMemberCommand, replaceMemberCommand, Roster } from "../../src/roster/index";
 import type { CommandEnvelope, RosterCommand } from "../../src/roster/index";
@@ -19,7 +19,7 @@ import {
   restored,
 } from "./support/log";
 
-/** Few names, ids and URLs, so that they collide; a text now and then that validation would never let through. */
+/** Few names, ids and URLs, so that they collide, and sometimes a text that validation would refuse. */
 const id = fc.oneof(
   { weight: 8, arbitrary: fc.integer({ min: 1, max: 9 }) },
   { weight: 1, arbitrary: fc.constant(0) },
@@ -88,7 +88,7 @@ function step(roster: Roster, next: RosterCommand | null): unknown {
   return next === null ? roster.apply(emptyEntry(roster.appliedIndex + 1)) : apply(roster, next);
 }
 
-test("a roster that is restored anywhere on the way stays equal, answer by answer and byte by byte", () => {
+test("a roster that is restored from a snapshot at any index stays equal, in decisions and in bytes", () => {
   fc.assert(
     fc.property(history, fc.array(fc.nat(59), { maxLength: 3 }), (steps, cuts) => {
       const straight = bootstrapped();
@@ -124,7 +124,7 @@ test("every step keeps the roster's invariants", () => {
         const changed = before.members !== members;
         expect(roster.revision).toBe(changed ? roster.appliedIndex : before.revision);
 
-        // Ids, names and peer URLs belong to one member; removed ids stay away; a start is for good.
+        // Ids, names and peer URLs belong to one member; removed ids never return; `started` is never reset.
         expect(new Set(members.map((m) => m.name)).size).toBe(members.length);
         expect(new Set(members.map((m) => m.peerUrls.join())).size).toBe(members.length);
         for (const old of before.members) {
@@ -137,7 +137,7 @@ test("every step keeps the roster's invariants", () => {
         }
         for (const removed of gone) expect(roster.tombstone(removed)).not.toBeNull();
 
-        // A voter is left, and the core's configuration is the roster's.
+        // At least one voter remains, and the core's configuration equals the roster's.
         expect(roster.voters().length).toBeGreaterThan(0);
         if (typeof result === "object" && result !== null && "decision" in result) {
           const { decision, confChange } = result as ReturnType<typeof apply>;
@@ -146,7 +146,7 @@ test("every step keeps the roster's invariants", () => {
             if (type === ConfChangeType.Remove) voters.delete(nodeId);
           }
           expect(decision.accepted && decision.changed).toBe(changed);
-          // The early decision is the one that apply takes.
+          // evaluate() has given the same decision as apply().
           expect(early?.accepted).toBe(decision.accepted);
           expect(early?.repeated).toBe(decision.repeated);
           if (early?.accepted === false) expect(decision).toEqual(early);
@@ -159,7 +159,7 @@ test("every step keeps the roster's invariants", () => {
   );
 });
 
-test("a watch that resumes at any kept revision rebuilds the roster from its events", () => {
+test("a watch that resumes at any kept revision can rebuild the roster from the events", () => {
   fc.assert(
     fc.property(history, fc.nat(59), (steps, at) => {
       const roster = bootstrapped();

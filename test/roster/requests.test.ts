@@ -1,4 +1,4 @@
-/** A repeated request gets the first outcome, wherever it is repeated. */
+/** A repeated request gets the first outcome, also after a restore. */
 import type { RosterCommand } from "../../src/roster/index";
 import {
   accepted,
@@ -15,7 +15,7 @@ import {
 } from "./support/log";
 import type { Roster } from "../../src/roster/index";
 
-/** How the roster is reached between first and second use: a repeat must not see the difference. */
+/** Ways from the roster of the first use to that of the repeat. A repeat must get the same answer in each. */
 const paths: [string, (roster: Roster) => Roster][] = [
   ["in the same roster", (roster) => roster],
   ["after a snapshot", (roster) => restored(roster)],
@@ -36,7 +36,7 @@ describe.each(paths)("a repeat %s", (_, pass) => {
       adminUrls({ id: 1n }, ["http://a:1"], request("r")),
       adminUrls({ id: 1n }, ["http://a:1"], request("r")),
     ],
-  ])("%s that was accepted gives the first member and revision", (_name, command, repeat) => {
+  ])("of %s that was accepted gives the first member and revision", (_name, command, repeat) => {
     const before = rosterOf(3);
     const first = accepted(apply(before, command).decision);
     accepted(apply(before, adminUrls({ id: 2n }, ["http://later:1"])).decision);
@@ -52,7 +52,7 @@ describe.each(paths)("a repeat %s", (_, pass) => {
     expect(roster.revision).toBe(5);
   });
 
-  test("a repeat that the leader proposes as a membership change gives the core nothing to do", () => {
+  test("that the leader proposes as a membership change does not change the core's configuration", () => {
     const before = rosterOf(3);
     accepted(apply(before, add(4, {}, request("r"))).decision);
     const roster = pass(before);
@@ -73,18 +73,18 @@ describe.each(paths)("a repeat %s", (_, pass) => {
     ["PEER_URL_EXISTS", move({ id: 1n }, "http://10.0.0.2:7461", request("r"))],
     ["REVISION_MISMATCH", add(4, {}, request("r", "content", { expectedRevision: 1 }))],
     ["INVALID_REQUEST", add(0, {}, request("r"))],
-  ])("a refusal is given again in full: %s", (reason, command) => {
+  ])("of a refused command gives the whole refusal again: %s", (reason, command) => {
     const before = rosterOf(3);
     const first = apply(before, command).decision;
     if (first.accepted) throw new Error("accepted");
     expect(first.refusal.reason).toBe(reason);
-    // What would now be accepted: the name is free, the revision is another one.
+    // The command would be accepted now: the name is free, and the revision has changed.
     accepted(apply(before, remove({ id: 1n })).decision);
     const roster = pass(before);
     expect(apply(roster, command).decision).toEqual({ ...first, repeated: true });
   });
 
-  test("the same id for something else is refused, before everything else, and not remembered", () => {
+  test("with other content is refused before any other check, and the refusal is not remembered", () => {
     const before = rosterOf(3);
     accepted(apply(before, add(4, {}, request("r"))).decision);
     const roster = pass(before);
@@ -95,7 +95,7 @@ describe.each(paths)("a repeat %s", (_, pass) => {
     expect(accepted(apply(roster, add(4, {}, request("r"))).decision).member?.id).toBe(4n);
   });
 
-  test("a repeat of what changed nothing gives the revision of the first answer", () => {
+  test("of a command that changed nothing gives the revision of the first answer", () => {
     const before = rosterOf(3);
     const same = move({ id: 1n }, "http://10.0.0.1:7461", request("r"));
     expect(accepted(apply(before, same).decision)).toMatchObject({ changed: false, revision: 3 });
@@ -122,11 +122,11 @@ describe("the memory is bounded", () => {
   const write = (roster: Roster, n: number) =>
     apply(roster, adminUrls({ id: 1n }, [`http://a:${n}`], request(`r${n}`))).decision;
 
-  test.each(paths)("and forgets in the order of first use, %s", (_, pass) => {
+  test.each(paths)("and drops outcomes in the order of first use, %s", (_, pass) => {
     const limit = { outcomesLimit: 3 };
     let roster = rosterOf(1, limit);
     for (const n of [1, 2, 3]) accepted(write(roster, n));
-    // A repeat does not make an outcome younger.
+    // A repeat does not move an outcome to the end of that order.
     expect(write(roster, 1).repeated).toBe(true);
     roster = pass(roster) === roster ? roster : restored(roster, limit);
     accepted(write(roster, 4));

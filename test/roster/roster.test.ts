@@ -1,4 +1,4 @@
-/** Applying entries: order, revision, configuration, members, events. */
+/** Applying entries: order, revision, configuration, members, event history. */
 import {
   confChange,
   encodeCommand,
@@ -30,7 +30,7 @@ import {
 } from "./support/log";
 
 describe("entries", () => {
-  test("without a command move the applied index and nothing else", () => {
+  test("without a command change only the applied index", () => {
     const roster = rosterOf(3);
     const before = roster.hash();
     expect(roster.apply(emptyEntry(4))).toEqual({ kind: "empty" });
@@ -42,13 +42,13 @@ describe("entries", () => {
     expect(roster.hash()).toBe(before);
   });
 
-  test.each([0, 1, 3, 5, 100])("out of order are a defect: %i after 3", (index) => {
+  test.each([0, 1, 3, 5, 100])("out of order throw: %i after 3", (index) => {
     const roster = rosterOf(3);
     expect(() => roster.apply(emptyEntry(index === 3 ? 3 : index))).toThrow(RosterInvariantError);
     expect(roster.appliedIndex).toBe(3);
   });
 
-  test("that were accepted as membership changes give the core exactly the change they carry", () => {
+  test("with an accepted membership change return exactly the change that they carry", () => {
     const roster = rosterOf(3);
     const entry = entryFor(roster, add(4));
     const result = roster.apply(entry);
@@ -99,11 +99,11 @@ describe("roster and Raft configuration change together or not at all", () => {
     refused(result.decision, "INTERNAL");
     expect(result.confChange).toBeNull();
     expect(roster.hash()).toBe(before);
-    // Forgotten: the same request may come again with an entry that fits.
+    // Not remembered: the request may be repeated with a matching entry.
     expect(roster.outcome("r")).toBeNull();
   });
 
-  test("the configuration that the changes build is the roster's", () => {
+  test("the configuration after all changes equals the roster's", () => {
     const roster = new Roster({ clusterId: CLUSTER_ID });
     const voters = new Set<bigint>();
     const learners = new Set<bigint>();
@@ -168,7 +168,7 @@ describe("the expected revision", () => {
   const at = (expectedRevision: number) => add(4, { name: "n1" }, envelope({ expectedRevision }));
 
   test.each([1, 2, 4, Number.MAX_SAFE_INTEGER])(
-    "%i is refused at revision 3, before the rules",
+    "%i is refused at revision 3, before the rules are checked",
     (expected) => {
       const roster = rosterOf(3);
       const before = roster.hash();
@@ -178,7 +178,7 @@ describe("the expected revision", () => {
     },
   );
 
-  test("0 stands for any, and the current one goes on to the rules", () => {
+  test("0 allows any revision, and with the current one the rules decide", () => {
     const roster = rosterOf(3);
     refused(apply(roster, at(0)).decision, "MEMBER_NAME_EXISTS");
     roster.apply(emptyEntry(5));
@@ -190,7 +190,7 @@ describe("the expected revision", () => {
 });
 
 describe("members", () => {
-  test("are in ascending order of id as unsigned numbers, one array until something changes", () => {
+  test("are in ascending order of id as unsigned numbers, in the same array until the roster changes", () => {
     const roster = rosterOf(1);
     const ids = [0x8000000000000000n, 0xabn, 0xffff_ffff_ffff_fff0n, 9n];
     ids.forEach((id, i) => accepted(apply(roster, add(10 + i, { id })).decision));
@@ -252,7 +252,7 @@ describe("events", () => {
     expect(roster.eventsSince(99)).toEqual([]);
   });
 
-  test("the oldest are dropped, and who needs them is told from where on they are kept", () => {
+  test("the oldest are dropped, and oldestRevision is the first revision from which a watch can resume", () => {
     const roster = rosterOf(3, { eventsLimit: 4 });
     expect(roster.oldestRevision).toBe(0);
     for (let i = 1; i <= 4; i++) accepted(apply(roster, adminUrls({ id: 1n }, [`http://a:${i}`])).decision);
@@ -261,7 +261,7 @@ describe("events", () => {
     expect(roster.eventsSince(4)?.map(({ revision }) => revision)).toEqual([5, 6, 7]);
   });
 
-  test("a replacement whose first half was dropped is not resumed in the middle", () => {
+  test("a watch can't resume between the two events of a replacement when the first was dropped", () => {
     const roster = rosterOf(3, { eventsLimit: 2 });
     const replacement = newMember(9);
     accepted(
@@ -274,7 +274,7 @@ describe("events", () => {
   });
 });
 
-test("what the leader proposes follows from its roster", () => {
+test("the leader looks up the member of a membership change in its roster", () => {
   const roster = rosterOf(3);
   expect(confChange(roster, remove({ id: 3n, name: "n3" }))?.changes).toEqual([
     { type: ConfChangeType.Remove, nodeId: 3n },

@@ -1,4 +1,4 @@
-/** Every rule of the roster: what is refused and why, and what an accepted command does. */
+/** Every rule of the roster: which commands are refused and why, and the effect of accepted commands. */
 import {
   promoteMemberCommand,
   replaceMemberCommand,
@@ -184,14 +184,14 @@ describe("refusals: reason, metadata, and nothing changed", () => {
     expect(refusal).toEqual(early);
     expect(refusal.metadata).toEqual(metadata);
     expect(refusal.message).toMatch(/^[\x20-\x7e]{10,400}$/);
-    // Whatever is dynamic in the sentence is in the metadata: a program need not read the sentence.
+    // The metadata has all dynamic parts of the message, so that programs need not parse the message.
     for (const value of Object.values(metadata)) expect(refusal.message).toContain(value);
     expect(result.confChange).toBeNull();
     expect(roster.hash()).toBe(before);
     expect(roster.appliedIndex).toBe(9);
   });
 
-  test("MEMBER_REMOVED says so, and what to do", () => {
+  test("MEMBER_REMOVED has a message that says what to do", () => {
     const { message } = refused(apply(wornRoster(), remove({ name: "n3" })).decision, "MEMBER_REMOVED");
     expect(message).toBe(
       'member "n3" (id 3) was permanently removed at revision 4 (2026-01-02T03:04:05.678Z); ' +
@@ -208,7 +208,7 @@ describe("refusals: reason, metadata, and nothing changed", () => {
     refused(apply(wornRoster(), add(7, { id: LOCAL_APPEND_THREAD })).decision, "INVALID_REQUEST");
   });
 
-  test("of several removals of one name the newest is told", () => {
+  test("for a name that was removed several times, the refusal describes the newest removal", () => {
     const roster = wornRoster();
     accepted(apply(roster, remove({ id: 6n })).decision);
     expect(refused(apply(roster, remove({ name: "n5" })).decision, "MEMBER_REMOVED").metadata).toMatchObject({
@@ -218,7 +218,7 @@ describe("refusals: reason, metadata, and nothing changed", () => {
     expect(roster.tombstonesByName("n5").map(({ id }) => id)).toEqual([5n, 6n]);
   });
 
-  test("a time that no calendar writes does not stop apply", () => {
+  test("a time beyond the range of RFC 3339 does not make apply throw", () => {
     const roster = rosterOf(2);
     accepted(apply(roster, remove({ id: 2n }, "", envelope({ timeMs: Number.MAX_SAFE_INTEGER }))).decision);
     const { metadata } = refused(apply(roster, remove({ id: 2n })).decision, "MEMBER_REMOVED");
@@ -249,7 +249,7 @@ describe("adding", () => {
     expect(roster.memberByName("n4")).toBe(roster.member(4n));
   });
 
-  test("a name of a removed member may be used again, its id not", () => {
+  test("the name of a removed member may be used again, its id may not", () => {
     const roster = rosterOf(3);
     accepted(apply(roster, remove({ name: "n3" })).decision);
     refused(apply(roster, add(3)).decision, "MEMBER_ID_EXISTS");
@@ -260,7 +260,7 @@ describe("adding", () => {
 });
 
 describe("updating", () => {
-  test("changes the peer URL and nothing else: a learner stays one, a start is not forgotten", () => {
+  test("changes only the peer URL: a learner stays a learner, a started member stays started", () => {
     const roster = rosterOf(2);
     accepted(apply(roster, add(3, { learner: true })).decision);
     accepted(apply(roster, publish(3)).decision);
@@ -285,14 +285,14 @@ describe("updating", () => {
     expect(roster.hash()).toBe(before);
   });
 
-  test("frees the old peer URL", () => {
+  test("lets other members use the old peer URL", () => {
     const roster = rosterOf(2);
     accepted(apply(roster, move({ name: "n1" }, "http://b:1")).decision);
     accepted(apply(roster, move({ name: "n2" }, "http://10.0.0.1:7461")).decision);
     expect(memberOf(roster, 2).peerUrls).toEqual(["http://10.0.0.1:7461"]);
   });
 
-  test("admin URLs: kept in order, same ones change nothing, other members may have them too", () => {
+  test("admin URLs: kept in order, equal ones change nothing, two members may have the same", () => {
     const roster = rosterOf(2);
     expect(
       accepted(apply(roster, adminUrls({ id: 1n }, ["http://b:1", "http://a:1"])).decision),
@@ -328,7 +328,7 @@ describe("removing", () => {
     expect(roster.members().map(({ id }) => id)).toEqual([1n, 3n]);
   });
 
-  test("the last voter stays, even with learners beside it; a learner may go", () => {
+  test("the last voter can't be removed, even when there are learners; a learner can", () => {
     const roster = rosterOf(1);
     accepted(apply(roster, add(2, { learner: true })).decision);
     const refusal = refused(apply(roster, remove({ name: "n1" })).decision, "LAST_VOTER");
@@ -339,7 +339,7 @@ describe("removing", () => {
 });
 
 describe("publishing", () => {
-  test("marks the member as started, for good", () => {
+  test("marks the member as started permanently", () => {
     const roster = rosterOf(1);
     expect(accepted(apply(roster, publish(1)).decision)).toMatchObject({
       changed: true,
@@ -352,14 +352,14 @@ describe("publishing", () => {
     expect(memberOf(roster, 1).started).toBe(true);
   });
 
-  test("again with other content changes it", () => {
+  test("again with other facts changes the member", () => {
     const roster = rosterOf(1);
     accepted(apply(roster, publish(1)).decision);
     expect(accepted(apply(roster, publish(1, 1, undefined, "1.1.0")).decision).member?.version).toBe("1.1.0");
     expect(accepted(apply(roster, publish(1, 1, ["http://d:1"], "1.1.0")).decision).changed).toBe(true);
   });
 
-  test("from another data directory is refused, and the member stays as it was", () => {
+  test("from another data directory is refused and does not change the member", () => {
     const roster = rosterOf(1);
     accepted(apply(roster, publish(1, 1)).decision);
     const before = roster.hash();
@@ -381,7 +381,7 @@ describe("publishing", () => {
 });
 
 describe("promoting and replacing", () => {
-  test("a learner becomes a voter, once", () => {
+  test("promoting makes a learner a voter; promoting it again is refused", () => {
     const roster = rosterOf(1);
     accepted(apply(roster, add(2, { learner: true })).decision);
     const result = apply(roster, promote({ name: "n2" }));
@@ -424,7 +424,7 @@ describe("promoting and replacing", () => {
   });
 });
 
-test("a member as clients see it", () => {
+test("a member in the form of the public contract", () => {
   const roster = rosterOf(1);
   accepted(apply(roster, publish(1)).decision);
   accepted(apply(roster, add(0xab, { learner: true })).decision);

@@ -1,4 +1,4 @@
-/** Snapshots: the same roster again, the same bytes, and nothing else is taken for one. */
+/** Snapshots: restoring gives an equal roster, equal rosters give equal bytes, and invalid bytes are refused. */
 import { RosterSnapshot } from "../../src/generated/muster/storage/v1/snapshot";
 import { promoteMemberCommand, Roster, RosterSnapshotError, SNAPSHOT_VERSION } from "../../src/roster/index";
 import {
@@ -17,7 +17,7 @@ import {
   rosterOf,
 } from "./support/log";
 
-/** Something of everything. */
+/** A roster with at least one of everything that a snapshot contains. */
 function fullRoster(): Roster {
   const roster = rosterOf(3);
   const commands = [
@@ -35,7 +35,7 @@ function fullRoster(): Roster {
   return roster;
 }
 
-test("a restored roster is the same roster", () => {
+test("a restored roster equals the original", () => {
   const roster = fullRoster();
   const copy = restored(roster);
   expect(copy.clusterId).toBe(CLUSTER_ID);
@@ -59,7 +59,7 @@ test("a restored member can't be changed from outside either", () => {
   }).toThrow(TypeError);
 });
 
-test("the snapshot does not follow the roster that goes on", () => {
+test("a snapshot does not change when the roster changes afterwards", () => {
   const roster = fullRoster();
   const bytes = roster.snapshot();
   const hash = roster.hash();
@@ -68,7 +68,7 @@ test("the snapshot does not follow the roster that goes on", () => {
   expect(Roster.restore(bytes, { appliedIndex: 12 }).hash()).toBe(hash);
 });
 
-test("everything stands in order: ids ascending, outcomes and events oldest first", () => {
+test("every list is in order: ids ascending, outcomes and events oldest first", () => {
   const snapshot = RosterSnapshot.decode(fullRoster().snapshot());
   expect(snapshot.version).toBe(SNAPSHOT_VERSION);
   expect(snapshot.members.map(({ id }) => id)).toEqual([1n, 2n, 4n, 0xfff0n]);
@@ -79,7 +79,7 @@ test("everything stands in order: ids ascending, outcomes and events oldest firs
   expect(revisions).toEqual([...revisions].sort((a, b) => a - b));
 });
 
-test("tombstones come out sorted, whatever the order of removal, before and after a restore", () => {
+test("tombstones are sorted whatever the order of removals was, before and after a restore", () => {
   const roster = rosterOf(6);
   for (const id of [5n, 2n, 6n, 3n]) accepted(apply(roster, remove({ id })).decision);
   const ids = (bytes: Uint8Array) => RosterSnapshot.decode(bytes).tombstones.map(({ id }) => id);
@@ -90,7 +90,7 @@ test("tombstones come out sorted, whatever the order of removal, before and afte
   expect(copy.snapshot()).toEqual(roster.snapshot());
 });
 
-test("removals of one name keep their order through a restore, whatever their ids", () => {
+test("tombstones of one name keep the order of their removal through a restore, whatever their ids", () => {
   const roster = rosterOf(1);
   for (const n of [9, 4, 7]) {
     accepted(apply(roster, add(n, { name: "x" })).decision);
@@ -103,7 +103,7 @@ test("removals of one name keep their order through a restore, whatever their id
   ).toEqual([9n, 4n, 7n]);
 });
 
-describe("what is no snapshot of a roster is refused", () => {
+describe("bytes that are no valid snapshot of a roster are refused", () => {
   const good = RosterSnapshot.decode(fullRoster().snapshot());
   const [first, second] = good.members;
   if (first === undefined || second === undefined) throw new Error("members missing");
@@ -143,7 +143,7 @@ describe("what is no snapshot of a roster is refused", () => {
   });
 });
 
-test("a reason that only a newer member knows is given as INTERNAL, and kept as it is", () => {
+test("a remembered reason of a newer version is answered as INTERNAL, and kept unchanged", () => {
   const good = RosterSnapshot.decode(fullRoster().snapshot());
   const outcomes = good.outcomes.map((outcome) =>
     outcome.requestId === "r3" ? { ...outcome, reason: "NEWER" } : outcome,
@@ -157,7 +157,7 @@ test("a reason that only a newer member knows is given as INTERNAL, and kept as 
   expect(roster.snapshot()).toEqual(bytes);
 });
 
-test("rosters that differ in anything have different hashes", () => {
+test("rosters that differ in any part have different hashes", () => {
   const hashes = [
     rosterOf(3),
     rosterOf(2),

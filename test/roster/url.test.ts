@@ -1,4 +1,4 @@
-/** The one normal form of a URL, and everything that has none. */
+/** The normal form of URLs, and the URLs that are refused. */
 import * as fc from "fast-check";
 import { normaliseUrl, URL_LENGTH_MAX } from "../../src/roster/index";
 
@@ -125,7 +125,7 @@ test("the normal form is its own normal form, and an address keeps its value", (
       const result = normaliseUrl(`${scheme.toUpperCase()}://${name}:${port}`);
       if (!result.ok) throw new Error(result.problem);
       expect(normaliseUrl(result.url)).toEqual(result);
-      // The platform's parser is the second opinion on hosts; its own normal form drops default ports only.
+      // The platform's parser normalises hosts in the same way; it differs only in dropping default ports.
       const platform = new URL(`${scheme}://${name}:${port}`);
       expect(new URL(result.url).href).toBe(platform.href);
       expect(result.url.endsWith(`:${port}`)).toBe(true);

@@ -1,4 +1,4 @@
-/** Requests: normalised, or refused with every field at fault. */
+/** Validation of requests: they are normalised, or refused with every invalid field. */
 import {
   ADMIN_URLS_MAX,
   checkAddMember,
@@ -16,7 +16,7 @@ import type { Checked } from "../../src/roster/index";
 const WRITE = { requestId: "", expectedRevision: 0n, validateOnly: false };
 const ADD = { name: "n1", peerUrl: "http://a:1", adminUrl: "", ...WRITE };
 
-/** The fields that a check found at fault. */
+/** The fields that a check found invalid. */
 function faults(checked: Checked<unknown>): string[] {
   if (checked.ok) return [];
   expect(checked.refusal.reason).toBe("INVALID_REQUEST");
@@ -25,7 +25,7 @@ function faults(checked: Checked<unknown>): string[] {
 }
 
 describe("names", () => {
-  test.each(["a", "n1", "A.b_c-9", "-", "x".repeat(128)])("%s is one", (name) => {
+  test.each(["a", "n1", "A.b_c-9", "-", "x".repeat(128)])("%s is valid", (name) => {
     expect(validateName(name)).toBeNull();
   });
   test.each([
@@ -36,16 +36,16 @@ describe("names", () => {
     ["é", 'only: "\\u00e9"'],
     ["a\n", 'only: "a\\u000a"'],
     ["\ud800", 'only: "\\ud800"'],
-  ])("%j is none", (name, problem) => {
+  ])("%j is invalid", (name, problem) => {
     expect(validateName(name)).toContain(problem);
   });
 });
 
 describe("request ids", () => {
-  test.each(["", "a", "with space ~!", "x".repeat(64)])("%j is one", (id) => {
+  test.each(["", "a", "with space ~!", "x".repeat(64)])("%j is valid", (id) => {
     expect(validateRequestId(id)).toBeNull();
   });
-  test.each(["x".repeat(65), "a\n", "\u007f", "é", "\ud800"])("%j is none", (id) => {
+  test.each(["x".repeat(65), "a\n", "\u007f", "é", "\ud800"])("%j is invalid", (id) => {
     expect(validateRequestId(id)).not.toBeNull();
   });
 });
@@ -73,11 +73,11 @@ describe("AddMember", () => {
     });
   });
 
-  test("without admin URL has none", () => {
+  test("without an admin URL gives an empty list", () => {
     expect(checkAddMember(ADD)).toMatchObject({ ok: true, value: { adminUrls: [] } });
   });
 
-  test("names every field at fault at once", () => {
+  test("reports all invalid fields at once", () => {
     const request = {
       name: "",
       peerUrl: "ftp://a",
@@ -142,7 +142,7 @@ test("UpdateMember needs a new peer URL, in normal form", () => {
   expect(faults(checkUpdateMember({ ...request, newPeerUrl: "" }))).toEqual(["new_peer_url"]);
 });
 
-test("DeleteMember's peer URL is a guard that may be left out", () => {
+test("DeleteMember's peer URL is an optional guard", () => {
   const request = { id: "", name: "n1", peerUrl: "", ...WRITE };
   expect(checkDeleteMember(request)).toMatchObject({ ok: true, value: { peerUrl: "" } });
   expect(checkDeleteMember({ ...request, peerUrl: "http://A:1" })).toMatchObject({

@@ -1,13 +1,12 @@
-/** Hands what happens to every invariant; one list per kind of change, so that each is asked only what it looks at. */
+/** Passes every change to the invariants, with one list per kind of change, so that an invariant gets only its own. */
 import type { ApplyResult, Roster } from "../../src/roster/index";
 import { Role } from "../../src/raft/index";
-import type { Entry, Message, Snapshot } from "../../src/raft/index";
-import type { AppendBatch } from "../../src/storage/storage";
+import type { ConfChange, Entry, Message, NodeId, Snapshot } from "../../src/raft/index";
+import type { AppendBatch, Storage } from "../../src/storage/storage";
 import { CoverageObserver } from "./coverage_observer";
 import { invariants } from "./invariants/index";
 import type { Member } from "./member";
 import type { MemberState, Observer, RaftInside } from "./observer";
-import type { WriteOperation } from "./operations";
 import { ClusterRecord } from "./record";
 import { Violation } from "./violation";
 import type { World } from "./world";
@@ -21,8 +20,14 @@ export class Checkers {
     this.observers = [...invariants(world, this.record), new CoverageObserver(world), world.moments];
   }
 
-  born(member: Member, entries: readonly Entry[]): void {
-    this.tell((observer) => observer.born?.(member, entries));
+  /** A log was opened. The first time, it contains the entries with which the directory was created. */
+  opened(member: Member, storage: Storage): void {
+    const { host } = member;
+    if (host.directorySeen) return;
+    host.directorySeen = true;
+    const entries = storage.entries(storage.firstIndex(), storage.lastIndex() + 1, Infinity);
+    if (typeof entries === "string") throw new Error(`a new log can't be read: ${entries}`);
+    this.tell((observer) => observer.made?.(member, entries));
   }
 
   started(member: Member): void {
@@ -37,7 +42,7 @@ export class Checkers {
     if (before === undefined) return;
     const raft = insideOf(member);
     const { log } = raft;
-    const { roster } = member.node;
+    const { roster, applied } = member.replica;
     const last = log.lastIndex();
     const same =
       before.term === raft.term &&
@@ -45,7 +50,7 @@ export class Checkers {
       before.vote === raft.vote &&
       before.leader === raft.leader &&
       before.committed === log.committed &&
-      before.applied === roster.appliedIndex &&
+      before.applied === applied &&
       before.last === last &&
       before.transferee === raft.leaderTransferee &&
       before.config === raft.tracker.config;
@@ -56,7 +61,7 @@ export class Checkers {
     trace.mix(raft.term);
     trace.mix(raft.role);
     trace.mix(log.committed);
-    trace.mix(roster.appliedIndex);
+    trace.mix(applied);
     trace.mix(last);
     trace.mix(roster.revision);
     Object.assign(before, stateOf(member, raft));
@@ -64,8 +69,8 @@ export class Checkers {
 
   private configured(member: Member): void {
     const { log, tracker } = insideOf(member);
-    // A snapshot that is not installed yet has changed the configuration already.
-    if (!log.hasPendingSnapshot()) this.record.configure(member.node.applied, tracker.config.confState());
+    // While a snapshot is being installed, the core's configuration is ahead of the applied index.
+    if (!log.hasPendingSnapshot()) this.record.configure(member.replica.applied, tracker.config.confState());
   }
 
   sent(member: Member, message: Message): void {
@@ -88,13 +93,21 @@ export class Checkers {
     this.tell((observer) => observer.snapshot?.(member, snapshot));
   }
 
-  acknowledged(member: Member, operation: WriteOperation, revision: number, appliedIndex: number): void {
-    this.tell((observer) => observer.acknowledged?.(member, operation, revision, appliedIndex));
+  acknowledged(member: Member, requestId: string, revision: number, appliedIndex: number): void {
+    this.tell((observer) => observer.acknowledged?.(member, requestId, revision, appliedIndex));
+  }
+
+  received(member: Member, from: NodeId, batch: readonly Message[]): void {
+    this.tell((observer) => observer.received?.(member, from, batch));
+  }
+
+  changeProposed(member: Member, change: ConfChange): void {
+    this.tell((observer) => observer.changeProposed?.(member, change));
   }
 
   /**
-   * Asks every observer, so that all invariants that an event breaks are known. A violation ends the run, and must not
-   * look like a failure of the member in whose turn it was seen.
+   * Calls every observer, so that all invariants that an event breaks are reported. A violation ends the run through the
+   * world; it is not thrown into the member in whose turn it was found, which would handle it as a failure of its own.
    */
   private tell(ask: (observer: Observer) => void): void {
     const { world } = this;
@@ -110,21 +123,21 @@ export class Checkers {
   }
 }
 
-/** The core's own state. */
+/** The private state of the member's Raft core. */
 export function insideOf(member: Member): RaftInside {
-  return member.node["raw"].raft;
+  return member.replica["raw"].raft;
 }
 
-function stateOf({ node }: Member, raft: RaftInside): MemberState {
+function stateOf({ replica }: Member, raft: RaftInside): MemberState {
   return {
     term: raft.term,
     vote: raft.vote,
     role: raft.role,
     leader: raft.leader,
     committed: raft.log.committed,
-    applied: node.roster.appliedIndex,
+    applied: replica.applied,
     last: raft.log.lastIndex(),
-    revision: node.roster.revision,
+    revision: replica.roster.revision,
     transferee: raft.leaderTransferee,
     config: raft.tracker.config,
   };

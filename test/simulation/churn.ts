@@ -1,6 +1,7 @@
 /**
- * Operators: change who is in the cluster, all the time. Members are added (their machines waiting to join, or started
- * later), promoted, replaced, removed (the leader too), moved to another peer URL; leadership is handed over.
+ * The operators of a run, who change the membership all the time. Members are added (on machines that already wait to
+ * join, or are started later), promoted, replaced, removed (the leader too) and given another peer URL; leadership is
+ * transferred.
  */
 import type { MemberRecord } from "../../src/roster/index";
 import { Role } from "../../src/raft/index";
@@ -10,7 +11,7 @@ import { Host } from "./host";
 import type { Member } from "./member";
 import type { World } from "./world";
 
-/** Machines of a run, those that ended included. */
+/** Most machines of a run, including those whose member has ended. */
 const HOSTS_MAX = 30;
 
 export class Churn {
@@ -36,10 +37,12 @@ export class Churn {
     const { random } = world;
     const informed = this.informed();
     if (informed === null) return;
-    const members = informed.node.roster.members();
+    const members = informed.replica.roster.members();
     const choice = random.below(100);
     if (choice < 20) {
-      if (world.has("transfer")) this.transfer(informed, members);
+      if (!world.has("transfer")) return;
+      if (choice < 4 && world.has("churn")) this.comeBack(informed, members);
+      else this.transfer(informed, members);
       return;
     }
     if (!world.has("churn")) return;
@@ -53,12 +56,13 @@ export class Churn {
     } else this.move(members);
   }
 
-  /** The running member whose roster is newest. */
+  /** The running member with the newest roster. */
   private informed(): Member | null {
     let best: Member | null = null;
     for (const host of this.world.hosts) {
       const { running } = host;
-      if (running !== null && (best === null || running.node.applied > best.node.applied)) best = running;
+      if (running !== null && (best === null || running.replica.applied > best.replica.applied))
+        best = running;
     }
     return best;
   }
@@ -70,7 +74,7 @@ export class Churn {
     this.clients.write({ rpc: "AddMember", name, peerUrl, learner }, (reason) => {
       if (reason === null) this.world.coverage.add(learner ? "learner added" : "member added");
       else this.refused(reason);
-      // Its machine may be started only now.
+      // The new member's machine may not be running yet.
       host.start();
     });
   }
@@ -88,19 +92,19 @@ export class Churn {
     const { random, coverage, profile } = this.world;
     const target = this.victim(informed, members);
     if (target === null || (members.length <= profile.voters - 1 && !random.chance(0.3))) return;
-    const led = target.id === informed.node.leader;
+    const led = target.id === informed.replica.leader;
     this.clients.write({ rpc: "DeleteMember", name: target.name }, (reason) => {
       if (reason !== null) this.refused(reason);
       else coverage.add(led ? "leader removed" : "member removed");
     });
   }
 
-  /** Rather one that is broken for good; often the leader. */
+  /** The member to remove: preferably one that can't run any more, otherwise often the leader. */
   private victim(informed: Member, members: readonly MemberRecord[]): MemberRecord | null {
     const { random, hosts } = this.world;
     const dead = members.filter((member) => hosts.some((host) => host.id === member.id && host.ended));
     if (dead.length > 0 && random.chance(0.7)) return random.pick(dead);
-    const leader = members.find((member) => member.id === informed.node.leader);
+    const leader = members.find((member) => member.id === informed.replica.leader);
     return leader !== undefined && random.chance(0.3) ? leader : random.pick(members);
   }
 
@@ -136,30 +140,58 @@ export class Churn {
   private transfer(informed: Member, members: readonly MemberRecord[]): void {
     const { random, hosts, coverage } = this.world;
     const target = random.pick(members);
-    const leader = hosts.find(({ id }) => id === informed.node.leader)?.running ?? informed;
+    const leader = hosts.find(({ id }) => id === informed.replica.leader)?.running ?? informed;
     if (target === null) return;
     if (insideOf(leader).role === Role.Leader) coverage.add("transfer asked for");
-    leader.node.transferLeader(target.id);
+    leader.replica.transferLeader(target.id);
   }
 
-  /** As the faults end: to somebody who may be down, and get the order too late or never. */
+  /**
+   * A leader transfers leadership, another member is cut off, and the first leader gets leadership back. Its contact with
+   * the cut-off member in the earlier term must not count when a voter is then removed.
+   */
+  private comeBack(informed: Member, members: readonly MemberRecord[]): void {
+    const { random, hosts, coverage, network, scheduler, nobody, profile } = this.world;
+    const hostOf = (id: bigint): Host | undefined => hosts.find((host) => host.id === id);
+    const leader = hostOf(informed.replica.leader);
+    const others = members.filter(({ id, learner }) => id !== leader?.id && !learner);
+    const to = random.pick(others);
+    const lost = random.pick(others.filter((member) => member !== to));
+    const lostHost = lost === null ? undefined : hostOf(lost.id);
+    if (leader?.running == null || to === null || lost === null || lostHost === undefined) return;
+    coverage.add("leadership comes back");
+    leader.running.replica.transferLeader(to.id);
+    const stepUs = random.between(2, 8) * profile.delayUsMax + 4 * profile.syncUs;
+    scheduler.after(stepUs, "churn", nobody, () => {
+      for (const host of hosts) {
+        if (host === lostHost) continue;
+        network.block(lostHost, host);
+        network.block(host, lostHost);
+      }
+      hostOf(to.id)?.running?.replica.transferLeader(leader.id);
+      this.clients.write({ rpc: "DeleteMember", name: to.name });
+    });
+    scheduler.after(stepUs + random.between(500, 4000) * 1000, "heal", nobody, () => network.heal());
+  }
+
+  /** A transfer when the faults end, to a member that may be down and so gets the TimeoutNow message late or never. */
   lastTransfer(): void {
     const { random, hosts } = this.world;
     const informed = this.informed();
     if (informed === null || !this.world.has("transfer") || !random.chance(0.4)) return;
     const down = hosts.filter(
-      (host) => host.running === null && informed.node.roster.member(host.id) !== null,
+      (host) => host.running === null && informed.replica.roster.member(host.id) !== null,
     );
-    const leader = hosts.find(({ id }) => id === informed.node.leader)?.running;
+    const leader = hosts.find(({ id }) => id === informed.replica.leader)?.running;
     const target = random.pick(down);
-    if (target !== null) leader?.node.transferLeader(target.id);
+    if (target !== null) leader?.replica.transferLeader(target.id);
   }
 
   private refused(reason: string): void {
     if (reason !== "OUTCOME_UNKNOWN") this.world.coverage.add("membership change refused");
   }
 
-  /** A machine that waits to join, or a new one; its name may be that of a removed member. */
+  /** A machine that waits to join, or a new one, which may have the name of a removed member. */
   private newcomer(members: readonly MemberRecord[]): Host | null {
     const { world } = this;
     const { random, hosts } = world;

@@ -1,29 +1,24 @@
 /**
- * Clients: call random members, several calls at a time, give up after a while, and repeat a write with the same
- * request_id when its outcome is unknown.
+ * The clients of a run. They call random members, several calls at a time, with the retry logic of src/client, and give up
+ * after a while or cancel calls in the middle.
  */
-import { SimContext } from "./context";
-import { isNothingAppended } from "./history";
+import { Caller } from "../../src/client/caller";
+import { MusterError } from "../../src/client/errors";
+import { Consistency, MembershipServiceService } from "../../src/generated/muster/v1/membership_service";
 import type { Call } from "./history";
 import type { Host } from "./host";
-import type { Member } from "./member";
-import { CLIENT } from "./network";
-import type { RosterAnswer, WriteAnswer, WriteBody, WriteOperation } from "./operations";
-import { reasonOf } from "./sim_forwarder";
+import { callOf, rosterAnswer, writeAnswer } from "./operations";
+import type { RosterAnswer, WriteBody, WriteOperation } from "./operations";
+import { SimChannel, clientClock } from "./sim_channel";
 import type { World } from "./world";
 
-/** How often a write is repeated before its outcome counts as unknown. */
-const ATTEMPTS_MAX = 4;
-
-type Reply =
-  | { readonly kind: "answer"; readonly answer: WriteAnswer | RosterAnswer }
-  | { readonly kind: "error"; readonly reason: string }
-  | { readonly kind: "timeout" };
+/** Most endpoints of one client. */
+const ENDPOINTS_MAX = 3;
 
 export class Clients {
-  /** Calls that somebody still waits for. */
+  /** Number of calls that have not ended. */
   open = 0;
-  /** No new calls. */
+  /** When true, no new calls begin. */
   stopped = false;
   private nextRequest = 1;
   private nextUrl = 1;
@@ -60,7 +55,7 @@ export class Clients {
     else this.readLocally();
   }
 
-  /** Names that are or were members' names. */
+  /** Names of present and former members. */
   private names(): string[] {
     return this.world.hosts.map(({ name }) => name);
   }
@@ -71,103 +66,104 @@ export class Clients {
 
   // --- Writes -------------------------------------------------------------------------------------------------------
 
-  /** Asks for a change until it is decided, or nobody wants to know any more. */
+  /** Requests a change until it is decided or the client gives up. */
   write(body: WriteBody, done: (reason: string | null) => void = () => undefined): void {
-    const { random } = this.world;
+    const { world } = this;
+    const { random, history, coverage } = world;
     const operation: WriteOperation = {
-      kind: "write",
       body,
       requestId: `r${this.nextRequest++}`,
       expectedRevision: random.chance(0.04) ? this.someRevision() : 0,
       validateOnly: random.chance(0.03),
     };
+    const recorded = history.invoke(operation);
+    const { channels, caller } = this.caller();
+    const { method, request } = callOf(operation);
     this.open++;
-    const call = this.world.history.invoke(operation);
-    this.attempt(operation, call, 1, true, (reason) => {
-      this.open--;
-      done(reason);
-    });
+    const plan = this.plan(operation.requestId, !operation.validateOnly);
+    caller.call(method, request, plan).then(
+      (response) => {
+        this.open--;
+        this.guard(() => {
+          this.noteAttempts(channels);
+          if (operation.validateOnly) history.refused(recorded, "NOT_PROPOSED", true);
+          else history.wrote(recorded, writeAnswer(response));
+          coverage.add(operation.validateOnly ? "validate_only" : "write answered");
+        });
+        done(null);
+      },
+      (error: unknown) => {
+        this.open--;
+        done(this.writeFailed(operation, recorded, channels, error));
+      },
+    );
+  }
+
+  private writeFailed(
+    { validateOnly }: WriteOperation,
+    recorded: Call,
+    channels: readonly SimChannel[],
+    error: unknown,
+  ): string {
+    const { history, coverage } = this.world;
+    this.noteAttempts(channels);
+    const reason = this.reasonOf(error);
+    // An earlier attempt that is still under way may take effect after a later one was refused.
+    const certain = !channels.some(({ ambiguous }) => ambiguous);
+    if (validateOnly) history.refused(recorded, "NOT_PROPOSED", true);
+    else history.refused(recorded, reason, certain);
+    if (reason === "REVISION_MISMATCH") coverage.add("expected_revision mismatch");
+    coverage.add(certain ? "write refused" : "write of unknown outcome");
+    return reason;
   }
 
   private someRevision(): number {
     const member = this.world.random.pick(this.world.hosts)?.running;
-    return member?.node.roster.revision ?? 1;
-  }
-
-  /** @param certain no earlier attempt may still take effect */
-  private attempt(
-    operation: WriteOperation,
-    call: Call,
-    number: number,
-    certain: boolean,
-    done: (reason: string | null) => void,
-  ): void {
-    const { world } = this;
-    const { history, coverage } = world;
-    if (number > 1) coverage.add("request repeated");
-    this.exchange(
-      operation.body.rpc,
-      (member, context) => member.serve(operation, context),
-      (reply) => {
-        if (reply.kind === "answer") {
-          const answer = reply.answer as WriteAnswer; // a write is answered by a WriteAnswer
-          this.guard(() => {
-            if (operation.validateOnly) history.refused(call, "NOT_PROPOSED", true);
-            else history.wrote(call, answer);
-          });
-          coverage.add(operation.validateOnly ? "validate_only" : "write answered");
-          if (answer.repeated) coverage.add("repeat answered from memory");
-          done(null);
-          return;
-        }
-        const reason = reply.kind === "timeout" ? "OUTCOME_UNKNOWN" : reply.reason;
-        const open = reason === "OUTCOME_UNKNOWN" || reason === "CANCELLED";
-        const stillCertain = certain && !open;
-        if ((open || isNothingAppended(reason)) && number < ATTEMPTS_MAX && !world.healing) {
-          const pause = world.random.below(300_000);
-          world.scheduler.after(pause, "client", world.nobody, () => {
-            this.attempt(operation, call, number + 1, stillCertain, done);
-          });
-          return;
-        }
-        if (operation.validateOnly) history.refused(call, "NOT_PROPOSED", true);
-        else history.refused(call, reason, stillCertain);
-        if (reason === "REVISION_MISMATCH") coverage.add("expected_revision mismatch");
-        coverage.add(stillCertain ? "write refused" : "write of unknown outcome");
-        done(reason);
-      },
-    );
+    return member?.replica.roster.revision ?? 1;
   }
 
   // --- Reads --------------------------------------------------------------------------------------------------------
 
   read(what: "members" | "cluster", done: (reason: string | null) => void = () => undefined): void {
     const { history, coverage } = this.world;
-    const call = history.invoke(null);
+    const recorded = history.invoke(null);
+    const { channels, caller } = this.caller();
     this.open++;
-    this.exchange(
-      what === "members" ? "GetMembers" : "GetCluster",
-      async (member, context) => {
-        if (what === "cluster") return member.serve({ kind: "cluster" }, context);
-        const answer = await member.read(context);
-        const self = member.node.roster.member(member.node.id);
-        if (self?.learner === true) coverage.add("linearizable read at a learner");
-        return answer;
-      },
-      (reply) => {
+    this.readOnce(caller, what).then(
+      (answer) => {
         this.open--;
-        if (reply.kind !== "answer") {
-          history.unknown(call);
-          if (reply.kind === "error") coverage.add("linearizable read refused");
-          done(reply.kind === "error" ? reply.reason : "timeout");
-          return;
-        }
+        this.noteAttempts(channels);
         coverage.add(what === "members" ? "linearizable read" : "GetCluster");
         this.guard(() => {
-          history.read(call, reply.answer as RosterAnswer);
+          history.read(recorded, answer);
         });
         done(null);
       },
+      (error: unknown) => {
+        this.open--;
+        history.unknown(recorded);
+        const reason = this.reasonOf(error);
+        coverage.add("linearizable read refused");
+        done(reason);
+      },
+    );
+  }
+
+  private async readOnce(caller: Caller, what: "members" | "cluster"): Promise<RosterAnswer> {
+    const { getMembers, getCluster } = MembershipServiceService;
+    const request = { consistency: Consistency.LINEARIZABLE };
+    const plan = this.plan(undefined, false);
+    if (what === "members") {
+      const { header, members } = await caller.call(getMembers, request, plan);
+      const answered = this.world.hosts.find((host) => host.id.toString(16) === header?.memberId)?.running;
+      if (answered?.replica.roster.member(answered.replica.id)?.learner === true)
+        this.world.coverage.add("linearizable read at a learner");
+      return rosterAnswer(header, members);
+    }
+    const { header, members } = await caller.call(getCluster, request, plan);
+    return rosterAnswer(
+      header,
+      members.map(({ member }) => member),
     );
   }
 
@@ -176,90 +172,74 @@ export class Clients {
     const member = world.random.pick(world.hosts)?.running ?? null;
     if (member === null) return;
     world.coverage.add("serializable read");
+    const { revision, members } = {
+      revision: member.replica.roster.revision,
+      members: member.replica.roster.members(),
+    };
     this.guard(() => {
-      world.history.local(member.rosterNow());
+      world.history.local({ revision, members });
     });
   }
 
-  // --- The wire -----------------------------------------------------------------------------------------------------
+  // --- Calls --------------------------------------------------------------------------------------------------------
 
-  /** One call to one member: the answer, an error, or nothing until the client gives up. */
-  private exchange(
-    rpc: string,
-    serve: (member: Member, context: SimContext) => Promise<WriteAnswer | RosterAnswer>,
-    settle: (reply: Reply) => void,
-  ): void {
+  private caller(): { readonly channels: readonly SimChannel[]; readonly caller: Caller } {
     const { world } = this;
-    const { random, scheduler, network, nobody } = world;
-    const host = this.someHost();
-    const timeoutMs = world.healing ? 8000 : random.between(200, 4000);
-    let settled = false;
-    const end = (reply: Reply): void => {
-      if (settled) return;
-      settled = true;
-      timer.run = null;
-      settle(reply);
-    };
-    const timer = scheduler.after(timeoutMs * 1000, "client", nobody, () => {
-      end({ kind: "timeout" });
-    });
-    const refuse = (): void => {
-      scheduler.after(1000, "reply", nobody, () => {
-        end({ kind: "error", reason: "CONNECTION_REFUSED" });
-      });
-    };
-    if (host === null) {
-      refuse();
-      return;
+    const { random } = world;
+    const mayForward = world.healing || !random.chance(0.05);
+    const channels: SimChannel[] = [];
+    for (let i = random.between(1, ENDPOINTS_MAX); i > 0; i--) {
+      const host = this.someHost();
+      if (host !== null) channels.push(new SimChannel(world, host, mayForward));
     }
-    const arrive = (): void => {
-      const member = host.running;
-      if (member === null) {
-        refuse();
-        return;
-      }
-      const context = new SimContext(
-        rpc,
-        member.clock,
-        timeoutMs,
-        world.profile.electionMs,
-        !random.chance(0.05),
-      );
-      const answer = (reply: Reply): void => {
-        if (!member.alive) return;
-        member.calls--;
-        network.carry("reply", host, CLIENT, () => end(reply), { once: true, detail: describe(reply) });
-      };
-      if (random.chance(0.02)) this.cancelLater(host, context);
-      serve(member, context).then(
-        (value) => {
-          answer({ kind: "answer", answer: value });
-        },
-        (error: unknown) => {
-          const reason = reasonOf(error);
-          if (reason === null) world.fail(error);
-          answer({ kind: "error", reason: reason ?? "INTERNAL" });
-        },
-      );
-      member.calls++;
-    };
-    network.carry("request", CLIENT, host, arrive, { once: true, detail: rpc });
+    const first = world.hosts[0];
+    if (channels.length === 0 && first !== undefined) channels.push(new SimChannel(world, first, mayForward));
+    const caller = new Caller({
+      channels,
+      clock: clientClock(world),
+      random: () => random.below(1_000_000) / 1_000_000,
+      waitForConnection: random.chance(0.5),
+    });
+    return { channels, caller };
   }
 
-  private cancelLater(host: Host, context: SimContext): void {
-    const { scheduler, random } = this.world;
-    scheduler.after(random.below(500_000), "request", host, () => {
-      context.cancel();
+  private plan(requestId: string | undefined, changes: boolean) {
+    const { random, healing } = this.world;
+    const timeoutMs = healing ? 8000 : random.between(200, 8000);
+    const signal = random.chance(0.02) ? this.cancelLater() : undefined;
+    return { timeoutMs, requestId, changes, signal };
+  }
+
+  private cancelLater(): AbortSignal {
+    const { scheduler, random, nobody } = this.world;
+    const abort = new AbortController();
+    scheduler.after(random.below(500_000), "client", nobody, () => {
+      abort.abort();
     });
+    return abort.signal;
   }
 
   private someHost(): Host | null {
     const { hosts, random } = this.world;
     const running = hosts.filter((host) => host.running !== null);
     if (!this.world.healing) return random.pick(running.length > 0 && random.chance(0.95) ? running : hosts);
-    // In the end nobody asks one that was removed before it ever heard of the cluster.
-    const leader = running.find((host) => host.running?.node.isLeader === true)?.running;
-    return random.pick(running.filter((host) => leader?.node.roster.member(host.id) !== null));
+    // At the end of the run, no call goes to a member that was removed before it ever learned of the cluster.
+    const leader = running.find((host) => host.running?.replica.isLeader === true)?.running;
+    return random.pick(running.filter((host) => leader?.replica.roster.member(host.id) !== null));
+  }
+
+  private noteAttempts(channels: readonly SimChannel[]): void {
+    const attempts = channels.reduce((sum, channel) => sum + channel.attempts, 0);
+    if (attempts > 1) this.world.coverage.add("product: client repeated a call");
+  }
+
+  private reasonOf(error: unknown): string {
+    if (!(error instanceof MusterError)) {
+      this.world.fail(error);
+      return "INTERNAL";
+    }
+    if (error.reason !== undefined) return error.reason;
+    return error.sent ? "OUTCOME_UNKNOWN" : "CONNECTION_REFUSED";
   }
 
   private guard(look: () => void): void {
@@ -269,9 +249,4 @@ export class Clients {
       this.world.fail(error);
     }
   }
-}
-
-function describe(reply: Reply): string {
-  if (reply.kind === "error") return reply.reason;
-  return reply.kind === "answer" ? `revision ${reply.answer.revision}` : "timeout";
 }

@@ -1,6 +1,6 @@
 /**
- * How often a run reached each fault and each rare state. A row that stays at zero over many seeds means that the
- * simulation proves nothing about it.
+ * Counts how often a run reached each fault and each rare state. When a row stays at zero over many seeds, the simulation
+ * proves nothing about that state.
  */
 
 export const COVERAGE_ROWS = [
@@ -38,9 +38,10 @@ export const COVERAGE_ROWS = [
   "graceful stop",
   "restart",
   "member wiped",
+  "wiped beside members that are behind",
   "wiped member refused",
-  "removed member refused",
   "removed member stays for its vote",
+  "removed member ended",
   "member marked as removed",
   // Membership
   "member added",
@@ -64,6 +65,7 @@ export const COVERAGE_ROWS = [
   "transfer asked for",
   "transfer done",
   "transfer aborted",
+  "leadership comes back",
   "tail replaced",
   "append rejected",
   "entry of an older term committed with an own one",
@@ -76,10 +78,9 @@ export const COVERAGE_ROWS = [
   "write answered",
   "write refused",
   "write of unknown outcome",
-  "request repeated",
   "repeat answered from memory",
   "write forwarded",
-  "write proposed again by its member",
+  "write proposed again",
   "linearizable read",
   "linearizable read at a learner",
   "linearizable read refused",
@@ -88,6 +89,16 @@ export const COVERAGE_ROWS = [
   "validate_only",
   "expected_revision mismatch",
   "call at a member that was killed",
+  // The product's own parts around the core
+  "product: first start, bootstrapped",
+  "product: first start, joined",
+  "product: start refused",
+  "product: published",
+  "product: peer judged by its handshake",
+  "product: admission let a write in",
+  "product: admission turned away",
+  "product: admission or apply refused",
+  "product: client repeated a call",
   // Ends
   "liveness checked",
   "ended without a quorum",
@@ -112,7 +123,7 @@ export class Coverage {
   }
 }
 
-/** Two columns of text, rows at zero marked. */
+/** The counts as text in two columns, with rows at zero marked. */
 export function coverageTable(counts: readonly number[]): string {
   const width = Math.max(...COVERAGE_ROWS.map((row) => row.length));
   return COVERAGE_ROWS.map((row, i) => {

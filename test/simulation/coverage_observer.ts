@@ -1,4 +1,4 @@
-/** Counts the rare states that members go through. No invariant: it never throws. */
+/** Counts the rare states that members reach. Not an invariant: it never throws. */
 import { MessageType, Role } from "../../src/raft/index";
 import type { Message } from "../../src/raft/index";
 import type { AppendBatch } from "../../src/storage/storage";
@@ -7,7 +7,7 @@ import type { MemberState, Observer, RaftInside } from "./observer";
 import type { World } from "./world";
 
 export class CoverageObserver implements Observer {
-  /** Members that were promoted and have not voted since. */
+  /** Members that were promoted and have not granted a vote since. */
   private readonly promoted = new Set<bigint>();
   private readonly transfers = new WeakMap<Member, bigint>();
 

@@ -1,4 +1,4 @@
-/** A member's data directory in a run: where it is, and sizes so small that a run meets every boundary. */
+/** The path of a member's data directory in a run, and sizes so small that every run reaches their limits. */
 import type { WalOptions } from "../../src/storage/options";
 import type { Member } from "./member";
 
@@ -10,11 +10,6 @@ export function walOptions({ world, clock }: Member): WalOptions {
     growBytes: 4096,
     reserveBytes: 2048,
     hardStateReserveBytes: 512,
-    setTimer: (delayMs, fire) => {
-      const timer = clock.setTimeout(fire, delayMs);
-      return () => {
-        timer.cancel();
-      };
-    },
+    clock,
   };
 }

@@ -1,22 +1,23 @@
 /**
- * What is on one machine's disk: what the operating system shows, what is durable, and what a crash may leave.
+ * The disk of one machine: the state that the operating system shows, the durable state, and the states that a crash may
+ * leave.
  *
- * Model. Durable is what was synced: data of a file by its sync, names of a directory by the directory's. At power
- * loss any subset of the 512-byte or 4096-byte sectors written since may be there too, the size of a grown file may
- * be the old one, and any subset of the changes of names in a directory may be there (each rename whole or not at
- * all). A killed process loses nothing that was written. A failed sync may have lost what it was to make durable: the
- * pages are gone although the next sync succeeds (USENIX ATC 2020).
+ * Model. A sync of a file makes its data durable, a sync of a directory its names. At power loss any subset of the
+ * 512-byte or 4096-byte sectors written since the last sync may survive, the size of a grown file may be the old one, and
+ * any subset of the name changes in a directory may survive (each rename whole or not at all). A killed process loses
+ * nothing that was written. A failed sync may lose the data that it was to make durable, although the next sync succeeds
+ * (USENIX ATC 2020).
  */
 import type { SimRandom } from "./random";
 
 interface PendingWrite {
   readonly position: number;
   readonly bytes: Buffer;
-  /** Not in flight any more. */
+  /** Whether the write has completed. */
   done: boolean;
 }
 
-/** Bytes that grow; what lies between is zero. */
+/** A growing array of bytes; bytes that were never written are zero. */
 class Bytes {
   private buffer: Buffer;
   size: number;
@@ -68,12 +69,12 @@ export class SimFile {
     this.data.write(write.position, write.bytes);
   }
 
-  /** It had no effect. */
+  /** Takes back a write that failed without effect. */
   withdraw(write: PendingWrite): void {
     this.pending = this.pending.filter((other) => other !== write);
   }
 
-  /** What a sync that starts now makes durable. */
+  /** The writes that a sync which starts now makes durable. */
   covered(): readonly PendingWrite[] {
     return this.pending.filter((write) => write.done);
   }
@@ -84,7 +85,7 @@ export class SimFile {
       this.pending.length === writes.length ? [] : this.pending.filter((w) => !writes.includes(w));
   }
 
-  /** The sync failed: the pages are marked clean, and some never reached the disk. */
+  /** A sync failed: the pages are marked clean, but some of them never reached the disk. */
   syncFailed(writes: readonly PendingWrite[], random: SimRandom): void {
     for (const { position, bytes } of writes) if (random.chance(0.5)) this.durable.write(position, bytes);
     this.pending = this.pending.filter((write) => !writes.includes(write));
@@ -99,20 +100,20 @@ export class SimFile {
     const pieces = this.pending.flatMap((write) => sectors(write, random.chance(0.3) ? 4096 : 512));
     const kept = keepSome(pieces, random);
     for (const { position, bytes } of kept) this.durable.write(position, bytes);
-    // The size is metadata: it may be the old one although the data were written.
+    // The size is metadata and may be the old one although the data were written.
     if (this.durable.size > before && random.chance(0.3)) this.durable.truncate(before);
     this.settle();
     return kept.length < pieces.length;
   }
 
-  /** Whatever was written is there; of a write in flight any part may be. */
+  /** The process was killed: completed writes survive, and any part of a write in flight. */
   killed(random: SimRandom): void {
     for (const write of this.pending) {
       if (write.done) continue;
       for (const { position, bytes } of keepSome(sectors(write, 512), random))
         this.data.write(position, bytes);
     }
-    // Still to be written by the system, so a power loss soon after may lose it; that is left to another crash.
+    // In reality a power loss soon after may still lose these pages; the model leaves that case to other crashes.
     this.durable = new Bytes(this.data.copy());
     this.pending = [];
   }
@@ -144,7 +145,7 @@ export class SimDir {
     this.pending.push(change);
   }
 
-  /** How many changes a sync that starts now makes durable. */
+  /** The number of name changes that a sync which starts now makes durable. */
   get changes(): number {
     return this.pending.length;
   }
@@ -192,7 +193,7 @@ function sectors({ position, bytes }: PendingWrite, size: number): { position: n
   return pieces;
 }
 
-/** None, all, the first ones, all but one, or any of them, in order. */
+/** A random part of a list in its order: none, all, a prefix, all but one, or any subset. */
 function keepSome<T>(all: readonly T[], random: SimRandom): readonly T[] {
   switch (random.below(5)) {
     case 0:
@@ -213,9 +214,9 @@ function keepSome<T>(all: readonly T[], random: SimRandom): readonly T[] {
 export class SimDisk {
   root = new SimDir();
   locked = new Set<SimDir>();
-  /** Bytes that files may take together; Infinity: enough. */
+  /** Most bytes of all files together; Infinity for a disk that never becomes full. */
   capacityBytes = Infinity;
-  /** All operations take this many times as long. */
+  /** Factor on the duration of every operation. */
   slowness = 1;
   /** The next operation of this kind fails with EIO. */
   failNext: "write" | "sync" | null = null;
@@ -251,7 +252,7 @@ export class SimDisk {
     return this.files().reduce((sum, { file }) => sum + file.data.size, 0);
   }
 
-  /** @returns whether anything that was written is lost */
+  /** @returns whether the crash lost anything that was written */
   crash(kind: "power" | "kill", random: SimRandom): boolean {
     this.locked.clear();
     this.failNext = null;
@@ -264,7 +265,7 @@ export class SimDisk {
     this.failNext = null;
   }
 
-  /** Names first: a file that no name leads to any more is gone with its data. */
+  /** Crashes the names first, because a file without a name is lost with its data. */
   private crashDir(dir: SimDir, kind: "power" | "kill", random: SimRandom, seen: Set<SimNode>): boolean {
     let lost = false;
     if (kind === "power") lost = dir.powerLost(random);

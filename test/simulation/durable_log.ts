@@ -1,6 +1,6 @@
 /**
- * What one member's storage has acknowledged as durable, kept by the simulation beside it: terms of entries, hard
- * state, the newest snapshot. It survives crashes, so that what comes back after one can be held against it.
+ * A record of everything that a member's storage has acknowledged as durable: terms of entries, hard state, the newest
+ * snapshot. The simulation keeps it across crashes, to compare it with the state that is recovered after one.
  */
 import type { LogReader } from "../../src/raft/index";
 import type { AppendBatch } from "../../src/storage/storage";
@@ -17,18 +17,18 @@ export class DurableLog {
     return this.base + this.terms.length;
   }
 
-  /** 0: not known, compacted or beyond the end. */
+  /** The term of an entry; 0 when it is compacted, beyond the end or not known. */
   termAt(index: number): number {
     if (index === this.base) return this.baseTerm;
     return this.terms[index - this.base - 1] ?? 0;
   }
 
-  /** Everything before this index is covered. */
+  /** The first index that the record has; a snapshot covers everything before it. */
   get firstKnown(): number {
     return this.base + 1;
   }
 
-  /** What was found on the disk, and synced, at a start. */
+  /** Takes over the state that a start found on the disk and synced. */
   restart(log: LogReader, { term, vote }: { readonly term: number; readonly vote: bigint }): void {
     this.term = term;
     this.vote = vote;
@@ -42,12 +42,12 @@ export class DurableLog {
     }
   }
 
-  /** Whether the entry, or a snapshot that covers it, is there. */
+  /** Whether the entry, or a snapshot that covers it, is durable. */
   holds(index: number, term: number): boolean {
     return index < this.base || this.termAt(index) === term;
   }
 
-  /** @param lost told of each entry that is cut off */
+  /** @param lost called for each entry that the batch truncates */
   apply(batch: AppendBatch, lost: (index: number, term: number) => void): void {
     const { hardState, snapshot, entries } = batch;
     if (hardState !== null) {

@@ -1,6 +1,6 @@
 /**
- * What goes wrong, and when: one fault at a time is begun, many may be under way. Each ends by itself after a while, or
- * when the run heals.
+ * Injects faults. One fault begins at a time, but several may be active. Each ends by itself after a while, or when all
+ * faults end before the final checks.
  */
 import type { Host } from "./host";
 import { MOMENTS } from "./moments";
@@ -9,7 +9,7 @@ import type { World } from "./world";
 
 type Begin = (faults: Faults) => void;
 
-/** How often each is chosen, against the sum of all. */
+/** The faults with their weights: the probability of each is its weight divided by the sum. */
 const KINDS: readonly { readonly fault: Fault; readonly weight: number; readonly begin: Begin }[] = [
   { fault: "partition", weight: 22, begin: (faults) => faults.partition() },
   { fault: "slow-link", weight: 6, begin: (faults) => faults.slowLink() },
@@ -23,7 +23,7 @@ const KINDS: readonly { readonly fault: Fault; readonly weight: number; readonly
   { fault: "disk-full", weight: 5, begin: (faults) => faults.diskFull() },
   { fault: "slow-disk", weight: 6, begin: (faults) => faults.slowDisk() },
   { fault: "bit-flip", weight: 4, begin: (faults) => faults.bitFlip() },
-  { fault: "wipe", weight: 6, begin: (faults) => faults.wipe() },
+  { fault: "wipe", weight: 15, begin: (faults) => faults.wipe() },
 ];
 
 export class Faults {
@@ -40,7 +40,7 @@ export class Faults {
     });
   }
 
-  /** Everything works again, and is started again. */
+  /** Ends all faults and starts every machine that is down. */
   heal(): void {
     this.stopped = true;
     const { network, hosts } = this.world;
@@ -52,6 +52,8 @@ export class Faults {
       host.disk.slowness = 1;
       host.disk.failNext = null;
       this.repair(host);
+      // A member that still waits to join is restarted by its operator, with the present members in initial-cluster.
+      if (host.member?.phase === "joining") host.crash("kill");
       host.start();
     }
   }
@@ -100,8 +102,8 @@ export class Faults {
     };
     const n = order.length;
     if (n < 2) return;
-    // The leader on the smaller side: what it still appends will have to go.
-    const leader = order.findIndex((host) => host.running?.node.isLeader === true);
+    // The leader is put on the smaller side, where the entries that it still appends must be truncated later.
+    const leader = order.findIndex((host) => host.running?.replica.isLeader === true);
     if (leader > 0 && random.chance(0.6)) order.unshift(...order.splice(leader, 1));
     const kind = random.below(10);
     if (kind < 2) {
@@ -120,7 +122,7 @@ export class Faults {
       coverage.add("partition: ring");
       cut((i, j) => (i + 1) % n !== j && (j + 1) % n !== i);
     } else {
-      // Two halves that only one member can talk to.
+      // Two halves that are connected only through one member.
       coverage.add("partition: bridge");
       const half = 1 + Math.floor((n - 1) / 2);
       cut((i, j) => i !== 0 && j !== 0 && i < half !== j < half);
@@ -174,7 +176,7 @@ export class Faults {
     const { random } = this.world;
     const kind = random.chance(0.7) ? "power" : "kill";
     if (random.chance(0.08)) {
-      // The whole site.
+      // Every machine of the site crashes.
       for (const host of this.hosts) if (host.member !== null) host.crash(kind);
       return;
     }
@@ -184,7 +186,7 @@ export class Faults {
     host?.crash(kind);
   }
 
-  /** At the next moment of some kind: the member crashes before or after its disk is done, or is cut off. */
+  /** At the next moment of a random kind, the member crashes, is cut off, or its answers to others arrive late. */
   aimed(): void {
     const { world } = this;
     const { random, scheduler, profile, coverage, network, nobody } = world;
@@ -214,14 +216,10 @@ export class Faults {
             return;
           }
           coverage.add("aimed isolation");
-          // From all, or from all but one; both ways, or only what it sends.
+          // Cut off from all members or from all but one, in both directions or only outgoing.
           const friend = random.chance(0.5) ? random.pick(this.hosts) : null;
           const both = random.chance(0.7);
-          for (const other of this.hosts) {
-            if (other === host || other === friend) continue;
-            network.block(host, other);
-            if (both) network.block(other, host);
-          }
+          this.isolate(host, friend, both);
           this.later(200, 4000, () => network.heal(), "network");
         },
         moment,
@@ -229,7 +227,7 @@ export class Faults {
     });
   }
 
-  /** Others hear nothing of it any more, and what they answered before comes late: when it may be true no longer. */
+  /** Blocks the member's outgoing messages and delays those to it, so that answers arrive when they may be outdated. */
   private lateAnswers(host: Host): void {
     const { network, random, coverage, profile } = this.world;
     coverage.add("answers that come late");
@@ -271,7 +269,7 @@ export class Faults {
     this.later(300, 5000, () => (host.disk.slowness = 1), `disk of ${host.label}`);
   }
 
-  /** A bit turns while the member is down; after a while the disk is put right (or the churn replaces the member). */
+  /** Flips a bit while the member is down. After a while the bit is restored, or the churn replaces the member. */
   bitFlip(): void {
     const { random, coverage } = this.world;
     const host = random.pick(
@@ -293,28 +291,71 @@ export class Faults {
     return this.hosts.filter((host) => host.damaged !== null).length;
   }
 
-  /** Puts the bit right where the member could not start with it; one that did start never needed it. */
+  /** Restores the bit if the member could not start. If it did start, the bit did no harm and stays. */
   private repair(host: Host): void {
     if (host.damaged === null) return;
     const { undo } = host.damaged;
     host.damaged = null;
-    // A start that is under way may have read the bit already.
+    // Crash a start that is under way, which may already have read the flipped bit.
     if (host.member !== null) host.crash("kill");
     undo();
     host.start();
   }
 
   /**
-   * A directory is lost and the member comes back with an empty one. Only where every other member is sure to know the
-   * lost instance: before that nobody could tell it from one that never started.
+   * A member loses its data directory and restarts with an empty one. Only when every other member is sure to know the
+   * lost instance: before that, none could distinguish it from a member that has never started.
    */
   wipe(): void {
     const { random } = this.world;
-    const host = random.pick(this.hosts.filter((candidate) => !candidate.ended && candidate.id !== 0n));
-    if (host === null || host.member === null || !this.isKnownEverywhere(host)) return;
     if (this.hosts.some((other) => other.wiped && !other.ended)) return;
-    host.crash("power");
-    host.wipe();
+    // Preferably a member of the first configuration, because it can start again without being added first.
+    const able = this.hosts.filter(
+      (candidate) => candidate.running !== null && !candidate.ended && this.isKnownEverywhere(candidate),
+    );
+    const founders = able.filter(({ founder }) => founder);
+    const host = random.pick(founders.length > 0 ? founders : able);
+    if (host === null) return;
+    if (random.chance(0.3)) {
+      host.crash("power");
+      host.wipe();
+    } else this.wipeBesideLaggards(host);
+  }
+
+  /**
+   * Half of the other members fall behind, then this member loses its data directory and the up-to-date members go down.
+   * It bootstraps while no member answers, and then meets the members that are behind: with its vote they would be a
+   * quorum without the acknowledged entries.
+   */
+  private wipeBesideLaggards(host: Host): void {
+    const { network, scheduler, random, nobody, coverage } = this.world;
+    const others = this.hosts.filter((other) => other !== host && other.running !== null);
+    const behind = others.filter((_, i) => i % 2 === 0);
+    for (const laggard of behind) this.isolate(laggard, null, true);
+    scheduler.after(random.between(300, 1500) * 1000, "fault", nobody, () => {
+      if (this.stopped || host.running === null || !this.isKnownTo(host, behind)) return;
+      coverage.add("wiped beside members that are behind");
+      for (const other of others)
+        if (!behind.includes(other)) other.crash("kill", random.between(4000, 9000));
+      host.crash("power", random.between(20, 100));
+      host.wipe();
+      this.isolate(host, null, true);
+      this.later(1300, 2500, () => network.heal(), "network");
+    });
+  }
+
+  private isKnownTo(host: Host, others: readonly Host[]): boolean {
+    return others.every(({ running }) => running?.replica.roster.member(host.id)?.started === true);
+  }
+
+  /** @param friend the only host that stays connected, if any */
+  private isolate(host: Host, friend: Host | null, both: boolean): void {
+    const { network } = this.world;
+    for (const other of this.hosts) {
+      if (other === host || other === friend) continue;
+      network.block(host, other);
+      if (both) network.block(other, host);
+    }
   }
 
   private isKnownEverywhere(host: Host): boolean {
@@ -322,11 +363,11 @@ export class Faults {
     const others = this.hosts.filter((other) => other !== host && members.has(other.id));
     for (const { running } of others) {
       const snapshot = running?.storage.snapshot() ?? null;
-      const known = running?.node.roster.member(host.id) ?? null;
+      const known = running?.replica.roster.member(host.id) ?? null;
       if (snapshot === null || known === null || !known.started) return false;
-      if (known.updateRevision > snapshot.meta.index) return false;
+      if (host.publishedAt === null || host.publishedAt > snapshot.meta.index) return false;
     }
-    // What is left must be able to go on without it.
+    // The remaining members must be able to continue without this one.
     return members.has(host.id) && others.length >= 3;
   }
 
@@ -334,9 +375,9 @@ export class Faults {
     let newest: readonly { readonly id: bigint }[] = [];
     let index = 0;
     for (const { running } of this.hosts) {
-      if (running === null || running.node.applied <= index) continue;
-      index = running.node.applied;
-      newest = running.node.roster.members();
+      if (running === null || running.replica.applied <= index) continue;
+      index = running.replica.applied;
+      newest = running.replica.roster.members();
     }
     return new Set(newest.map(({ id }) => id));
   }

@@ -1,32 +1,31 @@
 /**
- * What clients saw: calls with the order in which they began and ended, and what came of them. Checked as it grows
- * against real time (an answer is never older than one that came before the call), and as a whole at the end
- * (linearizable.ts).
+ * The history of the clients' calls: the order in which they began and ended, and their outcomes. Checked while it grows
+ * (no answer may be older than one that was received before the call began), and as a whole at the end
+ * (linearizability_roster.ts).
  */
-import type { MemberRecord } from "../../src/roster/index";
-import type { RosterAnswer, WriteAnswer, WriteOperation } from "./operations";
+import type { MemberSeen, RosterAnswer, WriteAnswer, WriteOperation } from "./operations";
 import { Violation } from "./violation";
 
 export interface Call {
-  /** Null: a read. */
+  /** Null for a read. */
   readonly operation: WriteOperation | null;
-  /** Place in the order of all beginnings and ends. */
+  /** Position of the call's begin in the order of all begins and ends. */
   readonly begin: number;
-  /** Infinity while it goes on, and for an outcome that nobody knows. */
+  /** Position of its end; Infinity while the call is open, and when its outcome is unknown. */
   end: number;
   outcome:
     | { readonly kind: "open" }
     | { readonly kind: "wrote"; readonly answer: WriteAnswer }
     | { readonly kind: "read"; readonly answer: RosterAnswer }
     | { readonly kind: "refused"; readonly reason: string }
-    /** Of no effect for certain, and says nothing of the roster. */
+    /** The call certainly had no effect, and its answer shows nothing of the roster. */
     | { readonly kind: "void" }
     | { readonly kind: "unknown" };
-  /** The newest revision that anybody had seen when it began. */
+  /** The newest revision that any client had seen when the call began. */
   readonly floor: number;
 }
 
-/** Reasons that say that nothing of the call was or will be appended. */
+/** Reasons which promise that nothing of the call was or will be appended to the log. */
 const NOTHING_APPENDED: ReadonlySet<string> = new Set([
   "NO_LEADER",
   "NO_QUORUM",
@@ -44,13 +43,13 @@ export function isNothingAppended(reason: string): boolean {
 
 export class History {
   readonly calls: Call[] = [];
-  /** How many members the first configuration has: n1, n2, ... on h0, h1, ... */
+  /** Number of members of the first configuration: n1, n2, ... on the hosts h0, h1, ... */
   founders = 0;
   private order = 0;
   private newest = 0;
   private readonly rosters = new Map<number, string>();
 
-  /** @param operation null: a linearizable read */
+  /** @param operation null for a linearizable read */
   invoke(operation: WriteOperation | null): Call {
     const call: Call = {
       operation,
@@ -67,8 +66,26 @@ export class History {
   wrote(call: Call, answer: WriteAnswer): void {
     call.end = this.order++;
     call.outcome = { kind: "wrote", answer };
-    if (answer.repeated) return;
     this.inRealTime(call, answer.revision);
+  }
+
+  /**
+   * A member's publish, whose answer contains only a revision.
+   * @param updateRevision the member's update revision in the leader's decision
+   */
+  published(call: Call, revision: number, updateRevision: number): void {
+    const { body } = call.operation ?? {};
+    const name = body?.rpc === "Publish" ? body.name : "";
+    const member = {
+      id: 0n,
+      name,
+      peerUrls: [],
+      adminUrls: [],
+      learner: false,
+      started: true,
+      updateRevision,
+    };
+    this.wrote(call, { revision, member });
   }
 
   /** A linearizable read. @throws Violation */
@@ -79,7 +96,7 @@ export class History {
     this.local(answer);
   }
 
-  /** @param certain no earlier attempt of the call may still take effect */
+  /** @param certain whether no earlier attempt of the call can still take effect */
   refused(call: Call, reason: string, certain: boolean): void {
     const isVoid = isNothingAppended(reason);
     if (!certain || reason === "OUTCOME_UNKNOWN" || reason === "CANCELLED" || reason === "INTERNAL") {
@@ -94,7 +111,7 @@ export class History {
     call.outcome = { kind: "unknown" };
   }
 
-  /** Any roster that anybody saw: at one revision there is one. @throws Violation */
+  /** Checks a roster that a client saw: all rosters at one revision must be equal. @throws Violation */
   local({ revision, members }: RosterAnswer): void {
     const text = members.map(describe).join(";");
     const known = this.rosters.get(revision);
@@ -115,6 +132,6 @@ export class History {
   }
 }
 
-function describe({ id, name, peerUrls, adminUrls, learner, started }: MemberRecord): string {
+function describe({ id, name, peerUrls, adminUrls, learner, started }: MemberSeen): string {
   return `${id.toString(16)},${name},${peerUrls.join()},${adminUrls.join()},${learner},${started}`;
 }

@@ -1,6 +1,6 @@
 /**
- * One machine of the run: its disk, its clocks, and the process on it, if one runs. The machine outlives processes;
- * its disk may be wiped, after which another member may be born on it.
+ * One machine of a run: its disk, its clocks, and the process on it, if one runs. The machine outlives its processes. Its
+ * disk may be wiped, after which a new member instance may start on it.
  */
 import { MachineTime } from "./member_clock";
 import { SimDisk } from "./disk";
@@ -15,18 +15,22 @@ export class Host implements Machine {
   pausedUntilUs = 0;
   readonly disk = new SimDisk();
   readonly time: MachineTime;
-  /** What storage has acknowledged: what must be there after any crash. */
+  /** Everything that storage has acknowledged, which must survive any crash. */
   durable = new DurableLog();
-  /** What was acknowledged by a directory that is lost: answers of it may still be on their way. */
+  /** The same for a data directory that was lost, because messages of its instance may still be under way. */
   lost: DurableLog | null = null;
   member: Member | null = null;
-  /** The id that the directory was born with; 0n before. */
+  /** Whether the present data directory has been opened before. */
+  directorySeen = false;
+  /** Revision of the first publish of this directory's instance; null before. */
+  publishedAt: number | null = null;
+  /** The member id with which the directory was created; 0n before. */
   id = 0n;
-  /** The member ended for good: removed, wiped, or its directory is damaged. */
+  /** Whether the member can't run any more: removed, wiped, or its directory is damaged. */
   ended = false;
-  /** A bit of the disk was flipped, and has not been put right. */
+  /** Set while a flipped bit of the disk is not restored. */
   damaged: { readonly undo: () => void } | null = null;
-  /** The directory was lost once: another instance may be born here. */
+  /** Whether the data directory was lost once, so that another instance may be created here. */
   wiped = false;
   private lives = 0;
 
@@ -35,7 +39,7 @@ export class Host implements Machine {
     readonly number: number,
     /** The member's configured name. */
     readonly name: string,
-    /** Part of the first configuration. */
+    /** Whether the member is part of the first configuration. */
     readonly founder: boolean,
   ) {
     this.time = new MachineTime(world.scheduler);
@@ -49,7 +53,7 @@ export class Host implements Machine {
     return `h${this.number}`;
   }
 
-  /** As configured; the roster may have another port. */
+  /** The configured peer URL; the roster may have another port. */
   get peerUrl(): string {
     return `http://${this.address}:7461`;
   }
@@ -71,7 +75,7 @@ export class Host implements Machine {
     this.world.scheduler.after(0, "lifecycle", member, () => member.start(), "start");
   }
 
-  /** The process ends at once; with "power", so does the machine. */
+  /** Kills the process; with "power", the machine loses power. */
   crash(kind: "power" | "kill", restartMs: number | null = null): void {
     const { world, member } = this;
     world.coverage.add(kind === "power" ? "power loss" : "process killed");
@@ -84,7 +88,7 @@ export class Host implements Machine {
     this.restartLater(restartMs);
   }
 
-  /** The process ended by itself. Its disk keeps what the operating system has. */
+  /** Called when the process has ended by itself. The disk keeps everything that was written. */
   gone(member: Member): void {
     if (this.member !== member) return;
     this.disk.crash("kill", this.world.random);
@@ -92,7 +96,7 @@ export class Host implements Machine {
     this.restartLater();
   }
 
-  /** Whoever looks after the machine starts the member again. */
+  /** Starts the member again later, as its operator would. */
   private restartLater(afterMs: number | null = null): void {
     const { scheduler, random, healing } = this.world;
     if (this.ended) return;
@@ -110,5 +114,7 @@ export class Host implements Machine {
     this.lost = this.durable;
     this.durable = new DurableLog();
     this.wiped = true;
+    this.directorySeen = false;
+    this.publishedAt = null;
   }
 }

@@ -1,4 +1,4 @@
-/** The linearizability checker, checked itself: histories that are good, and the same ones broken. */
+/** Tests of the linearizability checker itself: linearizable histories, and the same histories made invalid. */
 import { checkLinearizable } from "./linearizability";
 import { memberModel } from "./linearizability_roster";
 import type { Input, Output } from "./linearizability_roster";
@@ -26,14 +26,14 @@ const read = (value: number | null, begin: number, end: number): RegisterOperati
 });
 
 describe("the linearizability checker", () => {
-  test("nothing, and one after another", () => {
+  test("accepts an empty history and a sequential one", () => {
     expect(check([])).toBe("linearizable");
     expect(check([read(null, 0, 1), write(1, 2, 3), read(1, 4, 5)])).toBe("linearizable");
     expect(check([write(1, 0, 1), read(null, 2, 3)])).toBe("not linearizable");
     expect(check([write(1, 0, 1), write(2, 2, 3), read(1, 4, 5)])).toBe("not linearizable");
   });
 
-  test("concurrent operations take effect in any order, but in one", () => {
+  test("concurrent operations take effect in any order, but in a single one", () => {
     expect(check([write(1, 0, 9), write(2, 1, 8), read(1, 2, 3), read(2, 4, 5)])).toBe("linearizable");
     expect(check([write(1, 0, 9), write(2, 1, 8), read(2, 2, 3), read(1, 4, 5)])).toBe("linearizable");
     expect(check([write(1, 0, 9), write(2, 1, 8), read(1, 2, 3), read(2, 4, 5), read(1, 6, 7)])).toBe(
@@ -41,13 +41,13 @@ describe("the linearizability checker", () => {
     );
   });
 
-  test("a write of unknown outcome takes effect late, or never, but not before it began", () => {
+  test("a write of unknown outcome may take effect late or never, but not before it began", () => {
     const unknown = write(1, 2, Infinity);
     expect(check([unknown, read(null, 3, 4), read(1, 5, 6)])).toBe("linearizable");
     expect(check([unknown, read(null, 3, 4), read(null, 5, 6)])).toBe("linearizable");
     expect(check([unknown, read(1, 0, 1)])).toBe("not linearizable");
     expect(check([unknown, read(1, 3, 4), read(null, 5, 6)])).toBe("not linearizable");
-    // Each takes effect once.
+    // An operation takes effect at most once.
     expect(check([unknown, write(2, 3, 4), read(1, 5, 6), write(2, 7, 8), read(1, 9, 10)])).toBe(
       "not linearizable",
     );
@@ -55,13 +55,13 @@ describe("the linearizability checker", () => {
     expect(check([unknown, again, read(1, 5, 6), write(2, 7, 8), read(1, 9, 10)])).toBe("linearizable");
   });
 
-  test("an answer that tells its place among the changes is held to it", () => {
+  test("an answer with a revision fixes the position of its operation among the changes", () => {
     const at = (order: number, operation: RegisterOperation): RegisterOperation => ({ ...operation, order });
     expect(check([at(2, write(1, 0, 9)), at(1, write(2, 1, 8)), read(1, 10, 11)])).toBe("linearizable");
     expect(check([at(2, write(1, 0, 9)), at(1, write(2, 1, 8)), read(2, 10, 11)])).toBe("not linearizable");
   });
 
-  test("a read that tells more of the state than was known is one choice among others", () => {
+  test("a read that shows more of the state than was known is one choice among others", () => {
     const view = (peerUrl: string, adminUrl: string, revision: number) => ({
       member: { peerUrl, adminUrl, learner: false },
       revision,
@@ -86,7 +86,7 @@ describe("the linearizability checker", () => {
       done(1, 2, 16, { kind: "add", peerUrl: "http://h:1", learner: false }),
       done(3, 12, 34, { kind: "admin", adminUrl: "http://a:2" }),
       { ...done(4, Infinity, 0, { kind: "move", peerUrl: "http://h:3" }), output: null, order: undefined },
-      // Taken before the change to a:2 it would fit as well: who moved the member, and when, nobody knows.
+      // It would also be valid before the change to a:2, because the position of the unknown move is open.
       seen(5, 17, view("http://h:3", "", 38)),
       seen(13, 14, view("http://h:3", "http://a:2", 34)),
       done(15, 16, 38, { kind: "admin", adminUrl: "" }),
@@ -113,13 +113,13 @@ describe("the linearizability checker", () => {
   });
 });
 
-/** A history of a register that is linearizable by construction: every operation takes effect between its ends. */
+/** A history of a register that is linearizable by construction: every operation takes effect between begin and end. */
 function goodHistory(seed: number): RegisterOperation[] {
   const random = new SimRandom(seed);
   const operations: (RegisterOperation & { readonly at: number })[] = [];
   let value: number | null = null;
   for (let i = 1; i <= 40; i++) {
-    // Takes effect at 10 i; neighbours overlap.
+    // Takes effect at 10 i; consecutive operations overlap.
     const at = 10 * i;
     const begin = at - random.between(1, 25) - i / 1000;
     const end = at + random.between(1, 25) + i / 1000;
@@ -141,7 +141,7 @@ const isRead = ({ input }: Operation<RegisterInput, RegisterOutput>): boolean =>
 const valueOf = ({ input, output }: RegisterOperation): number | null =>
   input.kind === "write" ? input.value : output?.kind === "value" ? output.value : null;
 
-/** Each breaks a history for certain: every write has a value of its own. */
+/** Each mutation certainly makes a history invalid, because every write has a unique value. */
 const MUTATIONS: Readonly<Record<string, Mutation>> = {
   "a value that nobody wrote": (operations, random) => {
     const target = random.pick(operations.filter(isRead));
@@ -165,8 +165,8 @@ const MUTATIONS: Readonly<Record<string, Mutation>> = {
   },
 };
 
-describe("good histories, broken", () => {
-  test.each(Object.entries(MUTATIONS))("%s: 25 of 25 are refused", (_name, mutate) => {
+describe("linearizable histories made invalid", () => {
+  test.each(Object.entries(MUTATIONS))("%s: 25 of 25 are rejected", (_name, mutate) => {
     let broken = 0;
     for (let seed = 1; broken < 25; seed++) {
       const good = goodHistory(seed);

@@ -1,36 +1,36 @@
 /**
- * A linearizability checker: is there an order of the operations that respects real time and that the object, run one
- * operation at a time, could have given these answers in?
+ * A linearizability checker: is there an order of the operations that respects real time and in which the object, run
+ * one operation at a time, could have given these answers?
  *
- * The search of Wing and Gong (1993) with the memory of Lowe (2017), as in porcupine: an
- * operation may be next if it began before every end of those that are not taken yet; a set of taken operations with the
- * state they lead to is tried once. An operation of unknown outcome has no end: it may be taken at any time after its
- * beginning, or never.
+ * The search of Wing and Gong (1993) with the memoization of Lowe (2017), as in porcupine: an operation may be taken next
+ * if it began before the end of every operation that is not taken yet; a set of taken operations, with the state that it
+ * leads to, is tried once. An operation of unknown outcome has no end: it may be taken at any time after its begin, or
+ * never.
  */
 
 export interface Operation<Input, Output> {
   readonly input: Input;
-  /** Null: nobody knows. */
+  /** Null when the outcome is unknown. */
   readonly output: Output | null;
-  /** Places in one order of all beginnings and ends; all different. */
+  /** Position in the common order of all begins and ends. No two positions are equal. */
   readonly begin: number;
-  /** Infinity when nobody knows the outcome. */
+  /** Position of the end; Infinity when the outcome is unknown. */
   readonly end: number;
-  /** Its answer shows that it changes nothing, whatever the state: a read, or a refusal. */
+  /** Whether the answer shows that the operation changes no state: a read, or a refusal. */
   readonly isPure: boolean;
-  /** Where the answer itself says its place among the changes (a revision): they are taken in this order only. */
+  /** Position among the changes, when the answer contains it (a revision). Such changes are taken in this order only. */
   readonly order?: number | undefined;
 }
 
-/** An object as a specification: pure. */
+/** The sequential specification of an object. Pure. */
 export interface Model<State, Input, Output> {
   readonly initial: State;
   /**
-   * The state after the operation; null when an object in this state would not answer so. With an unknown output every
-   * answer is right.
+   * The state after the operation; null when an object in this state would not give this output. A null output allows
+   * every answer.
    */
   readonly step: (state: State, input: Input, output: Output | null) => { readonly state: State } | null;
-  /** Equal states, equal keys. */
+  /** A key that is equal for equal states. */
   readonly key: (state: State) => string;
 }
 
@@ -40,7 +40,7 @@ interface Mark<Input, Output> {
   readonly operation: Operation<Input, Output>;
   readonly number: number;
   readonly isBegin: boolean;
-  /** Of a beginning: its end. */
+  /** For a begin, the mark of its end. */
   match: Mark<Input, Output> | null;
   before: Mark<Input, Output> | null;
   after: Mark<Input, Output> | null;
@@ -50,18 +50,18 @@ interface Mark<Input, Output> {
 interface Loose<Input, Output> {
   readonly operation: Operation<Input, Output>;
   readonly number: number;
-  /** The same input begun before: as long as that one is not taken, this one is no other choice. */
+  /** An earlier operation with the same input. Until that one is taken, taking this one instead changes nothing. */
   readonly twin: Loose<Input, Output> | null;
 }
 
 interface Taken<State, Input, Output> {
   readonly state: State;
-  /** The known operation that was taken; null: an unknown one. */
+  /** The taken operation of known outcome; null for one of unknown outcome. */
   readonly mark: Mark<Input, Output> | null;
-  /** Place of the unknown one in the list of those. */
+  /** Position in the list of operations of unknown outcome. */
   readonly place: number;
   readonly number: number;
-  /** There was no better choice: it changed nothing. */
+  /** Whether the operation changed no state, so that no other choice could have been better. */
   readonly isForced: boolean;
 }
 
@@ -76,8 +76,8 @@ export function checkLinearizable<State, Input, Output>(
 }
 
 /**
- * Known operations stand in a list of beginnings and ends; unknown ones apart, since nothing forces them in: they are
- * taken only where they change the state, after every known one was tried.
+ * Operations of known outcome are in a list of begins and ends. Those of unknown outcome are kept apart, because none of
+ * them has to be taken: they are taken only where they change the state, after every known one was tried.
  */
 class Search<State, Input, Output> {
   private readonly head: Mark<Input, Output>;
@@ -86,7 +86,7 @@ class Search<State, Input, Output> {
   private readonly seen = new Set<string>();
   private readonly stack: Taken<State, Input, Output>[] = [];
   private readonly ordered: readonly { readonly order: number; readonly number: number }[];
-  /** No ordered operation before this place is free. */
+  /** Every ordered operation before this position is taken. */
   private firstOrdered = 0;
   private state: State;
 
@@ -127,7 +127,7 @@ class Search<State, Input, Output> {
           if (!isFresh) at = at.after;
           continue;
         }
-        // Whatever is taken next must have begun before the first end of what is not taken.
+        // The next operation must have begun before the first end of those that are not taken.
         isFresh = this.takeLoose(place, at?.operation.end ?? Infinity);
         if (isFresh) continue;
       }
@@ -146,8 +146,8 @@ class Search<State, Input, Output> {
   }
 
   /**
-   * Takes every operation that changes nothing and fits now: no order is better than one that takes it first. False:
-   * where that leads to was tried.
+   * Takes every operation that is valid now and changes no state: no order is better than one that takes it first. False
+   * when the resulting configuration was tried before.
    */
   private takeForced(): boolean {
     let at = this.head.after;
@@ -157,17 +157,17 @@ class Search<State, Input, Output> {
         at = after;
         continue;
       }
-      // A read that tells more of the state than was known is a choice like any other.
+      // A read that adds to the known state is not forced: it is a choice like any other.
       const outcome = this.takeKnown(at, true);
       if (outcome === "stuck") return false;
-      // With its end gone, more may be within reach; what was passed by did not fit this state.
+      // Without this end in the list, later operations may be allowed too. Those passed before were not valid in this state.
       const isEndGone = outcome === "taken" && after?.operation === at.operation;
       at = isEndGone ? this.head.after : after;
     }
     return true;
   }
 
-  /** The last choice that had another one. */
+  /** Undoes operations back to the last one that was a choice, and returns it. */
   private takeBack(): Taken<State, Input, Output> | null {
     for (;;) {
       const last = this.stack.pop();
@@ -180,7 +180,7 @@ class Search<State, Input, Output> {
     }
   }
 
-  /** "stuck": it fits and changes nothing, so that no other choice is better, and where it leads to was tried. */
+  /** "stuck": the operation is valid and changes no state, so no other choice is better, but its result was tried before. */
   private takeKnown(mark: Mark<Input, Output>, onlyForced = false): "taken" | "not" | "stuck" {
     const { operation, number } = mark;
     const { model, state } = this;
@@ -221,7 +221,7 @@ class Search<State, Input, Output> {
     return false;
   }
 
-  /** Notes the operation as taken, unless this was tried before. */
+  /** Marks the operation as taken, unless the resulting configuration was tried before. */
   private isNew(number: number, state: State): boolean {
     this.taken.add(number);
     const memory = `${this.taken.key()}|${this.model.key(state)}`;
@@ -254,7 +254,7 @@ function looseOf<Input, Output>(
   });
 }
 
-/** Beginnings and ends in order, behind a head. */
+/** The linked list of begins and ends in order, after a head. */
 function listOf<Input, Output>(operations: readonly Operation<Input, Output>[]): Mark<Input, Output> {
   const marks: { readonly time: number; readonly mark: Mark<Input, Output> }[] = [];
   operations.forEach((operation, number) => {
@@ -297,19 +297,19 @@ function link<Input, Output>(mark: Mark<Input, Output>): void {
   if (mark.after !== null) mark.after.before = mark;
 }
 
-/** Takes an operation out of the list. */
+/** Removes an operation from the list. */
 function lift<Input, Output>(begin: Mark<Input, Output>): void {
   unlink(begin);
   if (begin.match !== null) unlink(begin.match);
 }
 
-/** In reverse order of lift, so that each finds the neighbours that it left. */
+/** Puts an operation back. Called in reverse order of lift, so that its neighbours are again those at its removal. */
 function unlift<Input, Output>(begin: Mark<Input, Output>): void {
   if (begin.match !== null) link(begin.match);
   link(begin);
 }
 
-/** Which operations are taken. */
+/** The set of taken operations. */
 class TakenSet {
   private readonly words: Uint32Array;
 
@@ -329,7 +329,7 @@ class TakenSet {
     this.words[number >> 5] = (this.words[number >> 5] ?? 0) & ~(1 << (number & 31));
   }
 
-  /** Full words at the front are only counted: in a long history most are. */
+  /** Leading words that are full are only counted, because in a long history most of them are. */
   key(): string {
     const { words } = this;
     let full = 0;

@@ -1,20 +1,19 @@
 /**
- * The roster as an object for the linearizability checker: one key a member name, keys checked apart (linearizability is
- * local). Every read of the roster is a read of every name. What spans names (one revision for all, and real time) is
- * checked as the history grows (history.ts).
+ * Model of the roster for the linearizability checker. Each member name is a key, and keys are checked separately, because
+ * linearizability is local. A read of the roster is a read of every name. Properties across names (a common revision, and
+ * real time) are checked while the history grows (history.ts).
  */
-import type { MemberRecord } from "../../src/roster/index";
 import type { Call, History } from "./history";
 import { checkLinearizable } from "./linearizability";
 import type { Model, Operation } from "./linearizability";
-import type { WriteBody } from "./operations";
+import type { MemberSeen, WriteBody } from "./operations";
 import { Violation } from "./violation";
 
-/** A name as clients see it. */
+/** The state of one name as clients see it. */
 interface MemberView {
-  /** Null: no member has the name. */
+  /** Null when no member has the name. */
   readonly member: { readonly peerUrl: string; readonly adminUrl: string; readonly learner: boolean } | null;
-  /** The revision of its last change, or of its removal; a lower bound where that change had an unknown outcome. */
+  /** The revision of the last change or of the removal; a lower bound when that change had an unknown outcome. */
   readonly revision: number;
   readonly isExact: boolean;
 }
@@ -32,7 +31,7 @@ type Change = Exclude<Input, { kind: "read" }>;
 
 export type Output =
   | { readonly kind: "read"; readonly seen: MemberView }
-  /** A change that was accepted; `revision` is that of the member afterwards. */
+  /** An accepted change; `revision` is the member's revision after it. */
   | { readonly kind: "done"; readonly revision: number }
   | { readonly kind: "refused"; readonly reason: string };
 
@@ -46,7 +45,7 @@ export const memberModel: Model<MemberView, Input, Output> = {
     if (output?.kind === "refused") return fitsRefusal(state, input, output.reason) ? { state } : null;
     const member = effect(state, input);
     if (output === null) {
-      // It may have found nothing to do; or it took back a change that nobody saw, which is left out of the history.
+      // The change may have found nothing to do, or it undid a change that no read saw and that the history leaves out.
       if (member === undefined) return { state };
       if (contents({ member }) === contents(state) && input.kind !== "publish") return { state };
       return { state: { member, revision: state.revision, isExact: false } };
@@ -64,13 +63,13 @@ function contents({ member }: Pick<MemberView, "member">): string {
 
 function read(state: MemberView, seen: MemberView): Step {
   if (contents(state) !== contents(seen)) return null;
-  // The revision at which a member that is gone was removed can't be read.
+  // A read does not show the revision of a removal.
   if (seen.member === null) return { state };
   if (state.isExact) return state.revision === seen.revision ? { state } : null;
   return seen.revision > state.revision ? { state: seen } : null;
 }
 
-/** Undefined: it would be refused. */
+/** The member after the change; undefined when the change would be refused. */
 function effect({ member }: MemberView, input: Change): MemberView["member"] | undefined {
   if (input.kind === "add") {
     if (member !== null) return undefined;
@@ -114,7 +113,7 @@ function addressOf(url: string): string {
 
 type MemberOperation = Operation<Input, Output>;
 
-/** @returns how many names the checker gave up on. @throws Violation */
+/** @returns the number of names that the checker could not decide. @throws Violation */
 export function checkHistory(history: History): { readonly undecided: number } {
   const byName = new Map<string, MemberOperation[]>();
   for (const call of history.calls) {
@@ -149,14 +148,17 @@ export function checkHistory(history: History): { readonly undecided: number } {
   return { undecided };
 }
 
-/** The member of the first configuration with this name: there before anybody asks. Entries are in order of id. */
+/**
+ * The initial state of a name: a member of the first configuration exists before any call. Its revision is not exact,
+ * because the bootstrap entries are in order of ids, not of names.
+ */
 function founderOf(history: History, name: string, number: number): MemberView {
   if (number < 1 || number > history.founders) return memberModel.initial;
   const member = { peerUrl: `http://h${number - 1}:7461`, adminUrl: "", learner: name === "" };
   return { member, revision: 0, isExact: false };
 }
 
-function viewOf(record: MemberRecord | undefined): MemberView {
+function viewOf(record: MemberSeen | undefined): MemberView {
   if (record === undefined) return memberModel.initial;
   const { peerUrls, adminUrls, learner, updateRevision } = record;
   const member = { peerUrl: peerUrls[0] ?? "", adminUrl: adminUrls[0] ?? "", learner };
@@ -164,10 +166,10 @@ function viewOf(record: MemberRecord | undefined): MemberView {
 }
 
 /**
- * Uses what readers saw of changes whose outcome the caller does not know; the search takes time exponential in their
- * number. Each change of a URL has a value of its own. One that nobody ever saw can as well have come last: it is left
- * out. One that somebody saw did happen, before the end of the first read that shows it, and at the revision of the
- * oldest member that has it, unless that is the revision of another change.
+ * Resolves changes of unknown outcome by what reads saw, because the search takes time exponential in their number. Each
+ * change of a URL has a unique value. A change that no read saw is left out, as if it had come last. A change that a read
+ * saw did happen, before the end of the first such read, and at the revision of the oldest member state that has its
+ * value, unless that is the revision of another change.
  */
 function resolved(operations: readonly MemberOperation[]): MemberOperation[] {
   const seen = new Map<string, { revision: number; end: number }>();
@@ -196,7 +198,7 @@ function resolved(operations: readonly MemberOperation[]): MemberOperation[] {
     if (found === undefined) return [];
     const { revision, end } = found;
     if (revisions.get(revision) !== 1) return [operation];
-    // Just before that end, which is a place of its own.
+    // Just before that end: positions are whole numbers, so this one is unused.
     return [{ ...operation, output: { kind: "done", revision }, end: end - 0.5, order: revision }];
   });
 }
@@ -206,7 +208,7 @@ function operationOf(call: Call, input: Input): MemberOperation | null {
   switch (outcome.kind) {
     case "wrote": {
       const { answer } = outcome;
-      // A removal answers with the member as it was before.
+      // The answer to a removal contains the member as it was before.
       const revision = input.kind === "remove" ? answer.revision : (answer.member?.updateRevision ?? 0);
       const order = revision === answer.revision ? revision : undefined;
       return { input, output: { kind: "done", revision }, begin, end, isPure: false, order };
@@ -222,12 +224,12 @@ function operationOf(call: Call, input: Input): MemberOperation | null {
   }
 }
 
-/** What a call does to which names. */
+/** The names that a call reads or changes, with the operation on each. */
 function inputsOf({ operation, outcome }: Call): { readonly name: string; readonly input: Input }[] {
   if (operation === null || operation.validateOnly) return [];
   const { body } = operation;
   if (body.rpc !== "ReplaceMember") return [{ name: body.name, input: inputOf(body) }];
-  // A refusal may be about either name.
+  // A refusal may be caused by either name, so it says nothing about one of them.
   if (outcome.kind === "refused") return [];
   return [
     { name: body.name, input: { kind: "remove" } },

@@ -1,7 +1,8 @@
 /**
- * Liveness, at the end of a run: everything is healed, whoever can run is started. Where a quorum of the configuration
- * runs, there must be a leader within ten election timeouts; then joint configurations are left, every member catches
- * up, a write and a linearizable read are answered, no call hangs, and logs stay as short as snapshots keep them.
+ * Liveness, checked at the end of a run, when all faults have ended and every member that can run is started. If a quorum
+ * of the configuration runs, there must be a leader within ten election timeouts. After that, joint configurations are
+ * left, every member catches up, a write and a linearizable read are answered, no call hangs, and logs stay as short as
+ * snapshots keep them.
  */
 import { Role } from "../../src/raft/index";
 import type { NodeId } from "../../src/raft/index";
@@ -13,11 +14,11 @@ import { Violation } from "./violation";
 import type { World } from "./world";
 
 const ELECTIONS_MAX = 10;
-/** For members to start, in virtual milliseconds: joiners ask every 500 ms. */
+/** Time for members to start, in virtual milliseconds. Joining members ask every 500 ms. */
 const START_MS = 6000;
-/** For everything after the election, in virtual milliseconds: a call may take 5 s and two election timeouts. */
+/** Time for everything after the election, in virtual milliseconds. One call may take 5 s and two election timeouts. */
 const SETTLE_MS = 25_000;
-/** Entries that may come in one turn before a snapshot is due. */
+/** Entries by which a log may exceed the limit, because many may be applied in one turn before the snapshot is taken. */
 const LOG_SLACK = 128;
 
 export class Liveness {
@@ -34,7 +35,7 @@ export class Liveness {
     this.untilUs = world.scheduler.nowUs + START_MS * 1000;
   }
 
-  /** Called after every event. True: the run is over. @throws Violation */
+  /** Called after every event. @returns whether the run is over. @throws Violation */
   look(): boolean {
     const { scheduler, profile, coverage } = this.world;
     const late = scheduler.nowUs >= this.untilUs;
@@ -83,12 +84,13 @@ export class Liveness {
 
   private leader(): Member | null {
     const running = this.running();
-    const leader = running.find((member) => member.node.isLeader) ?? null;
+    const leader = running.find((member) => member.replica.isLeader) ?? null;
     if (leader === null) return null;
     const { voters, outgoing } = this.voters(leader);
     const follows = (id: NodeId): boolean =>
       running.some(
-        ({ node }) => node.id === id && node.leader === leader.node.id && node.term === leader.node.term,
+        ({ replica }) =>
+          replica.id === id && replica.leader === leader.replica.id && replica.term === leader.replica.term,
       );
     return isMajority(voters, follows) && isMajority(outgoing, follows) ? leader : null;
   }
@@ -101,7 +103,7 @@ export class Liveness {
   }
 
   private tryWrite(): void {
-    const name = this.leader()?.node.roster.members()[0]?.name ?? this.world.hosts[0]?.name ?? "";
+    const name = this.leader()?.replica.roster.members()[0]?.name ?? this.world.hosts[0]?.name ?? "";
     this.clients.write({ rpc: "UpdateAdminURL", name, adminUrl: "http://last:1" }, (reason) => {
       this.written = reason === null;
       if (!this.written && this.phase !== "done") this.tryWrite();
@@ -115,7 +117,7 @@ export class Liveness {
     });
   }
 
-  /** What is not as it should be; null when nothing is. */
+  /** The first condition that does not hold yet; null when all hold. */
   private unsettled(): string | null {
     const leader = this.leader();
     if (leader === null) return "the leader was lost again";
@@ -126,15 +128,15 @@ export class Liveness {
     if (outgoing.length > 0) return "the joint configuration is not left";
     const { snapshotEvery, snapshotKeep } = this.world.profile;
     for (const member of this.running()) {
-      const { node, storage } = member;
-      if (leader.node.roster.member(node.id) === null) continue;
-      if (node.applied < leader.node.committed) return `${member.label} does not catch up`;
+      const { replica, storage } = member;
+      if (leader.replica.roster.member(replica.id) === null) continue;
+      if (replica.applied < leader.replica.committed) return `${member.label} does not catch up`;
       if (member.waiting > 0) return `${member.waiting} calls wait on ${member.label}`;
       const kept = storage.lastIndex() - storage.firstIndex() + 1;
-      // A start brings back what whole segments still hold; the next snapshot drops it.
+      // After a start the log also has the older entries of whole segments, until the next snapshot drops them.
       if (member.snapshots > 0 && kept > snapshotEvery + snapshotKeep + LOG_SLACK)
         return `${member.label} keeps ${kept} entries`;
-      if (node.roster.member(node.id)?.started !== true) return `${member.label} is not published`;
+      if (replica.roster.member(replica.id)?.started !== true) return `${member.label} is not published`;
     }
     return null;
   }
@@ -145,8 +147,9 @@ export class Liveness {
   }
 
   /**
-   * Whether the members that run must be able to elect a leader: they are a quorum of the newest configuration that
-   * anybody ever applied. Where a directory was lost, with what only it knew, those that run must know of it.
+   * Whether the running members must be able to elect a leader: they are a quorum of the newest configuration that any
+   * member ever applied. After the loss of a data directory, one of them must also know that configuration, because only
+   * the lost directory may have had it.
    */
   private hasQuorum(): boolean {
     const { world } = this;
@@ -154,7 +157,7 @@ export class Liveness {
     const { config } = world.checkers.record;
     if (config === null || running.length === 0) return false;
     const { voters, votersOutgoing } = config;
-    const runs = (id: NodeId): boolean => running.some(({ node }) => node.id === id);
+    const runs = (id: NodeId): boolean => running.some(({ replica }) => replica.id === id);
     if (!isMajority(voters, runs) || !isMajority(votersOutgoing, runs)) return false;
     if (!world.hosts.some(({ wiped }) => wiped)) return true;
     return running.some((member) => {
@@ -168,7 +171,7 @@ export class Liveness {
       const raft = insideOf(member);
       const { voters, outgoing } = this.voters(member);
       const config = `${voters.map(short).join(" ")} | ${outgoing.map(short).join(" ")}`;
-      const at = `applied ${member.node.applied} committed ${raft.log.committed} last ${raft.log.lastIndex()}`;
+      const at = `applied ${member.replica.applied} committed ${raft.log.committed} last ${raft.log.lastIndex()}`;
       const calls = `waiting ${member.waiting}`;
       return `${member.label} ${short(raft.id)} ${Role[raft.role]} term ${raft.term} leader ${short(raft.leader)} ${at} [${config}] ${calls}`;
     });

@@ -1,6 +1,6 @@
 /**
- * The simulation command: runs seeds on every core, says how fast and what was reached, and for a failure which seed,
- * event and invariant, what happened last, and how to run it again.
+ * The simulation command: runs seeds on every processor core, prints the speed and the coverage, and for each failure the
+ * seed, the event, the invariants, the last events and the command that repeats it.
  */
 import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ import { simulate } from "./run";
 import { shrink } from "./shrink";
 import type { JobResult } from "./worker";
 
-/** Seeds that failed once, with the number of events that it took: they always run. */
+/** File with the seeds that failed once and the number of events that each needs. They run before all others. */
 export const KEPT_SEEDS = join(__dirname, "seeds.txt");
 const PROGRESS_MS = 10_000;
 
@@ -28,7 +28,7 @@ interface Sum {
   coverage: number[];
 }
 
-/** Lines `seed events`, `#` begins a comment. */
+/** Reads lines of the form `seed events`; `#` begins a comment. */
 export function keptSeeds(): { readonly seed: number; readonly events: number }[] {
   const lines = readFileSync(KEPT_SEEDS, "utf8").split("\n");
   return lines.flatMap((line) => {
@@ -37,7 +37,7 @@ export function keptSeeds(): { readonly seed: number; readonly events: number }[
   });
 }
 
-/** @returns the exit code: 0 when nothing failed, 1 when something did, 2 for wrong usage */
+/** @returns the exit code: 0 when no seed failed, 1 when one did, 2 for wrong usage */
 export async function main(argv: readonly string[]): Promise<number> {
   const options = parseOptions(argv);
   if (typeof options === "string") {
@@ -138,7 +138,7 @@ function describeFailure({ result }: JobResult, { events, without }: SimOptions)
   ].join("\n");
 }
 
-/** One seed in this process, with every event printed. */
+/** Runs one seed in this process and prints every event. */
 async function traceOne(options: SimOptions): Promise<number> {
   const { firstSeed: seed, events } = options;
   const without = new Set(options.without);

@@ -1,79 +1,89 @@
 /**
- * One process of a member, put together from the server's own parts in the order in which the server does it: recovery
- * of the log, roster, node, proposals, reads; then publish. The transport, the forwarder and the join are simulated.
+ * One process of a member: a real member (server/member.ts) with a simulated disk, clock, random generator and wire.
  *
- * When the process dies nothing of it happens any more: its events have an owner that is not alive.
+ * When the process is killed, its pending events never run, because the scheduler drops events of an owner that is not
+ * alive.
  */
-import { Roster } from "../../src/roster/index";
-import { NO_NODE } from "../../src/raft/index";
-import type { Message, NodeId, Snapshot } from "../../src/raft/index";
-import type { CallContext } from "../../src/server/call";
-import { ConfChangeQueue } from "../../src/server/conf_change_queue";
-import { LinearizableReads } from "../../src/server/linearizable_reads";
-import { silentLogger } from "../../src/server/logger";
-import { Node } from "../../src/server/node";
-import { Proposals } from "../../src/server/proposals";
-import { Writes } from "../../src/server/writes";
-import { markRemoved, readDataDirState } from "../../src/storage/data_dir";
+import { silentLog } from "../../src/base/log";
+import type { Log } from "../../src/base/log";
+import type { Cluster } from "../../src/cluster/assemble";
+import type { Replica } from "../../src/replica/replica";
+import type { ServerConfig } from "../../src/server/config";
+import { StartRefusedError } from "../../src/server/errors";
+import { Member as ProductMember } from "../../src/server/member";
+import type { MemberPhase } from "../../src/server/member";
 import { DataDirError } from "../../src/storage/errors";
 import { StorageError } from "../../src/storage/storage";
 import type { Storage } from "../../src/storage/storage";
-import { openStorage } from "../../src/storage/wal";
-import { bootstrapDirectory, joinCluster } from "./birth";
 import { DATA_DIR, walOptions } from "./directory";
-import { SimContext } from "./context";
 import type { Host } from "./host";
 import { MemberClock } from "./member_clock";
-import { commandFor, isConfChange } from "./operations";
-import type { Operation, RosterAnswer, WriteAnswer, WriteOperation } from "./operations";
-import { watchRoster, watchStorage } from "./observe";
+import { watchCluster, watchStorage } from "./observe";
 import type { Owner } from "./scheduler";
-import { SimForwarder, reasonOf } from "./sim_forwarder";
 import { SimFs } from "./sim_fs";
-import { SimTransport } from "./sim_transport";
+import type { SimListener } from "./sim_listener";
+import { SimWire } from "./sim_wire";
 import { Violation } from "./violation";
 import type { World } from "./world";
 
-/** How long a stopping member waits for what is in the log, and to hand over, in its milliseconds. */
-const SETTLE_MS = 1000;
-const PUBLISH_RETRY_MS = 500;
-/** Events of the roster that a watch could resume from: few, so that snapshots stay small. */
+/** Number of roster events kept for watches: few, so that snapshots stay small. The same on every member. */
 const EVENTS_KEPT = 64;
-
-interface Parts {
-  readonly storage: Storage;
-  readonly node: Node;
-  readonly transport: SimTransport;
-  readonly proposals: Proposals;
-  readonly confChanges: ConfChangeQueue;
-  readonly writes: Writes;
-  readonly reads: LinearizableReads;
-}
+const LIMITS = { writesWaitingMax: 256, readsWaitingMax: 256 };
+const TOKEN = "simulation";
 
 export class Member implements Owner {
   alive = true;
-  phase: "starting" | "joining" | "running" | "ended" = "starting";
   readonly clock: MemberClock;
   readonly fs: SimFs;
   readonly world: World;
-  private readonly forwarder: SimForwarder;
-  private parts: Parts | null = null;
-  /** Clients' calls that are under way here. */
+  peerListener: SimListener | null = null;
+  adminListener: SimListener | null = null;
+  /** Number of clients' calls that this process is serving. */
   calls = 0;
-  /** Snapshots that this process has taken. */
+  /** Number of snapshots that this process has taken. */
   snapshots = 0;
+  private readonly product: ProductMember;
+  private running: { readonly storage: Storage; readonly cluster: Cluster } | null = null;
+  private storageOpened: Storage | null = null;
   private stopping = false;
 
   constructor(
     readonly host: Host,
-    /** Counts the processes of this machine. */
+    /** Number of this process among those of its machine. */
     readonly life: number,
   ) {
     const { world, time, disk } = host;
+    const { profile, random, scheduler } = world;
     this.world = world;
-    this.clock = new MemberClock(time, this, world.scheduler);
-    this.fs = new SimFs(disk, this, world.scheduler, world.random, world.profile, world.coverage);
-    this.forwarder = new SimForwarder(world, this);
+    this.clock = new MemberClock(time, this, scheduler);
+    this.fs = new SimFs(disk, this, scheduler, random, profile, world.coverage);
+    this.product = new ProductMember(this.config(), {
+      clock: this.clock,
+      wallNow: () => time.wallMs(),
+      defer: (fn) => {
+        scheduler.after(random.chance(0.1) ? random.below(2000) : 0, "turn", this, fn);
+      },
+      random,
+      fs: this.fs,
+      log: this.log(),
+      snapshots: {
+        everyEntries: profile.snapshotEvery,
+        everyBytes: 64 * 1024,
+        keepEntries: profile.snapshotKeep,
+      },
+      limits: LIMITS,
+      wal: walOptions(this),
+      history: { eventsLimit: EVENTS_KEPT },
+      wire: () => new SimWire(this),
+      observer: {
+        opened: (storage) => {
+          this.opened(storage);
+        },
+        assembled: (cluster) => {
+          this.assembled(cluster);
+        },
+      },
+    });
   }
 
   get number(): number {
@@ -85,334 +95,183 @@ export class Member implements Owner {
   get pausedUntilUs(): number {
     return this.host.pausedUntilUs;
   }
-  get node(): Node {
-    return this.must().node;
+  get phase(): MemberPhase {
+    return this.alive ? this.product.phase : "ended";
+  }
+  /** Null before the member serves and after it has ended. */
+  get cluster(): Cluster | null {
+    return this.phase === "running" ? (this.running?.cluster ?? null) : null;
+  }
+  get replica(): Replica {
+    return this.must().cluster.replica;
   }
   get storage(): Storage {
     return this.must().storage;
   }
-  /** Writes and reads that wait on this member. */
+  /** Number of writes and reads that wait on this member. */
   get waiting(): number {
-    const { node, proposals } = this.must();
-    return proposals.size + node.readsWaiting + node.writesWaiting;
+    const { replica, submissions } = this.must().cluster;
+    return submissions.size + replica.readsWaiting + replica.writesWaiting;
   }
 
-  private must(): Parts {
-    if (this.parts === null) throw new Error(`${this.label} does not run`);
-    return this.parts;
+  private must() {
+    if (this.running === null) throw new Error(`${this.label} does not run`);
+    return this.running;
+  }
+
+  /** The configuration: founders list each other; a joining member lists members that it can ask. */
+  private config(): ServerConfig {
+    const { host, world } = this;
+    const { heartbeatMs, electionMs } = world.profile;
+    const own = { name: host.name, peerUrl: host.peerUrl };
+    const others = host.founder
+      ? world.hosts.filter((other) => other.founder && other !== host)
+      : world.hosts.filter((other) => other.running !== null && other.name !== host.name);
+    const byName = new Map(others.map(({ name, peerUrl }) => [name, { name, peerUrl }]));
+    return {
+      name: host.name,
+      adminUrl: host.adminUrl,
+      peerUrl: host.peerUrl,
+      heartbeatMs,
+      electionMs,
+      initialCluster: [...byName.values(), own],
+      initialClusterState: host.founder ? "new" : "existing",
+      initialClusterToken: TOKEN,
+      dataDir: DATA_DIR,
+      logLevel: "info",
+    };
+  }
+
+  private log(): Log {
+    const note = (text: string, error?: Error): void => {
+      this.world.note(`${this.label}: ${text}${error === undefined ? "" : `: ${error.message}`}`);
+    };
+    return {
+      ...silentLog,
+      info: (_fields, text) => {
+        if (text === "published") this.world.coverage.add("product: published");
+        else if (text === "joins a running cluster") this.world.coverage.add("product: first start, joined");
+        else if (text === "bootstrapped a new cluster")
+          this.world.coverage.add("product: first start, bootstrapped");
+      },
+      warn: (_fields, text) => {
+        if (text.startsWith("cut a torn tail")) this.world.coverage.add("torn tail cut");
+      },
+      error: (_fields, text, error) => {
+        note(text, error);
+        // The services log this text for an unexpected error, which must never happen.
+        if (text === "a call failed unexpectedly") this.world.fail(error);
+      },
+    };
   }
 
   // --- Start --------------------------------------------------------------------------------------------------------
 
   start(): void {
-    this.open().catch((error: unknown) => {
-      this.startFailed(error);
-    });
+    this.product.start().then(
+      () => {
+        if (!this.alive) return;
+        void this.product.exited.then(() => {
+          this.endedByItself();
+        });
+      },
+      (error: unknown) => {
+        this.startFailed(error);
+      },
+    );
   }
 
-  private async open(): Promise<void> {
-    const { host, fs, world } = this;
-    const state = await readDataDirState(fs, DATA_DIR);
-    if (typeof state === "string") {
-      if (host.founder) await bootstrapDirectory(this);
-      else if (!(await joinCluster(this))) return;
-    } else if (state.removed !== null) {
-      host.ended = true;
-      this.end();
-      return;
-    }
-    const { storage, report } = await openStorage(fs, DATA_DIR, {
-      ...walOptions(this),
-      onTornTail: () => {
-        world.coverage.add("torn tail cut");
-      },
-    });
-    if (report.snapshotIndex > 0) world.coverage.add("restart from a snapshot");
+  private opened(storage: Storage): void {
+    const { host, world } = this;
+    if (storage.snapshot() !== null) world.coverage.add("restart from a snapshot");
     host.id = storage.identity.memberId;
-    // The bit did no harm: what is written from now on must not be put "right".
+    // The flipped bit did no harm. It must not be restored later, when the file may have other contents.
     host.damaged = null;
-    this.parts = this.assemble(storage);
-    this.phase = "running";
+    this.storageOpened = storage;
+    world.checkers.opened(this, storage);
+    watchStorage(this, storage);
+  }
+
+  private assembled(cluster: Cluster): void {
+    if (this.storageOpened === null) throw new Error("the cluster layer comes before its log");
+    this.running = { storage: this.storageOpened, cluster };
+    const { world } = this;
+    watchCluster(this, cluster);
     world.checkers.started(this);
-    const { node } = this.parts;
-    node.listen({
+    cluster.replica.listen({
       onRemoved: () => {
         world.coverage.add("removed member stays for its vote");
       },
-      onDismissed: () => {
-        void this.endRemoved();
-      },
       onFatal: (error) => {
-        this.endFailed(error);
+        this.failed(error);
       },
     });
-    node.start();
-    for (const peer of this.bornPeers) node.meet(peer);
-    void this.publish();
   }
-
-  /** Where a joiner finds the cluster until its own roster covers it. */
-  bornPeers: readonly { readonly id: NodeId; readonly peerUrls: readonly string[] }[] = [];
 
   private startFailed(error: unknown): void {
     const { host, world } = this;
     if (!this.alive) return;
     world.note(`${this.label} does not start: ${String(error)}`);
-    const removed = error instanceof DataDirError && error.reason === "removed";
-    if (removed) host.ended = true;
-    else if (host.damaged !== null) world.coverage.add("bit flip refused at the start");
-    else if (!this.fs.faulted) {
+    if (error instanceof DataDirError && error.reason === "removed") {
+      world.coverage.add("member marked as removed");
+      host.ended = true;
+    } else if (error instanceof StartRefusedError) {
+      // An earlier instance of this member has started before, so an operator has to remove it and add it again.
+      if (!this.stopping) {
+        world.coverage.add("product: start refused");
+        host.ended = true;
+      }
+    } else if (host.damaged !== null) {
+      world.coverage.add("bit flip refused at the start");
+    } else if (!this.fs.faulted) {
       world.fail(new Violation("starts", `${this.label} does not start: ${String(error)}`));
     }
     this.end();
   }
 
-  private assemble(storage: Storage): Parts {
-    const { world, clock, forwarder, host } = this;
-    const { profile, random, scheduler } = world;
-    const { clusterId } = storage.identity;
-    const restoreRoster = ({ meta, data }: Snapshot): Roster => {
-      const roster = Roster.restore(data, { appliedIndex: meta.index, eventsLimit: EVENTS_KEPT });
-      if (roster.clusterId !== clusterId) throw new Error("a snapshot of another cluster");
-      return watchRoster(this, roster);
-    };
-    const snapshot = storage.snapshot();
-    const roster =
-      snapshot === null
-        ? watchRoster(this, new Roster({ clusterId, eventsLimit: EVENTS_KEPT }))
-        : restoreRoster(snapshot);
-    const transport = new SimTransport(world, this, storage.identity, {
-      onUnreachable: (id) => {
-        node.reportUnreachable(id);
-      },
-      onSnapshotResult: (id, delivered) => {
-        node.reportSnapshot(id, delivered);
-      },
-      onRefused: (id, reason) => {
-        this.refusedByPeer(id, reason);
-      },
-    });
-    const node = new Node({
-      storage: watchStorage(this, storage),
-      roster,
-      transport,
-      clock,
-      defer: (fn) => {
-        scheduler.after(random.chance(0.1) ? random.below(2000) : 0, "turn", this, fn);
-      },
-      random,
-      firstReadContext: random.u64(),
-      heartbeatMs: profile.heartbeatMs,
-      electionMs: profile.electionMs,
-      snapshots: {
-        everyEntries: profile.snapshotEvery,
-        everyBytes: 64 * 1024,
-        keepEntries: profile.snapshotKeep,
-      },
-      restoreRoster,
-      log: silentLogger,
-    });
-    const confChanges = new ConfChangeQueue(node, profile.heartbeatMs, (name, peerUrl) => {
-      const target = world.hostAt(peerUrl);
-      const waits = target?.member?.phase === "joining" && target.name === name;
-      return Promise.resolve(waits && !world.network.isBlocked(host, target));
-    });
-    const proposals = new Proposals(node, clock, confChanges, 256);
-    const writes = new Writes(node, proposals, forwarder, profile.electionMs);
-    const reads = new LinearizableReads(node, clock, forwarder, writes, 256, profile.electionMs);
-    return { storage, node, transport, proposals, confChanges, writes, reads };
-  }
+  // --- End ----------------------------------------------------------------------------------------------------------
 
-  private async publish(): Promise<void> {
-    const { world, clock } = this;
-    const { node, storage } = this.must();
-    while (this.alive && !this.stopping) {
-      const known = node.roster.member(node.id);
-      if (known !== null) {
-        const body = {
-          rpc: "Publish",
-          name: known.name,
-          id: node.id,
-          instanceId: storage.identity.instanceId,
-          adminUrl: this.host.adminUrl,
-        } as const;
-        const operation: WriteOperation = {
-          kind: "write",
-          body,
-          requestId: `publish-${world.random.u64().toString(16)}`,
-          expectedRevision: 0,
-          validateOnly: false,
-        };
-        const call = world.history.invoke(operation);
-        try {
-          const context = new SimContext("Publish", clock, null, world.profile.electionMs, true);
-          const answer = await this.serve(operation, context);
-          if (!this.alive) return;
-          world.history.wrote(call, answer as WriteAnswer);
-          return;
-        } catch (error) {
-          const reason = reasonOf(error);
-          if (reason === null) world.fail(error);
-          world.history.refused(call, reason ?? "INTERNAL", true);
-          if (reason === "MEMBER_WIPED" || reason === "MEMBER_REMOVED") {
-            this.refusedByPeer(NO_NODE, reason);
-            return;
-          }
-        }
-      }
-      await new Promise<void>((resolve) => clock.setTimeout(resolve, PUBLISH_RETRY_MS));
-    }
-  }
-
-  // --- Input --------------------------------------------------------------------------------------------------------
-
-  receive(from: NodeId, messages: readonly Message[]): void {
-    this.must().node.receive(from, messages);
-  }
-
-  /** As the handlers do. @throws RefusedError, PassedOnError, CallCancelledError */
-  serve(operation: Operation, context: CallContext): Promise<WriteAnswer | RosterAnswer> {
-    const { writes, reads, node } = this.must();
-    const { world, forwarder, host } = this;
-    const forward = forwarder.invocation<never>(operation);
-    let proposed = 0;
-    if (operation.kind === "cluster") {
-      return reads.atLeader<RosterAnswer>(context, forward, () => this.rosterNow());
-    }
-    return writes.execute<WriteAnswer>(
-      {
-        isConfChange: isConfChange(operation),
-        validateOnly: operation.validateOnly,
-        command: () => {
-          if (proposed++ > 0) world.coverage.add("write proposed again by its member");
-          return commandFor(operation, world.random, host.time.wallMs());
-        },
-        forward,
-        answer: (decision) => {
-          const { revision, repeated, changed, member } = decision;
-          if (changed) world.checkers.acknowledged(this, operation, revision, node.roster.appliedIndex);
-          return { revision, repeated, changed, member };
-        },
-      },
-      context,
-    );
-  }
-
-  /** A linearizable GetMembers. @throws RefusedError */
-  async read(context: CallContext): Promise<RosterAnswer> {
-    await this.must().reads.confirm(context);
-    return this.rosterNow();
-  }
-
-  rosterNow(): RosterAnswer {
-    const { roster } = this.must().node;
-    return { revision: roster.revision, members: roster.members() };
-  }
-
-  // --- The end ------------------------------------------------------------------------------------------------------
-
-  /** Nothing happens any more. */
+  /** Kills the process: no event of it runs any more. */
   die(): void {
     this.alive = false;
-    this.phase = "ended";
   }
 
-  end(): void {
+  private end(): void {
     this.die();
     this.host.gone(this);
   }
 
-  /** As SIGTERM: hands over, lets what is in the log finish, closes the log. */
+  /** Stops the member gracefully, as SIGTERM does. */
   async stop(): Promise<void> {
-    if (this.stopping || this.parts === null) return;
+    if (this.stopping || this.phase !== "running") return;
     this.stopping = true;
-    const { node, proposals, confChanges } = this.parts;
-    proposals.stop();
-    const successor = node.isLeader ? confChanges.bestSuccessor() : null;
-    if (successor !== null) {
-      node.transferLeader(successor);
-      await this.waitUntil(() => !node.isLeader);
+    try {
+      await this.product.stop();
+    } catch (error) {
+      if (!this.fs.faulted) this.world.fail(error);
     }
-    await this.waitUntil(() => proposals.size === 0);
-    await this.endParts();
-  }
-
-  private waitUntil(condition: () => boolean): Promise<void> {
-    const { node } = this.must();
-    return new Promise((resolve) => {
-      const look = (): void => {
-        if (!condition()) return;
-        leave();
-        timer.cancel();
-        resolve();
-      };
-      const leave = node.listen({ onLeadership: look, onApplied: look, onTick: look });
-      const timer = this.clock.setTimeout(() => {
-        leave();
-        resolve();
-      }, SETTLE_MS);
-      look();
-    });
-  }
-
-  private async endParts(): Promise<void> {
-    const { proposals, writes, reads, transport, node, storage } = this.must();
-    proposals.abandon();
-    writes.stop();
-    reads.stop();
-    transport.stop();
-    node.stop();
-    await new Promise<void>((resolve) => {
-      storage.close(() => {
-        resolve();
-      });
-    });
     if (this.alive) this.end();
   }
 
-  private refusedByPeer(id: NodeId, reason: string): void {
-    const { coverage } = this.world;
-    if (this.stopping) return;
-    if (reason === "MEMBER_REMOVED") {
-      coverage.add("removed member refused");
-      this.node.toldRemoved(id, reason);
-    } else if (reason === "MEMBER_WIPED") {
-      coverage.add("wiped member refused");
+  private endedByItself(): void {
+    if (!this.alive || this.stopping) return;
+    const { endedBy } = this.product;
+    if (endedBy === "removed") this.world.coverage.add("removed member ended");
+    if (endedBy === "wiped") {
+      this.world.coverage.add("wiped member refused");
+      // A restart would not help: an operator has to replace the member.
       this.host.ended = true;
-      this.stopping = true;
-      void this.endParts();
     }
+    this.end();
   }
 
-  private async endRemoved(): Promise<void> {
-    if (this.stopping) return;
-    this.stopping = true;
-    const { world, fs } = this;
-    // From a turn of its own: the loop that found out has to end first.
-    await new Promise<void>((resolve) => {
-      world.scheduler.after(0, "lifecycle", this, resolve, "removed");
-    });
-    try {
-      await markRemoved(fs, DATA_DIR, { revision: 0, text: "removed" });
-      world.coverage.add("member marked as removed");
-      this.host.ended = true;
-    } catch (error) {
-      world.note(`${this.label} could not be marked: ${String(error)}`);
-    }
-    await this.endParts();
-  }
-
-  private endFailed(error: Error): void {
+  private failed(error: Error): void {
     const { world, fs } = this;
     world.note(`${this.label} fails: ${error.message}`);
     const excused = error instanceof StorageError && error.reason === "io" && fs.faulted;
-    if (!excused) {
-      const violation = new Violation("never_fails", `${this.label} fails by itself: ${error.message}`);
-      violation.stack = error.stack ?? "";
-      world.fail(violation);
-    }
-    world.scheduler.after(0, "lifecycle", this, () => {
-      this.end();
-    });
+    if (excused) return;
+    const violation = new Violation("never_fails", `${this.label} fails by itself: ${error.message}`);
+    violation.stack = error.stack ?? "";
+    world.fail(violation);
   }
 }

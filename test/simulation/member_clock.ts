@@ -8,7 +8,7 @@ import type { Owner, Scheduler } from "./scheduler";
 /** 2026-01-01T00:00:00Z. */
 const WALL_START_MS = 1_767_225_600_000;
 
-/** Of a machine: it outlives the processes on it. */
+/** The clocks of a machine, which outlive the processes on it. */
 export class MachineTime {
   private rate = 1;
   private anchorUs = 0;
@@ -25,7 +25,7 @@ export class MachineTime {
     return Math.round(WALL_START_MS + this.wallOffsetMs + this.nowMs());
   }
 
-  /** Virtual microseconds that `ms` of this clock take. */
+  /** Converts milliseconds of this clock to virtual microseconds. */
   toUs(ms: number): number {
     return (ms * 1000) / this.rate;
   }

@@ -1,6 +1,6 @@
 /**
- * Moments at which a fault does the most harm: a vote was just given, a leader just elected, a tail just replaced. A
- * fault may be armed for the next one, so that crashes and partitions do not only come where nothing happens.
+ * Moments at which a fault does the most harm: just after a vote was granted, a leader elected, a tail replaced. A fault
+ * can be armed for the next such moment, so that crashes and partitions do not only hit idle members.
  */
 import { EntryType, MessageType, Role } from "../../src/raft/index";
 import type { Message } from "../../src/raft/index";
@@ -26,7 +26,7 @@ export type Moment = (typeof MOMENTS)[number];
 export class Moments implements Observer {
   private armed: { readonly moment: Moment; readonly act: (member: Member) => void } | null = null;
 
-  /** `act` is called at the next such moment, with the member that it comes to. */
+  /** Calls `act` once, at the next such moment, with the member concerned. */
   arm(moment: Moment, act: (member: Member) => void): void {
     this.armed = { moment, act };
   }

@@ -1,6 +1,6 @@
 /**
  * The simulated network: carries batches of Raft messages, snapshots, and calls between members and from clients, and
- * does to them what networks do. Machines are found by the host name of a URL.
+ * delays, loses, repeats and reorders them. Machines are found by the host name of a URL.
  *
  * Between two machines messages keep their order, as on a stream, unless the profile reorders them.
  */
@@ -10,22 +10,22 @@ import type { Profile } from "./profile";
 import type { SimRandom } from "./random";
 import type { EventKind, Owner, Scheduler } from "./scheduler";
 
-/** Where a message can go to. */
+/** An endpoint of the network. */
 export interface Machine extends Owner {
   /** Number of the host. */
   readonly number: number;
 }
 
-/** Machine number of all clients: not part of partitions. */
+/** The endpoint of all clients, which no partition affects. */
 export const CLIENT: Machine = { number: -1, label: "client", alive: true, pausedUntilUs: 0 };
 
 export interface CarryOptions {
-  /** Called when it is known not to arrive, some time later. */
+  /** Called some time later when the message does not arrive. */
   readonly lost?: () => void;
-  /** What its size takes. */
+  /** Additional time for the message's size, in microseconds. */
   readonly extraUs?: number;
   readonly detail?: unknown;
-  /** Never repeated: a call and its answer. */
+  /** Whether the message is never repeated, as for a call and its answer. */
   readonly once?: boolean;
 }
 
@@ -35,11 +35,11 @@ interface Link {
   lastArrivalUs: number;
 }
 
-/** Several election timeouts. */
+/** A delay of several election timeouts, in microseconds. */
 const VERY_LATE_US = 4_000_000;
 
 export class Network {
-  /** Switched off when the run ends: everything arrives, in order. */
+  /** Set when the faults end: from then on every message arrives, in order. */
   perfect = false;
   private readonly links = new Map<number, Link>();
 
@@ -70,7 +70,7 @@ export class Network {
   }
 
   /**
-   * Carries something from one machine to another: `arrive` runs there, perhaps late, twice or never.
+   * Sends a message from one machine to another: `arrive` runs at the receiver, possibly late, twice or never.
    */
   carry(kind: EventKind, from: Machine, to: Machine, arrive: () => void, options: CarryOptions): void {
     const { random, profile, coverage, perfect } = this;
@@ -87,7 +87,7 @@ export class Network {
     if (reorder) arrivalUs += this.lateness(20);
     else link.lastArrivalUs = arrivalUs = Math.max(arrivalUs, link.lastArrivalUs);
     const deliver = (): void => {
-      // The link may have broken meanwhile.
+      // The link may have been blocked while the message was under way.
       if (link.blocked) lost?.();
       else arrive();
     };
@@ -99,7 +99,7 @@ export class Network {
     }
   }
 
-  /** Some delays; sometimes seconds, so that what was said in one term arrives in another. */
+  /** A few times the usual delay; sometimes seconds, so that messages of one term arrive in a later one. */
   private lateness(delays: number): number {
     const { random, profile } = this;
     return random.below(random.chance(0.25) ? VERY_LATE_US : delays * profile.delayUsMax);
@@ -127,7 +127,7 @@ function key(from: Machine, to: Machine): number {
   return (from.number + 1) * 4096 + to.number + 1;
 }
 
-/** Bytes that a message roughly takes; for transfer times. */
+/** Approximate size of a message in bytes, for its transfer time. */
 export function sizeOf(message: Message): number {
   return message.snapshot === null ? 0 : message.snapshot.data.length;
 }

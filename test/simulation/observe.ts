@@ -1,9 +1,13 @@
-/** Lets the checkers see what a member's storage and roster do, by wrapping a few methods of each instance. */
+/** Reports the actions of a member's parts to the checkers, by wrapping a few methods of each instance. */
+import type { Cluster } from "../../src/cluster/assemble";
+import { PublishRequest, PublishResponse } from "../../src/generated/muster/raft/v1/raft_service";
 import type { Roster } from "../../src/roster/index";
 import type { Storage } from "../../src/storage/storage";
+import { reasonOf } from "../../src/cluster/publish";
 import type { Member } from "./member";
+import type { WriteOperation } from "./operations";
 
-export function watchStorage(member: Member, storage: Storage): Storage {
+export function watchStorage(member: Member, storage: Storage): void {
   const { host, world } = member;
   const append = storage.append.bind(storage);
   storage.append = (batch, done) => {
@@ -26,15 +30,96 @@ export function watchStorage(member: Member, storage: Storage): Storage {
       done(error);
     });
   };
-  return storage;
 }
 
-export function watchRoster(member: Member, roster: Roster): Roster {
+export function watchCluster(member: Member, cluster: Cluster): void {
+  watchRoster(member, cluster.rosterMachine.roster);
+  const { rosterMachine } = cluster;
+  const restore = rosterMachine.restore.bind(rosterMachine);
+  rosterMachine.restore = (state, index) => {
+    const put = restore(state, index);
+    return () => {
+      put();
+      watchRoster(member, rosterMachine.roster);
+    };
+  };
+  watchSubmissions(member, cluster);
+  watchPublish(member, cluster);
+  watchProposals(member, cluster);
+}
+
+function watchRoster(member: Member, roster: Roster): void {
   const apply = roster.apply.bind(roster);
   roster.apply = (entry) => {
     const result = apply(entry);
     member.world.checkers.applied(member, entry, result, roster);
     return result;
   };
-  return roster;
+}
+
+/** Reports the leader's answers to writes. */
+function watchSubmissions(member: Member, { submissions, replica }: Cluster): void {
+  const { world } = member;
+  const submit = submissions.submit.bind(submissions);
+  submissions.submit = (submission) => {
+    const pending = submit(submission);
+    const { requestId } = submission.command;
+    if ((world.submitted.get(requestId) ?? 0) > 0) world.coverage.add("write proposed again");
+    world.submitted.set(requestId, (world.submitted.get(requestId) ?? 0) + 1);
+    void pending.outcome.then((outcome) => {
+      if (outcome.kind === "refused") world.coverage.add("product: admission or apply refused");
+      if (outcome.kind === "retry" && outcome.because !== null)
+        world.coverage.add("product: admission turned away");
+      if (outcome.kind !== "done" || submission.validateOnly) return;
+      world.coverage.add("product: admission let a write in");
+      const { revision, changed, repeated, member: record } = outcome.value;
+      if (repeated) world.coverage.add("repeat answered from memory");
+      world.decided.set(requestId, record?.updateRevision ?? 0);
+      if (changed) world.checkers.acknowledged(member, requestId, revision, replica.applied);
+    });
+    return pending;
+  };
+}
+
+/** Records a member's publish in the history, like the call of a client. */
+function watchPublish(member: Member, { writes, replica }: Cluster): void {
+  const { world } = member;
+  const execute = writes.execute.bind(writes);
+  writes.execute = async (request, call) => {
+    if (call.method !== "Publish") return execute(request, call);
+    const { memberId, adminUrls, requestId } = PublishRequest.decode(request.forward().body);
+    if (memberId !== replica.id) return execute(request, call);
+    const name = replica.roster.member(memberId)?.name ?? "";
+    const operation: WriteOperation = {
+      body: { rpc: "Publish", name, adminUrl: adminUrls[0] ?? "" },
+      requestId,
+      expectedRevision: 0,
+      validateOnly: false,
+    };
+    const recorded = world.history.invoke(operation);
+    try {
+      const answer = await execute(request, call);
+      if (member.alive) {
+        const { revision } = Buffer.isBuffer(answer)
+          ? PublishResponse.decode(answer)
+          : (answer as PublishResponse);
+        world.history.published(recorded, revision, world.decided.get(requestId) ?? 0);
+        member.host.publishedAt ??= revision;
+      }
+      return answer;
+    } catch (error) {
+      world.history.refused(recorded, reasonOf(error) ?? "INTERNAL", true);
+      throw error;
+    }
+  };
+}
+
+/** Reports each membership change when a leader proposes it. */
+function watchProposals(member: Member, { replica }: Cluster): void {
+  const propose = replica.proposeConfChange.bind(replica);
+  replica.proposeConfChange = (proposalId, change, settle) => {
+    const result = propose(proposalId, change, settle);
+    if (result.ok) member.world.checkers.changeProposed(member, change);
+    return result;
+  };
 }

@@ -1,23 +1,19 @@
 /**
- * What clients and operators ask for, as plain values: one description serves the call, the forwarded call and the
- * history. Built into roster commands as the handlers of the service do it.
+ * The requests of clients and operators as plain values, used for both the call and the history. Most are calls of the
+ * public service; operations that it does not declare yet are calls of operation_service.ts.
  */
-import { addMemberCommand, fingerprint, laterMemberId, promoteMemberCommand } from "../../src/roster/index";
 import {
-  publishCommand,
-  removeMemberCommand,
-  replaceMemberCommand,
-  updateAdminUrlsCommand,
-  updateMemberCommand,
-} from "../../src/roster/index";
-import type { CommandEnvelope, RosterCommand } from "../../src/roster/index";
-import type { MemberRecord } from "../../src/roster/index";
-import { sha256 } from "../../src/base/random";
-import type { SimRandom } from "./random";
+  MembershipServiceService,
+  type ResponseHeader,
+} from "../../src/generated/muster/v1/membership_service";
+import { MemberRole } from "../../src/generated/muster/v1/member";
+import type { Member } from "../../src/generated/muster/v1/member";
+import { formatId, parseId } from "../../src/roster/index";
+import type { Method } from "../../src/client/attempt";
 
 export type WriteBody =
   | { readonly rpc: "AddMember"; readonly name: string; readonly peerUrl: string; readonly learner: boolean }
-  /** Both name and id: a name may be another member's by the time that the call arrives. */
+  /** Selects by name and id, because another member may have the name by the time the call arrives. */
   | { readonly rpc: "UpdateMember"; readonly name: string; readonly id: bigint; readonly peerUrl: string }
   | { readonly rpc: "DeleteMember"; readonly name: string }
   | { readonly rpc: "UpdateAdminURL"; readonly name: string; readonly adminUrl: string }
@@ -28,91 +24,124 @@ export type WriteBody =
       readonly newName: string;
       readonly peerUrl: string;
     }
-  | {
-      readonly rpc: "Publish";
-      readonly name: string;
-      readonly id: bigint;
-      readonly instanceId: Uint8Array;
-      readonly adminUrl: string;
-    };
+  /** A call that members make themselves. The simulation records it where the leader decides it. */
+  | { readonly rpc: "Publish"; readonly name: string; readonly adminUrl: string };
 
 export interface WriteOperation {
-  readonly kind: "write";
   readonly body: WriteBody;
   readonly requestId: string;
-  /** 0: any. */
+  /** 0 for any revision. */
   readonly expectedRevision: number;
   readonly validateOnly: boolean;
 }
 
-/** A read at the leader that a follower passes on. */
-export interface ClusterOperation {
-  readonly kind: "cluster";
+/** A member in an answer. */
+export interface MemberSeen {
+  readonly id: bigint;
+  readonly name: string;
+  readonly peerUrls: readonly string[];
+  readonly adminUrls: readonly string[];
+  readonly learner: boolean;
+  readonly started: boolean;
+  readonly updateRevision: number;
 }
-
-export type Operation = WriteOperation | ClusterOperation;
 
 export interface WriteAnswer {
   readonly revision: number;
-  readonly repeated: boolean;
-  readonly changed: boolean;
-  readonly member: MemberRecord | null;
+  readonly member: MemberSeen | null;
 }
 
-/** A roster as a reader saw it. */
+/** The roster in the answer to a read. */
 export interface RosterAnswer {
   readonly revision: number;
-  readonly members: readonly MemberRecord[];
+  readonly members: readonly MemberSeen[];
 }
 
-export function isConfChange({ body }: WriteOperation): boolean {
-  return body.rpc !== "UpdateAdminURL" && body.rpc !== "Publish";
+/** The fields that the answers to all writes have. */
+interface WriteResponse {
+  readonly header: ResponseHeader | undefined;
+  readonly member: Member | undefined;
 }
 
-/** The command of one attempt on the member that leads. */
-export function commandFor(operation: WriteOperation, random: SimRandom, wallMs: number): RosterCommand {
-  const { body, requestId, expectedRevision, validateOnly } = operation;
-  // Publish has its fields by id; the instance id is no string.
-  const named =
-    body.rpc === "Publish" ? { ...body, instanceId: Buffer.from(body.instanceId).toString("hex") } : body;
-  const fields = { ...named, requestId, expectedRevision, validateOnly };
-  const envelope: CommandEnvelope = {
-    proposalId: random.u64(),
-    timeMs: wallMs,
-    requestId,
-    expectedRevision,
-    fingerprint: fingerprint(sha256, body.rpc, fields),
-  };
-  if (body.rpc !== "Publish") return changeCommand(body, envelope, random);
-  const { id, instanceId, adminUrl } = body;
-  return publishCommand(envelope, { id, instanceId, adminUrls: [adminUrl], version: "1.0.0" });
+/** A client's call: the method, the request, and a function that reads the answer. */
+export interface WriteCall<Req, Res extends WriteResponse> {
+  readonly method: Method<Req, Res>;
+  readonly request: Req;
 }
 
-function changeCommand(
-  body: Exclude<WriteBody, { rpc: "Publish" }>,
-  envelope: CommandEnvelope,
-  random: SimRandom,
-): RosterCommand {
-  const member = { id: 0n, name: body.name };
-  const newId = (name: string, peerUrl: string): bigint =>
-    laterMemberId(sha256, name, peerUrl, envelope.timeMs, random.bytes(16));
+/** The operations that the public service does not declare. */
+export type OwnOperation = WriteOperation & {
+  readonly body: Extract<WriteBody, { rpc: "AddMember" | "PromoteMember" | "ReplaceMember" }>;
+};
+
+/** Path of the only method of operation_service.ts. */
+export const OWN_PATH = "/muster.simulation.v1.OperationService/Change";
+
+/** The method's request is JSON; its answer is encoded like that of UpdateMember. */
+export const ownMethod: Method<OwnOperation, WriteResponse> = {
+  path: OWN_PATH,
+  requestSerialize: (operation) => Buffer.from(JSON.stringify(operation)),
+  responseDeserialize: MembershipServiceService.updateMember.responseDeserialize,
+};
+
+function own(operation: WriteOperation): WriteCall<never, WriteResponse> {
+  return { method: ownMethod, request: operation } as unknown as WriteCall<never, WriteResponse>;
+}
+
+function call<Req, Res extends WriteResponse>(method: Method<Req, Res>, request: Req) {
+  return { method, request } as unknown as WriteCall<never, WriteResponse>;
+}
+
+export function callOf(operation: WriteOperation): WriteCall<never, WriteResponse> {
+  const { body, requestId, validateOnly } = operation;
+  const service = MembershipServiceService;
+  const write = { requestId, validateOnly, expectedRevision: BigInt(operation.expectedRevision) };
   switch (body.rpc) {
     case "AddMember": {
       const { name, peerUrl, learner } = body;
-      return addMemberCommand(envelope, { id: newId(name, peerUrl), name, peerUrl, adminUrls: [], learner });
+      return learner ? own(operation) : call(service.addMember, { name, peerUrl, adminUrl: "", ...write });
     }
-    case "UpdateMember":
-      return updateMemberCommand(envelope, { member: { ...member, id: body.id }, newPeerUrl: body.peerUrl });
+    case "UpdateMember": {
+      const { name, id, peerUrl } = body;
+      return call(service.updateMember, { name, id: formatId(id), newPeerUrl: peerUrl, ...write });
+    }
     case "DeleteMember":
-      return removeMemberCommand(envelope, { member, peerUrl: "" });
+      return call(service.deleteMember, { name: body.name, id: "", peerUrl: "", ...write });
     case "UpdateAdminURL":
-      return updateAdminUrlsCommand(envelope, { member, adminUrls: [body.adminUrl] });
+      return call(service.updateAdminUrl, { name: body.name, id: "", adminUrls: [body.adminUrl], ...write });
     case "PromoteMember":
-      return promoteMemberCommand(envelope, { member });
-    case "ReplaceMember": {
-      const { newName: name, peerUrl } = body;
-      const replacement = { id: newId(name, peerUrl), name, peerUrl, adminUrls: [] };
-      return replaceMemberCommand(envelope, { member, peerUrl: "", replacement });
-    }
+    case "ReplaceMember":
+      return own(operation);
+    case "Publish":
+      throw new Error("only a member publishes itself");
   }
+}
+
+export function writeAnswer({ header, member }: WriteResponse): WriteAnswer {
+  return {
+    revision: Number(header?.revision ?? 0n),
+    member: member === undefined || member.id === "" ? null : seen(member),
+  };
+}
+
+export function rosterAnswer(
+  header: ResponseHeader | undefined,
+  members: readonly (Member | undefined)[],
+): RosterAnswer {
+  return {
+    revision: Number(header?.revision ?? 0n),
+    members: members.flatMap((member) => (member === undefined ? [] : [seen(member)])),
+  };
+}
+
+function seen({ id, name, peerUrls, adminUrls, role, started, updateRevision }: Member): MemberSeen {
+  return {
+    id: parseId(id) ?? 0n,
+    name,
+    peerUrls,
+    adminUrls,
+    learner: role === MemberRole.LEARNER,
+    started,
+    updateRevision: Number(updateRevision),
+  };
 }

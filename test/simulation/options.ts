@@ -7,8 +7,10 @@ export interface SimOptions {
   readonly lastSeed: number;
   readonly events: number;
   readonly without: readonly Fault[];
-  /** Name of a planted bug, "all", or null. */
+  /** Names of planted bugs, "all", "recorded" (runs the seeds of plants/found.json again), or null for none. */
   readonly plant: string | null;
+  /** Whether to write plants/found.json. */
+  readonly record: boolean;
   readonly append: string | null;
   readonly shrink: boolean;
   readonly twice: boolean;
@@ -17,16 +19,16 @@ export interface SimOptions {
 }
 
 export const USAGE =
-  "usage: npm run sim -- --seeds A..B --events N [--plant NAME|all] [--append FILE] [--shrink] [--twice] [--trace]\n" +
+  "usage: npm run sim -- --seeds A..B --events N [--plant NAME|all|recorded] [--record] [--append FILE] [--shrink] [--twice] [--trace]\n" +
   `       [--workers N] [--without A,B]   what can be left out: ${FAULTS.join(", ")}`;
 
-/** @returns the options, or what is wrong with them */
+/** @returns the options, or an error message */
 export function parseOptions(argv: readonly string[]): SimOptions | string {
   const values = new Map<string, string>();
   const flags = new Set<string>();
   for (let i = 0; i < argv.length; i++) {
     const name = argv[i] ?? "";
-    if (["--shrink", "--twice", "--trace"].includes(name)) flags.add(name);
+    if (["--shrink", "--twice", "--trace", "--record"].includes(name)) flags.add(name);
     else if (["--seeds", "--events", "--plant", "--append", "--workers", "--without"].includes(name)) {
       const value = argv[++i];
       if (value === undefined) return `${name} needs a value`;
@@ -52,6 +54,7 @@ export function parseOptions(argv: readonly string[]): SimOptions | string {
     without: without.filter(isFault),
     plant: values.get("--plant") ?? null,
     append: values.get("--append") ?? null,
+    record: flags.has("--record"),
     shrink: flags.has("--shrink"),
     twice: flags.has("--twice"),
     trace: flags.has("--trace"),

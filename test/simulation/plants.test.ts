@@ -1,13 +1,11 @@
-/** Planted bugs are found: the simulation proves that its checks can fail. */
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+/** The simulation finds planted bugs, which shows that its checks can fail. */
 import { PLANTS } from "./plants/all";
-import { findPlant } from "./plants/find";
+import { findPlant, recordedRuns } from "./plants/find";
 import { planted } from "./plants/loader";
 import { parseOptions } from "./options";
 import { SimRandom } from "./random";
 
-/** Found in so few seeds that a test can wait for it; docs/simulation.md says how many each takes. */
+/** Plants that are found within a few seeds, so that a test can wait. `npm run sim -- --plant recorded` runs all. */
 const QUICK = [
   "vote-erased-on-step-down",
   "log-not-compared",
@@ -28,7 +26,7 @@ const QUICK = [
   "entries-not-synced",
   "term-without-vote",
 ];
-/** Another seed chooses others. */
+/** The seed for the choice of plants. */
 const CHOSEN_BY = Number(process.env["MUSTER_PLANT_SEED"] ?? 20_261_122);
 
 describe("planted bugs", () => {
@@ -38,29 +36,9 @@ describe("planted bugs", () => {
     expect(PLANTS.length).toBeGreaterThanOrEqual(30);
   });
 
-  test("each stands in the table of the documentation, with the invariant that it broke", () => {
-    const text = readFileSync(join(__dirname, "..", "..", "docs", "simulation.md"), "utf8");
-    for (const { name } of PLANTS)
-      expect(text).toMatch(new RegExp(`^\\| ${name} +\\|.*\\| [a-z_, ]+ +\\| +\\d+ \\|$`, "m"));
-  });
-
-  test("each invariant was broken by at least one of them", () => {
-    const text = readFileSync(join(__dirname, "..", "..", "docs", "simulation.md"), "utf8");
-    const table = text.split("\n").filter((line) => line.startsWith("| "));
-    const files = readdirSync(join(__dirname, "invariants")).map((file) => file.replace(/\.ts$/, ""));
-    const others = [
-      "liveness",
-      "linearizable",
-      "real_time",
-      "one_roster",
-      "starts",
-      "never_fails",
-      "no_unexpected_error",
-    ];
-    for (const invariant of [...files.filter((name) => name !== "index"), ...others]) {
-      const broken = table.filter((line) => new RegExp(`[ ,]${invariant}[ ,]`).test(line));
-      expect([invariant, broken.length > 0]).toEqual([invariant, true]);
-    }
+  test("each is in the record that CI runs again, with a seed that found it", () => {
+    const recorded = new Set(recordedRuns().map(({ plant }) => plant));
+    expect(PLANTS.map(({ name }) => name).filter((name) => !recorded.has(name))).toEqual([]);
   });
 
   const random = new SimRandom(CHOSEN_BY);
@@ -74,8 +52,7 @@ describe("planted bugs", () => {
     async (name) => {
       const options = parseOptions(["--seeds", "1..100", "--events", "3000", "--workers", "1"]);
       if (typeof options === "string") throw new Error(options);
-      const found = await findPlant(name, options);
-      expect(found.seeds).not.toBeNull();
+      expect(await findPlant(name, options)).not.toEqual([]);
     },
     60_000,
   );

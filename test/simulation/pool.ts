@@ -1,4 +1,4 @@
-/** Spreads seeds over worker processes, one a core. */
+/** Distributes seeds over worker processes, one per processor core. */
 import { fork } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { availableParallelism } from "node:os";
@@ -7,15 +7,15 @@ import type { Job, JobResult } from "./worker";
 
 export interface PoolOptions {
   readonly workers: number | null;
-  /** Name of a planted bug: the workers load the sources with it. */
+  /** Name of a planted bug with which the workers load the sources; null for none. */
   readonly plant: string | null;
 }
 
 const ROOT = join(__dirname, "..", "..");
 
 /**
- * Runs the jobs of seeds [first, last]; `done` is told of each result, in no order, and returns false to stop.
- * @returns when no job is under way any more
+ * Runs the seeds [first, last]. Calls `done` with each result, in no particular order; it returns false to stop.
+ * @returns a promise that settles when no seed is running any more
  */
 export async function runSeeds(
   seeds: { readonly first: number; readonly last: number },

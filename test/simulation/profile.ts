@@ -1,11 +1,10 @@
 /**
- * What a run is like: how large the cluster is, how bad the network, the disks and the clocks are, how busy clients
- * and operators. Drawn from the seed, within what the servers' own configuration allows. Membership churn is on in
- * every profile.
+ * The parameters of a run: size of the cluster, quality of network, disks and clocks, load by clients and operators. They
+ * are drawn from the seed, within the limits of the server's configuration. Every profile has membership changes.
  */
 import type { SimRandom } from "./random";
 
-/** What can be left out of a run with --without, to find the shortest schedule that still fails. */
+/** The faults that --without can turn off, to find a shorter run that still fails. */
 export const FAULTS = [
   "loss",
   "repetition",
@@ -37,11 +36,11 @@ export function isFault(name: string): name is Fault {
 
 export interface Profile {
   readonly voters: number;
-  /** Churn keeps the number of members about here. */
+  /** Number of members around which the membership changes keep the cluster. */
   readonly membersMax: number;
   readonly heartbeatMs: number;
   readonly electionMs: number;
-  /** Of a message, one way. */
+  /** Longest usual delay of a message in one direction. */
   readonly delayUsMax: number;
   readonly loss: number;
   readonly repetition: number;

@@ -1,12 +1,12 @@
 /**
- * The one source of chance of a run: every choice of the simulation and of the members in it is drawn here, in the
- * order of events, so that equal seeds give equal runs.
+ * The only source of randomness of a run. The simulation and its members draw every random choice here, in the order of
+ * events, so that equal seeds give equal runs.
  *
  * sfc32 (Doty-Humphrey, PractRand): 128 bits of state, so that runs of many draws do not repeat. Not for secrets.
  */
-import type { RandomSource } from "../../src/raft/index";
+import type { Random } from "../../src/base/random";
 
-export class SimRandom implements RandomSource {
+export class SimRandom implements Random {
   private a: number;
   private b: number;
   private c: number;
@@ -52,6 +52,11 @@ export class SimRandom implements RandomSource {
   /** An unsigned 64-bit number, never 0. */
   u64(): bigint {
     return (BigInt(this.u32()) << 32n) | BigInt(this.u32() || 1);
+  }
+
+  /** A unique text. It does not have the form of a UUID, but is as unlikely to repeat. */
+  uuid(): string {
+    return this.u64().toString(16);
   }
 
   bytes(length: number): Buffer {

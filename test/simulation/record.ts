@@ -1,27 +1,27 @@
 /**
- * What the cluster as a whole has shown so far, known to nobody in it: entries by term and index, the committed log.
+ * A global record of the cluster, which no member has: every entry by term and index, and the committed log.
  */
 import { crc32 } from "node:zlib";
 import { EntryType } from "../../src/raft/index";
 import type { ConfState, Entry, NodeId } from "../../src/raft/index";
 
-/** Runs stay far below: term and index fit one number. */
+/** Larger than any index in a run, so that term and index can be combined into one number. */
 const TERM_RANGE = 0x100_0000;
 
 export function entryKey(term: number, index: number): number {
   return index * TERM_RANGE + term;
 }
 
-/** Tells contents apart. */
+/** A checksum that distinguishes entries with different contents. */
 export function digestOf(entry: Entry): number {
   const { confChange, data, type } = entry;
   const bytes = confChange === null ? data : confChange.context;
-  // zlib answers differently for empty arrays, by how they were made.
+  // zlib's result for an empty array depends on how the array was created.
   const digest = bytes.length === 0 ? type : crc32(bytes, type);
   return confChange === null ? digest : (Math.imul(digest, 31) + confChange.changes.length) >>> 0;
 }
 
-/** Without voters (the outgoing half of a configuration that is not joint): true. */
+/** True without voters, as in the outgoing half of a configuration that is not joint. */
 export function isMajority(voters: readonly NodeId[], holds: (id: NodeId) => boolean): boolean {
   return voters.length === 0 || voters.filter(holds).length > voters.length / 2;
 }
@@ -29,15 +29,15 @@ export function isMajority(voters: readonly NodeId[], holds: (id: NodeId) => boo
 export class ClusterRecord {
   /** The highest index that a leader has committed. */
   committed = 0;
-  /** By index: term of the committed entry. */
+  /** The term of the committed entry at each index. */
   readonly terms: number[] = [0];
-  /** By index: the term of the leader that committed it. */
+  /** The term of the leader that committed the entry at each index. */
   readonly committers: number[] = [0];
-  /** By entryKey: digest of every entry that was ever in a log. */
+  /** The digest of every entry that was ever in a log, by entryKey. */
   readonly entries = new Map<number, number>();
-  /** By entryKey: term of the entry before. */
+  /** The term of the entry before, by entryKey. */
   readonly previousTerms = new Map<number, number>();
-  /** Keys of membership changes. */
+  /** The entryKeys of membership changes. */
   readonly confChanges = new Set<number>();
   /** The newest configuration that any member has applied. */
   config: ConfState | null = null;
@@ -53,14 +53,14 @@ export class ClusterRecord {
     if (index > this.committed) this.committed = index;
   }
 
-  /** @param applied what the member that has this configuration has applied */
+  /** @param applied the applied index of the member that has this configuration */
   configure(applied: number, config: ConfState): void {
     if (applied < this.configIndex) return;
     this.configIndex = applied;
     this.config = config;
   }
 
-  /** Of the committed entry. */
+  /** The digest of the committed entry at an index. */
   digestAt(index: number): number | undefined {
     return this.entries.get(entryKey(this.terms[index] ?? 0, index));
   }

@@ -1,9 +1,9 @@
 /**
- * One run: a seed, a number of events, and what came of it. After the events everything is healed, and the end is
- * checked for liveness and for a linearizable history.
+ * One run with a seed and a number of events. After the events the faults end, and the run is checked for liveness and
+ * for a linearizable history.
  *
- * One event is one turn of Node's event loop, so that the members' promises are settled before the next event comes.
- * Nothing in a run waits for anything real.
+ * One event is one turn of Node's event loop, so that the members' promises settle before the next event. A run never
+ * waits for real time or real I/O.
  */
 import { Churn } from "./churn";
 import { Clients } from "./clients";
@@ -17,30 +17,30 @@ import { World } from "./world";
 
 export interface RunOptions {
   readonly seed: number;
-  /** Events before the run is healed. */
+  /** Number of events until the faults end. */
   readonly events: number;
   readonly without: ReadonlySet<Fault>;
-  /** Told of every event. */
+  /** Called with a line of text for every event. @default none */
   readonly print?: (line: string) => void;
 }
 
 export interface RunResult {
   readonly seed: number;
-  /** Those of the end included. */
+  /** Number of events, including those after the faults have ended. */
   readonly events: number;
   /** Virtual milliseconds. */
   readonly virtualMs: number;
   readonly hash: string;
   readonly coverage: readonly number[];
   readonly calls: number;
-  /** Keys of the history that the checker gave up on. */
+  /** Number of keys of the history that the checker could not decide. */
   readonly undecided: number;
   readonly failure: RunFailure | null;
 }
 
 export interface RunFailure {
   readonly invariant: string;
-  /** All that the same event broke. */
+  /** Every invariant that the same event broke. */
   readonly broken: readonly string[];
   readonly message: string;
   readonly event: number;
@@ -48,10 +48,10 @@ export interface RunFailure {
   readonly stack: string;
 }
 
-/** Events that the end may take: a run that does not come to rest is a failure. */
+/** Most events after the end of the faults: a run that has not settled by then has failed. */
 const END_EVENTS_MAX = 200_000;
 
-/** The world whose events run now: what nobody catches is its failure. */
+/** The world whose events run now. Uncaught errors are failures of its run. */
 let current: World | null = null;
 let listening = false;
 
@@ -74,8 +74,9 @@ export function simulate(options: RunOptions): Promise<RunResult> {
   for (let i = 0; i < world.profile.voters; i++) {
     const host = new Host(world, i, `n${i + 1}`, true);
     world.hosts.push(host);
-    host.start();
   }
+  // Hosts start only when all exist, because each founder's configuration lists the others.
+  for (const host of world.hosts) host.start();
   world.history.founders = world.profile.voters;
   clients.start();
   churn.start();
@@ -103,7 +104,7 @@ class Loop {
     });
   }
 
-  /** Ends the event before, whose promises are settled now, and runs the next. */
+  /** Finishes the event before, whose promises have settled by now, and runs the next one. */
   private readonly turn = (): void => {
     const { world, options } = this;
     if (world.failure !== null || this.isOver()) {

@@ -1,21 +1,21 @@
 /**
  * Virtual time: events in a queue, run one at a time in order of time, and of scheduling where times are equal.
  *
- * Time is counted in whole microseconds since the start of the run. Nothing else in a run knows of time.
+ * Time is counted in whole microseconds since the start of the run. There is no other time in a run.
  */
 
-/** Whom an event happens to: an event of somebody who is gone does not happen, one of somebody paused waits. */
+/** The owner of an event. Events of an owner that is not alive are dropped; those of a paused owner wait. */
 export interface Owner {
   readonly alive: boolean;
-  /** Virtual time until which nothing happens here. */
+  /** Virtual time until which the owner is paused. */
   readonly pausedUntilUs: number;
-  /** For the trace. */
+  /** The owner's name in the trace. */
   readonly label: string;
   /** Number of the host, or -1: mixed into the trace hash. */
   readonly number: number;
 }
 
-/** What an event is; part of the trace and of its hash. */
+/** The kind of an event; part of the trace and of its hash. */
 export type EventKind =
   | "timer"
   | "turn"
@@ -52,7 +52,7 @@ export interface SimEvent {
   readonly owner: Owner;
   /** Null once cancelled. */
   run: (() => void) | null;
-  /** For the trace: formatted only when a failure is reported. */
+  /** Details for the trace; formatted only when a failure is reported. */
   readonly detail: unknown;
 }
 
@@ -72,7 +72,7 @@ export class Scheduler {
     return event;
   }
 
-  /** The next event that happens, with time advanced to it; null when nothing is left. */
+  /** Advances time to the next event and returns it; null when no event is left. */
   next(): SimEvent | null {
     for (;;) {
       const event = this.pop();

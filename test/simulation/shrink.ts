@@ -1,13 +1,13 @@
 /**
- * Looks for a shorter schedule of a failure: leaves out one kind of fault after another, as long as some seed near the
- * first still breaks the same invariant, and prefers the run that fails at the earliest event.
+ * Looks for a shorter run with the same failure: turns off one kind of fault after another, as long as one of the next
+ * seeds still breaks the same invariant, and prefers the run that fails at the earliest event.
  */
 import { FAULTS } from "./profile";
 import type { Fault } from "./profile";
 import type { SimOptions } from "./options";
 import { simulate } from "./run";
 
-/** Runs without one kind of fault are other runs: this many seeds are tried for each. */
+/** Seeds that are tried without each kind of fault, because turning one off changes the runs of all seeds. */
 const SEEDS_EACH = 40;
 
 interface Found {

@@ -1,7 +1,6 @@
 /**
- * The file system of one process on a modelled disk: every operation takes virtual time and is an event of its own, so
- * that a crash can come between any two. What was asked for and not answered when the process dies may have happened
- * in part.
+ * The file system of one process on a simulated disk. Every operation takes virtual time and is a separate event, so that
+ * a crash can happen between any two. An operation that is under way when the process is killed may be done in part.
  */
 import type {
   DirLock,
@@ -19,10 +18,10 @@ import type { SimDisk, SimNode } from "./disk";
 import type { SimRandom } from "./random";
 import type { Owner, Scheduler } from "./scheduler";
 
-/** Virtual time of operations. */
+/** Durations of operations in virtual time. */
 export interface DiskTimes {
   readonly writeUs: number;
-  /** At most; at least a tenth of it. */
+  /** Longest duration of a sync; the shortest is a tenth of it. */
   readonly syncUs: number;
 }
 
@@ -31,7 +30,7 @@ function errno(code: string, path: string): FsError {
 }
 
 export class SimFs implements StorageFs {
-  /** Whether an injected fault has hit this process: its failure is then no defect. */
+  /** Whether an operation of this process got an injected fault, so that its failure is expected. */
   faulted = false;
 
   constructor(
@@ -52,7 +51,7 @@ export class SimFs implements StorageFs {
         return;
       }
       if (mode === "create") {
-        // An old file of that name is emptied, which a crash may undo: as if it were another file.
+        // Opening empties an old file of that name, which a crash may undo. Modelled as a new file under the name.
         node = new SimFile();
         dir.change({ kind: "link", name, node });
       }

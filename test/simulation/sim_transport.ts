@@ -1,34 +1,34 @@
 /**
- * Peers over the simulated network. Each batch arrives with what a stream's handshake says, and the receiver decides by
- * its roster whether it talks to the sender, as RaftService does: another cluster's, a removed and a wiped member are
- * refused with a reason. SPEC section 2 ("Publish", "Removed members"); DESIGN "One log, one truth".
+ * Raft messages and snapshots between members over the simulated network. Every batch carries its sender's handshake,
+ * which is checked as the real transport checks it when a stream opens.
  */
 import { MessageType } from "../../src/raft/index";
 import type { Message, NodeId } from "../../src/raft/index";
-import { sameBytes } from "../../src/roster/index";
-import type { Node } from "../../src/server/node";
-import type { Identity } from "../../src/storage/storage";
+import type { RpcError } from "../../src/rpc/rpc_error";
+import { StatusCode } from "../../src/rpc/rpc_error";
+import { handshakeOf, refuseHandshake } from "../../src/transport/handshake";
+import type { Self } from "../../src/transport/handshake";
 import type { PeerAddress, Transport, TransportEvents } from "../../src/transport/transport";
 import type { Host } from "./host";
 import type { Member } from "./member";
 import { sizeOf } from "./network";
 import type { World } from "./world";
 
-export type PeerRefusal = "CLUSTER_ID_MISMATCH" | "MEMBER_REMOVED" | "MEMBER_WIPED" | "MEMBER_MISMATCH";
-
-/** Microseconds that a byte of a snapshot takes: about 1 MB/s, so that snapshots stay in flight for a while. */
+/** Transfer time of one byte of a snapshot, in microseconds. About 1 MB/s, so that snapshots are in flight for a while. */
 const SNAPSHOT_BYTE_US = 1;
 
 export class SimTransport implements Transport {
   private peers = new Map<NodeId, PeerAddress>();
   private stopped = false;
+  private readonly world: World;
 
   constructor(
-    private readonly world: World,
     private readonly member: Member,
-    private readonly identity: Identity,
+    private readonly self: Self,
     private readonly events: TransportEvents,
-  ) {}
+  ) {
+    this.world = member.world;
+  }
 
   setPeers(peers: readonly PeerAddress[]): void {
     this.peers = new Map(peers.map((peer) => [peer.id, peer]));
@@ -61,7 +61,7 @@ export class SimTransport implements Transport {
     const lost = (): void => {
       if (batch.some(({ type }) => type === MessageType.PreVote || type === MessageType.PreVoteResponse))
         world.coverage.add("PreVote lost");
-      // A broken stream is noticed at once, or only by its keepalive; a packet lost on a healthy one is sent again.
+      // A broken stream may be noticed at once, or later by its keepalive. A lost packet on a healthy stream is resent.
       if (this.live && world.random.chance(0.3)) this.events.onUnreachable(id);
     };
     const arrive = (): void => {
@@ -108,21 +108,34 @@ export class SimTransport implements Transport {
     });
   }
 
-  /** False: nobody there took it. */
+  /** @returns false when the batch was not accepted */
   private arriveAt(target: Host, id: NodeId, batch: readonly Message[]): boolean {
     const receiver = target.running;
-    if (receiver === null) return false;
-    const refusal = refusePeer(this.identity, id, receiver.node);
+    const gate = receiver?.peerListener?.isOpen === true ? receiver.peerListener.gate() : null;
+    if (receiver === null || gate === null) return false;
+    this.world.coverage.add("product: peer judged by its handshake");
+    const isSnapshot = batch.some(({ snapshot }) => snapshot !== null);
+    const handshake = handshakeOf(this.self, id);
+    const refusal = refuseHandshake(handshake, gate.memberId, (given) =>
+      isSnapshot ? gate.checkSnapshot(given) : gate.check(given),
+    );
     if (refusal !== null) {
-      this.world.note(`${receiver.label} refuses ${this.member.label}: ${refusal}`);
-      this.report(target, () => {
-        if (this.live) this.events.onRefused(id, refusal, refusal);
-      });
+      this.refused(target, id, refusal);
       return false;
     }
-    receiver.node.meet({ id: this.identity.memberId, peerUrls: [this.member.host.peerUrl] });
-    receiver.receive(this.identity.memberId, batch);
+    gate.accepted(handshake);
+    gate.receive(this.self.memberId, batch);
+    receiver.world.checkers.received(receiver, this.self.memberId, batch);
     return true;
+  }
+
+  private refused(target: Host, id: NodeId, { code, reason, message }: RpcError): void {
+    this.world.note(`${target.label} refuses ${this.member.label}: ${reason ?? ""} ${message}`);
+    // UNAVAILABLE is a transient condition, not a refusal of the member: the sender only tries again.
+    if (reason === null || code === StatusCode.UNAVAILABLE) return;
+    this.report(target, () => {
+      if (this.live) this.events.onRefused(id, reason, message);
+    });
   }
 
   private report(from: Host, act: () => void): void {
@@ -138,15 +151,4 @@ export class SimTransport implements Transport {
     const url = this.peers.get(id)?.peerUrls[0];
     return url === undefined ? null : this.world.hostAt(url);
   }
-}
-
-/** Why `node` does not talk to the member that calls itself `from` and wants to reach `to`; null when it does. */
-export function refusePeer(from: Identity, to: NodeId, node: Node): PeerRefusal | null {
-  if (from.clusterId !== node.clusterId) return "CLUSTER_ID_MISMATCH";
-  const { roster } = node;
-  if (roster.tombstone(from.memberId) !== null && !node.isLeaving(from.memberId)) return "MEMBER_REMOVED";
-  const known = roster.member(from.memberId);
-  if (known !== null && known.instanceId.length > 0 && !sameBytes(known.instanceId, from.instanceId))
-    return "MEMBER_WIPED";
-  return to === node.id ? null : "MEMBER_MISMATCH";
 }

@@ -1,4 +1,4 @@
-/** A few seeds of the simulation, run twice: clean, and the same each time. */
+/** A few seeds of the simulation: they find no violation, and a repeated run is the same. */
 import { coverageTable } from "./coverage";
 import { keptSeeds } from "./main";
 import { simulate } from "./run";
@@ -15,7 +15,7 @@ function report({ seed, failure }: RunResult): string {
 }
 
 describe("the simulation", () => {
-  test("runs clean on a few seeds, and reaches members' common states", async () => {
+  test("a few seeds find no violation and reach the common states of members", async () => {
     const sum: number[] = [];
     for (let seed = 1; seed <= 25; seed++) {
       const result = await simulate({ seed, events: 2500, without: NOTHING });
@@ -34,13 +34,13 @@ describe("the simulation", () => {
       expect(table).toMatch(new RegExp(`^${row} +[1-9]`, "m"));
   }, 60_000);
 
-  test("seeds that failed once stay clean", async () => {
+  test("seeds that failed once find no violation any more", async () => {
     for (const { seed, events } of keptSeeds()) {
       expect(report(await simulate({ seed, events, without: NOTHING }))).toBe("clean");
     }
   }, 60_000);
 
-  test("a seed gives the same run again, to the byte, and another seed another", async () => {
+  test("a seed gives the same run again, byte by byte, and another seed a different one", async () => {
     const hashes = new Set<string>();
     for (let seed = 100; seed < 110; seed++) {
       const first = await simulate({ seed, events: 1500, without: NOTHING });

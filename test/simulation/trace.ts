@@ -1,6 +1,6 @@
 /**
- * What happened in a run: a hash over everything (equal seeds must give equal hashes), and the last events for the
- * report of a failure. Texts are made only when somebody reads them.
+ * The trace of a run: a hash over all events (equal seeds must give equal hashes), and the last events for the report of
+ * a failure. Events are formatted only when they are printed.
  */
 import { MessageType } from "../../src/raft/index";
 import type { Message } from "../../src/raft/index";
@@ -21,7 +21,7 @@ export class Trace {
   private high = 0x01b3_4f2d;
   private readonly lines: Line[] = [];
   private at = 0;
-  /** Told of every line, as text; set while a failure is replayed. */
+  /** Called with every line as text; set while a failure is replayed. */
   print: ((text: string) => void) | null = null;
 
   mix(value: number): void {
@@ -41,7 +41,7 @@ export class Trace {
     this.line(number, timeUs, () => text);
   }
 
-  /** 16 hex digits. */
+  /** The hash as 16 hex digits. */
   hash(): string {
     return [this.high, this.low].map((part) => (part >>> 0).toString(16).padStart(8, "0")).join("");
   }

@@ -1,9 +1,9 @@
-/** An invariant that does not hold: the end of a run. */
+/** An invariant was broken, which ends the run. */
 export class Violation extends Error {
   override readonly name = "Violation";
 
   constructor(
-    /** The invariant's name: its file's. */
+    /** The invariant's name, which is the name of its file. */
     readonly invariant: string,
     message: string,
   ) {

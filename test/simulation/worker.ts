@@ -1,4 +1,4 @@
-/** One worker process: runs the seeds that it is sent, one after another, and answers with what came of each. */
+/** A worker process: receives seeds, runs them one after another, and sends back the result of each. */
 import type { Fault } from "./profile";
 import { simulate } from "./run";
 import type { RunResult } from "./run";
@@ -12,7 +12,7 @@ export interface Job {
 
 export interface JobResult {
   readonly result: RunResult;
-  /** With `twice`: whether both runs had the same hash. */
+  /** Whether both runs had the same hash, with the option `twice`. */
   readonly isSame: boolean;
   /** CPU time of the run, in milliseconds. */
   readonly cpuMs: number;

@@ -1,4 +1,4 @@
-/** Entry point of a worker: puts a planted bug into the sources as they are loaded, when there is one to plant. */
+/** Entry point of a worker process. Loads the sources with a planted bug, if one is given. */
 "use strict";
 const name = process.env.MUSTER_SIM_PLANT ?? "";
 if (name !== "") require("./plants/loader.ts").plantInLoader(name);

@@ -1,5 +1,5 @@
 /**
- * All that one run consists of. The parts find each other here; who may change what is said where it is declared.
+ * The parts of one run, through which they find each other.
  */
 import { SimRandom } from "./random";
 import { Scheduler } from "./scheduler";
@@ -14,7 +14,7 @@ import { Checkers } from "./checkers";
 import { History } from "./history";
 import { Moments } from "./moments";
 
-/** Owner of what happens to nobody in particular. */
+/** The owner of events that belong to no machine. */
 const NOBODY: Owner = { number: -2, label: "", alive: true, pausedUntilUs: 0 };
 
 export class World {
@@ -29,13 +29,17 @@ export class World {
   readonly history = new History();
   readonly moments = new Moments();
   readonly nobody = NOBODY;
-  /** Events so far. */
+  /** How often a write with each request id was submitted to a leader. */
+  readonly submitted = new Map<string, number>();
+  /** The member's update revision in the leader's answer, by request id. */
+  readonly decided = new Map<string, number>();
+  /** Number of events so far. */
   events = 0;
-  /** The end of the run: faults are over, and what is broken comes back. */
+  /** Whether the faults have ended and the cluster is recovering for the final checks. */
   healing = false;
-  /** The first thing that went wrong. */
+  /** The first failure of the run. */
   failure: Error | null = null;
-  /** Invariants that the last event broke: the failure's, and those that failed with it. */
+  /** The invariants that the last event broke; `failure` is about the first of them. */
   readonly broken = new Set<string>();
 
   constructor(
@@ -48,7 +52,7 @@ export class World {
     this.checkers = new Checkers(this);
   }
 
-  /** The machine that a URL leads to. Host names are unique to machines; ports do not matter. */
+  /** The machine with the URL's host name. Every machine has one host name; ports do not matter. */
   hostAt(url: string): Host | null {
     const name = url.slice(url.indexOf("//") + 2, url.lastIndexOf(":"));
     return this.hosts.find((host) => host.address === name) ?? null;

@@ -1,4 +1,4 @@
-/** Chained checksums do not depend on how empty bytes came to be. */
+/** Chained checksums do not depend on how an empty byte array was created. */
 import { chainCrc } from "../../src/storage/crc";
 
 test("the check value of CRC-32 (ISO-HDLC)", () => {
@@ -14,6 +14,6 @@ test.each([
   ["a view of nothing", new Uint8Array(new ArrayBuffer(0))],
   ["an empty part of an empty buffer", Buffer.from("").subarray(0)],
   ["an empty part of a buffer", Buffer.from("abc").subarray(3)],
-])("%s leaves the checksum as it is", (_, empty) => {
+])("%s does not change the checksum", (_, empty) => {
   expect(chainCrc(empty, 0x1234)).toBe(0x1234);
 });

@@ -1,4 +1,4 @@
-/** Bytes that changed on disk, and logs that contradict themselves: found, with file and offset, and never repaired. */
+/** Changed bytes and contradictory logs are detected, reported with file and offset, and never repaired. */
 import { decodeHeadPayload, encodeHeadPayload, createSegment } from "../../src/storage/segment";
 import { createDataDir, memberDir, readDataDirState } from "../../src/storage/data_dir";
 import {
@@ -39,7 +39,7 @@ const SEGMENT_1 = `${MEMBER}/0000000000000001.wal`;
 interface Size {
   readonly segmentBytes?: number;
   readonly fill?: string;
-  /** The n-th entry has n times as many bytes. */
+  /** The n-th entry has n times this many bytes. */
   readonly entryBytes?: number;
   readonly snapshotBytes?: number;
 }
@@ -81,7 +81,7 @@ function stateOf(storage: Storage, from: number): State {
   };
 }
 
-/** What became of a directory with one bit flipped: "refused" or "reported" with its file named, else what went wrong. */
+/** Opens a directory with one bit flipped. "refused" or "reported" when the file is named, else the problem. */
 async function outcome(fs: CrashFs, path: string, expected: State): Promise<string> {
   try {
     const { storage, report } = await open(fs, DIR);
@@ -100,7 +100,7 @@ function text(_key: string, value: unknown): unknown {
 }
 
 /** MUSTER_FLIP_EVERY=1 flips every bit; when not set, about 4,000 chosen by seed. */
-test("every flipped bit is found, and its file named", async () => {
+test("every flipped bit is detected, and its file is named", async () => {
   const fs = await rich({ segmentBytes: 24 * 1024, entryBytes: 24, snapshotBytes: 15_000 });
   const expected = stateOf((await open(fs.clone(), DIR)).storage, 41);
   expect(expected.entries.length).toBe(20);
@@ -132,7 +132,7 @@ test("every flipped bit is found, and its file named", async () => {
   expect(tally.get("refused")).toBeGreaterThan(100);
 }, 1_200_000);
 
-test("a flipped bit behind the end of the log is cut off, kept beside, and the next opening is clean", async () => {
+test("a flipped bit after the end of the log is cut off and kept in a file, and the next start reports nothing", async () => {
   const fs = await rich();
   const last =
     fs
@@ -162,7 +162,7 @@ test("a sector of an acknowledged record that is zero is damage, not a torn tail
       .filter((p) => p.endsWith(".wal"))
       .at(-1) ?? "";
   const bytes = fs.contents(last);
-  // The last write begins with the vote of term 3; everything in front of it was synced before.
+  // The last write begins with the vote of term 3; everything before it was synced.
   const reader = new RecordReader(bytes);
   let end = 0;
   for (let read = reader.next(); read.kind === "record"; read = reader.next()) {
@@ -176,7 +176,7 @@ test("a sector of an acknowledged record that is zero is damage, not a torn tail
   }
 });
 
-test("the newest snapshot damaged or gone: the one before and the log give the same state", async () => {
+test("without the newest snapshot, or with a damaged one, the snapshot before and the log give the same state", async () => {
   const fs = await rich();
   const newest =
     fs
@@ -202,7 +202,7 @@ test("the newest snapshot damaged or gone: the one before and the log give the s
   }
 });
 
-test("both snapshots gone, or an installed one: the start is refused", async () => {
+test("the start is refused when both snapshots are missing, or an installed one", async () => {
   const fs = await rich();
   for (const path of fs.files().filter((p) => p.endsWith(".snap"))) {
     await fsRun((done) => {
@@ -223,7 +223,7 @@ test("both snapshots gone, or an installed one: the start is refused", async () 
   await expect(open(installed, DIR)).rejects.toMatchObject({ reason: "damage", file: path });
 });
 
-test("a missing segment is a gap; none at all too", async () => {
+test("a missing segment is a gap, and so is a log without segments", async () => {
   const fs = await rich({ segmentBytes: 4096 });
   const segments = fs.files().filter((p) => p.endsWith(".wal"));
   expect(segments.length).toBeGreaterThan(2);
@@ -254,14 +254,14 @@ test("a segment of another member, or of another place in the log, is refused", 
   foreign.copy(fs.contents(last));
   await expect(open(fs, DIR)).rejects.toMatchObject({ reason: "damage", file: last });
 
-  // The same member, the same indexes and terms, other entries: only the chain of checksums tells.
+  // The same member, indexes and terms, but other entries: only the chain of checksums reveals it.
   const mine = await rich();
   const twin = await rich({ fill: "e" });
   twin.contents(last).copy(mine.contents(last));
   await expect(open(mine, DIR)).rejects.toMatchObject({ reason: "damage", file: last, offset: 0 });
 });
 
-test("a snapshot that the log does not vouch for was never acknowledged: it is ignored and deleted", async () => {
+test("a snapshot without a record in the log was never acknowledged: it is ignored and deleted", async () => {
   const fs = await rich();
   const before = fs.files();
   const store = new SnapshotStore(fs, MEMBER, IDENTITY, []);
@@ -363,29 +363,32 @@ const CONTRADICTIONS: readonly [string, string, Content][] = [
   ],
 ];
 
-test.each(CONTRADICTIONS)("%s is refused as %s, in words that help", async (_what, reason, content) => {
-  const fs = await crafted(content);
-  const refusal = await open(fs, DIR).then(
-    () => null,
-    (error: unknown) => error,
-  );
-  if (!(refusal instanceof DataDirError)) throw new Error(`not refused: ${String(refusal)}`);
-  expect([refusal.reason, refusal.file]).toEqual([reason, SEGMENT_1]);
-  expect(refusal.offset).toBeGreaterThan(0);
-  expect(refusal.message).toContain(`byte ${refusal.offset}`);
-  expect(refusal.message).toMatch(/remove this member .* add it again with an empty data directory/);
-  // The lock is free again: the refusal is the same the next time.
-  await expect(open(fs, DIR)).rejects.toMatchObject({ reason });
-});
+test.each(CONTRADICTIONS)(
+  "%s is refused as %s, with a message that says what to do",
+  async (_what, reason, content) => {
+    const fs = await crafted(content);
+    const refusal = await open(fs, DIR).then(
+      () => null,
+      (error: unknown) => error,
+    );
+    if (!(refusal instanceof DataDirError)) throw new Error(`not refused: ${String(refusal)}`);
+    expect([refusal.reason, refusal.file]).toEqual([reason, SEGMENT_1]);
+    expect(refusal.offset).toBeGreaterThan(0);
+    expect(refusal.message).toContain(`byte ${refusal.offset}`);
+    expect(refusal.message).toMatch(/remove this member .* add it again with an empty data directory/);
+    // The lock was released: the next attempt is refused for the same reason.
+    await expect(open(fs, DIR)).rejects.toMatchObject({ reason });
+  },
+);
 
-test("a log that begins later, with no snapshot before it, is a gap", async () => {
+test("a log that does not begin at index 1 and has no snapshot before it is a gap", async () => {
   const fs = await crafted((e) => {
     addEntry(e, entry(7, 1));
   }, 7);
   await expect(open(fs, DIR)).rejects.toMatchObject({ reason: "gap" });
 });
 
-test("a newer format is refused as such", async () => {
+test("a newer format version is refused with a reason of its own", async () => {
   const fs = await crafted(() => undefined);
   const bytes = fs.contents(SEGMENT_1);
   const head = new RecordReader(bytes).next();
@@ -403,7 +406,7 @@ test("a newer format is refused as such", async () => {
   await expect(readDataDirState(fs, DIR)).rejects.toMatchObject({ reason: "newer-format" });
 });
 
-test("what the operating system refuses is an io error with its code", async () => {
+test("an error of the operating system is an io error with its code", async () => {
   const fs = await rich();
   fs.fault = (kind) => (kind === "read" ? "EACCES" : null);
   await expect(open(fs, DIR)).rejects.toMatchObject({ reason: "io", errno: "EACCES" });

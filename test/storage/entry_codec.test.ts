@@ -1,4 +1,4 @@
-/** Entries encoded by hand are, byte for byte, what the generated code makes, and come back as they were. */
+/** The hand-written encoder of entries gives the bytes of the generated code, and decoding gives the same entries. */
 import fc from "fast-check";
 import { Entry as PbEntry } from "../../src/generated/muster/raft/v1/raft";
 import {
@@ -25,7 +25,7 @@ function encode(entry: Entry): Buffer {
   const encodable = encodableEntry(entry);
   const buffer = Buffer.alloc(encodable.sizeBytes + 8, 0xee);
   writeEntry(buffer, 4, encodable);
-  // Nothing outside its place is touched.
+  // Nothing outside the entry's range is written.
   expect(buffer.subarray(0, 4)).toEqual(Buffer.alloc(4, 0xee));
   expect(buffer.subarray(-4)).toEqual(Buffer.alloc(4, 0xee));
   return buffer.subarray(4, -4);
@@ -73,7 +73,7 @@ function plain(entry: Entry): unknown {
   };
 }
 
-test("the bytes are those of the generated code, and decode to the same entry", () => {
+test("the bytes equal those of the generated code, and decode to the same entry", () => {
   fc.assert(
     fc.property(fc.oneof(normal, changing), (entry) => {
       const encoded = encode(entry);
@@ -83,7 +83,7 @@ test("the bytes are those of the generated code, and decode to the same entry", 
   );
 });
 
-test("what no member writes is refused as a CodecError", () => {
+test("entries that no member writes are refused with a CodecError", () => {
   const pb = (parts: Partial<PbEntry>): Uint8Array =>
     PbEntry.encode({
       term: 1,
@@ -109,7 +109,7 @@ test("what no member writes is refused as a CodecError", () => {
   for (const payload of bad) expect(() => decodeEntry(payload)).toThrow(CodecError);
 });
 
-test("heads of segments and snapshots come back with identity and format version", () => {
+test("decoded heads of segments and snapshots have the same identity and format version", () => {
   const segment = { identity: IDENTITY, sequence: 7, nextIndex: 1234, hardState: hardState(3, 9n, 1200) };
   expect(decodeSegmentHead(encodeSegmentHead(segment))).toEqual({
     ...segment,

@@ -1,7 +1,9 @@
 /**
  * Each write and each sync of scripted runs (append, vote, snapshot, compaction, truncation after a leader change) fails
- * once, with EIO and with ENOSPC: what is acknowledged afterwards, what is never tried again, and what a restart finds.
+ * once, with EIO and with ENOSPC. Checks what is acknowledged afterwards, which files are never written again, and what a
+ * restart finds.
  */
+import type { Clock } from "../../src/base/clock";
 import { readDataDirState } from "../../src/storage/data_dir";
 import { DataDirError } from "../../src/storage/errors";
 import { StorageError } from "../../src/storage/storage";
@@ -17,22 +19,24 @@ const SEEDS = [31, 32, 33];
 interface Faulted {
   readonly run: Run;
   readonly fs: CrashFs;
-  /** What failed; null: the run has fewer operations. */
+  /** The operation that failed; null when the run has fewer operations. */
   readonly failed: { readonly kind: FaultKind; readonly path: string } | null;
   /** Writes and syncs after the failure: "kind path". */
   readonly after: readonly string[];
 }
 
-/** A retry of what found no space comes at once: the space is there again. */
-function retryAtOnce(_delayMs: number, run: () => void): () => void {
-  let cancelled = false;
-  setImmediate(() => {
-    if (!cancelled) run();
-  });
-  return () => {
-    cancelled = true;
-  };
-}
+/** A clock whose timers fire at once, so that the second attempt to extend the log follows the first immediately. */
+const hurriedClock: Clock = {
+  now: () => 0,
+  setTimeout(fn) {
+    const immediate = setImmediate(fn);
+    return {
+      cancel: () => {
+        clearImmediate(immediate);
+      },
+    };
+  },
+};
 
 async function faultedRun(seed: number, n: number, code: string): Promise<Faulted> {
   const fs = new CrashFs();
@@ -46,11 +50,11 @@ async function faultedRun(seed: number, n: number, code: string): Promise<Faulte
     failed = { kind, path };
     return code;
   };
-  const run = await scriptedRun(seeded(seed), OPERATIONS, fs, { setTimer: retryAtOnce });
+  const run = await scriptedRun(seeded(seed), OPERATIONS, fs, { clock: hurriedClock });
   return { run, fs, failed, after };
 }
 
-/** A restart of the process, and restarts after power losses: nothing that was acknowledged is missing. */
+/** Restarts the process, also after power losses, and checks that everything that was acknowledged is there. */
 async function restarts({ run, fs }: Faulted, seed: number): Promise<void> {
   fs.fault = () => null;
   fs.killed();
@@ -69,7 +73,7 @@ async function restarts({ run, fs }: Faulted, seed: number): Promise<void> {
   }
 }
 
-/** Whether the failure may be forgiven: no space where a file grows, or for a snapshot that can be taken later. */
+/** Whether the log may go on after the failure: no space where a file grows, or for a snapshot that is taken later. */
 function mayBeForgiven(code: string, kind: FaultKind): boolean {
   return code === "ENOSPC" && kind === "write";
 }
@@ -87,7 +91,7 @@ function rule({ run, failed, after }: Faulted, code: string, tally: Tally): void
   tally.faults.set(name, (tally.faults.get(name) ?? 0) + 1);
   const [first] = run.failures;
   if (first === undefined) {
-    // Also a snapshot that found no space, and was not asked for again.
+    // Includes a snapshot for which there was no space and that was not requested again.
     if (!mayBeForgiven(code, kind)) throw new Error(`nobody was told that ${kind} of ${path} failed`);
     tally.forgiven++;
     return;
@@ -96,13 +100,13 @@ function rule({ run, failed, after }: Faulted, code: string, tally: Tally): void
   else {
     if (!(first instanceof StorageError)) throw new Error("not an error of the storage", { cause: first });
     expect(first).toMatchObject({ reason: "io", errno: code });
-    // Everything that waited was told the same.
+    // Every waiting callback got the same error.
     expect(new Set(run.failures).size).toBe(1);
   }
   expect(first.file).not.toBe("");
   expect(first.message).toContain(code);
-  // Nothing touches the file that failed. A snapshot that was on its way may still be finished and sync the directory
-  // once: nobody is told of it.
+  // The failed file is not touched again. A snapshot that was being written may still complete and sync the directory
+  // once, without being acknowledged.
   const again = after.filter((touched) => touched.endsWith(` ${path}`));
   expect(again.length).toBeLessThanOrEqual(kind === "syncDir" ? 1 : 0);
   tally.final++;

@@ -1,4 +1,5 @@
-/** Failing disks and full disks: what is acknowledged, what is not, and what is never tried again. */
+/** Failing and full disks: which operations are acknowledged, and which are never tried again. */
+import { ManualClock } from "../base/support/manual_clock";
 import { createDataDir } from "../../src/storage/data_dir";
 import type { StorageError } from "../../src/storage/storage";
 import type { OpenOptions } from "../../src/storage/wal";
@@ -25,7 +26,7 @@ async function created(): Promise<CrashFs> {
   return fs;
 }
 
-/** Lets everything that was started come to its end: the file system answers in microtasks. */
+/** Waits until every started operation has ended; the file system answers in microtasks. */
 async function settle(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
 }
@@ -54,7 +55,7 @@ const syncDirFails: CrashFs["fault"] = (kind) => (kind === "syncDir" ? "EIO" : n
 const FINAL: readonly [FaultKind, string][] = [
   ["write", "EIO"],
   ["sync", "EIO"],
-  // Space is only forgiven where the file grows; a sync that fails has lost data, whatever it says.
+  // ENOSPC is only transient where a file grows; a failed sync may have lost data, whatever its error code.
   ["sync", "ENOSPC"],
 ];
 
@@ -97,7 +98,7 @@ test.each(FINAL)(
   },
 );
 
-test("a failure that nothing waited for is told all the same: the directory's sync after a segment was dropped", async () => {
+test("a failure that no callback waits for is reported: the directory's sync after a segment was deleted", async () => {
   const fs = await created();
   const { storage } = await open(fs, DIR);
   const told: StorageError[] = [];
@@ -114,7 +115,7 @@ test("a failure that nothing waited for is told all the same: the directory's sy
   expect(fs.files().filter((path) => path.endsWith(".wal")).length).toBe(segments - 1);
   expect(told).toMatchObject([{ reason: "io", errno: "EIO", file: `${DIR}/member` }]);
   expect(storage.hasSpace()).toBe(false);
-  // Who asks later is told at once.
+  // A callback that is registered later gets the error at once.
   const late: StorageError[] = [];
   storage.onFailure((error) => late.push(error));
   await settle();
@@ -123,26 +124,19 @@ test("a failure that nothing waited for is told all the same: the directory's sy
   await expect(close(storage)).rejects.toBe(told[0]);
 });
 
-/** A clock that only the test moves. */
+/** A clock that only the test advances. */
 function timers(): { options: OpenOptions; fire: () => void; armed: () => number } {
-  let waiting: (() => void)[] = [];
+  const clock = new ManualClock();
   return {
-    options: {
-      setTimer: (_delay, run) => {
-        waiting.push(run);
-        return () => {
-          waiting = waiting.filter((w) => w !== run);
-        };
-      },
-    },
+    options: { clock },
     fire: () => {
-      for (const run of waiting.splice(0)) run();
+      clock.advance(1000);
     },
-    armed: () => waiting.length,
+    armed: () => clock.timerCount,
   };
 }
 
-test("a full disk is not final: the reserve takes what is on its way, then batches wait, in order", async () => {
+test("a full disk is not final: the reserve takes batches that are under way, later ones wait in order", async () => {
   const fs = await created();
   const clock = timers();
   const { storage } = await open(fs, DIR, clock.options);
@@ -163,12 +157,12 @@ test("a full disk is not final: the reserve takes what is on its way, then batch
     add();
     await settle();
   }
-  // What was asked for after the disk was found full still fits into the reserve...
+  // Batches that were appended after the disk was found full still fit into the reserve...
   const before = acked.length;
   add();
   await settle();
   expect(acked.length).toBe(before + 1);
-  // ...and votes go on when the reserve for entries is used up.
+  // ...and votes are still written when the reserve for entries is used up.
   while (acked.length === index) {
     add();
     await settle();
@@ -206,7 +200,7 @@ test("votes are taken from the reserve while there is no space for entries", asy
   expect(again.storage.lastIndex()).toBe(last);
 });
 
-test("space that comes back is noticed without anything waiting", async () => {
+test("new space is noticed even when no batch waits", async () => {
   const fs = await created();
   const clock = timers();
   const { storage } = await open(fs, DIR, clock.options);
@@ -221,7 +215,7 @@ test("space that comes back is noticed without anything waiting", async () => {
   await close(storage);
 });
 
-test("a disk that is full when the directory is opened is noticed before anything is taken", async () => {
+test("a disk that is full when the directory is opened is noticed before a batch is accepted", async () => {
   const fs = await created();
   const clock = timers();
   const first = (await open(fs, DIR, clock.options)).storage;
@@ -234,7 +228,7 @@ test("a disk that is full when the directory is opened is noticed before anythin
   await close(storage);
 });
 
-test("a snapshot that finds no space is refused, and the log goes on", async () => {
+test("a snapshot without space is refused, and the log goes on", async () => {
   const fs = await created();
   const { storage } = await open(fs, DIR);
   await append(storage, { hardState: hardState(1, 1n, 0), entries: entries(1, 5, 1) });
@@ -276,7 +270,7 @@ test("a leader's snapshot waits for space and is acknowledged when it is durable
   expect([again.storage.snapshot()?.meta.index, again.storage.lastIndex()]).toEqual([50, 51]);
 });
 
-test("closing gives up what waits for space, and keeps what was acknowledged", async () => {
+test("closing drops batches that wait for space, and keeps everything that was acknowledged", async () => {
   const fs = await created();
   const clock = timers();
   const { storage } = await open(fs, DIR, clock.options);
@@ -290,7 +284,7 @@ test("closing gives up what waits for space, and keeps what was acknowledged", a
   expect((await open(fs, DIR)).storage.lastIndex()).toBe(0);
 });
 
-test("what waits goes out in one write and one sync", async () => {
+test("waiting batches are written in one write and one sync", async () => {
   const fs = await created();
   const { storage } = await open(fs, DIR);
   await append(storage, { entries: [entry(1, 1)] });
@@ -303,7 +297,7 @@ test("what waits goes out in one write and one sync", async () => {
   await close(storage);
 });
 
-test("a commit index alone costs no write: it goes out with the next batch that is synced, or at close", async () => {
+test("a commit index alone causes no write: it is written with the next synced batch, or at close", async () => {
   const fs = await created();
   const { storage } = await open(fs, DIR);
   await append(storage, { hardState: hardState(1, 1n, 0), entries: entries(1, 3, 1) });

@@ -1,9 +1,11 @@
-/** The lock of a directory is the kernel's: a process that is killed leaves nothing behind. */
+/** The lock of a directory is a kernel lock, so that a killed process leaves no stale lock. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { call, nodeFs, type DirLock } from "../../src/storage/fs";
+import type { DirLock } from "../../src/storage/fs";
+import { call } from "../../src/storage/fs_calls";
+import { nodeFs } from "../../src/storage/node_fs";
 
 let dir: string;
 
@@ -29,7 +31,7 @@ function release(held: DirLock): Promise<void> {
   });
 }
 
-test("one holder at a time, by whatever path", async () => {
+test("one holder at a time, whatever path leads to the directory", async () => {
   const real = join(dir, "real");
   const link = join(dir, "link");
   mkdirSync(real);
@@ -51,10 +53,10 @@ function ended(child: ChildProcess): Promise<void> {
   return new Promise((resolve) => child.once("exit", () => resolve()));
 }
 
-test("another process's lock holds until it is killed, and not longer", async () => {
+test("another process's lock is released when that process is killed", async () => {
   const script = `
     require(${JSON.stringify(join(__dirname, "../../scripts/swc-register.js"))});
-    const { nodeFs } = require(${JSON.stringify(join(__dirname, "../../src/storage/fs.ts"))});
+    const { nodeFs } = require(${JSON.stringify(join(__dirname, "../../src/storage/node_fs.ts"))});
     nodeFs.lock(${JSON.stringify(dir)}, (error) => {
       process.stdout.write(error === null ? "held" : String(error));
       setInterval(() => {}, 1000);

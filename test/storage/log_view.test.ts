@@ -1,12 +1,11 @@
-/** The log in memory and the storage on top of it that has no disk. */
-import { MemoryStorage } from "../../src/storage/memory_storage";
+/** The log in memory. */
 import { LogView } from "../../src/storage/log_view";
 import { StorageInvariantError } from "../../src/storage/errors";
-import { append, close, CONF, entries, entry, hardState, save, snapshot } from "./support/values";
+import { entries, entry, snapshot } from "./support/values";
 
 const ALL = Infinity;
 
-test("reads give what is held, and say why when they give nothing", () => {
+test("reads return held entries, and a reason for others", () => {
   const view = new LogView({ index: 10, term: 2 }, entries(11, 15, 3), snapshot(10, 2));
   expect([view.firstIndex(), view.lastIndex()]).toEqual([11, 15]);
   expect([view.term(9), view.term(10), view.term(11), view.term(15), view.term(16)]).toEqual([
@@ -22,7 +21,7 @@ test("reads give what is held, and say why when they give nothing", () => {
   expect(view.entries(12, 12, ALL)).toEqual([]);
 });
 
-test("a read gives as many entries as fit, and at least one", () => {
+test("a read returns as many entries as fit into the limit, and at least one", () => {
   // 24 bytes of overhead and 76 of data: 100 each.
   const list = [1, 2, 3].map((i) => entry(i, 1, "x".repeat(76)));
   const view = new LogView({ index: 0, term: 0 }, list, null);
@@ -37,14 +36,14 @@ test("an append overwrites the tail from its first entry on", () => {
   expect([view.term(3), view.term(4)]).toEqual([1, 2]);
 });
 
-test("what a caller holds does not change behind its back", () => {
+test("a returned list does not change when the log changes", () => {
   const view = new LogView({ index: 0, term: 0 }, entries(1, 5, 1), null);
   const held = view.entries(1, 6, ALL);
   view.append(entries(2, 2, 2));
   expect(held).toEqual(entries(1, 5, 1));
 });
 
-test("gaps and compacted places are refused as defects", () => {
+test("appending with a gap or at a compacted index throws", () => {
   const view = new LogView({ index: 3, term: 1 }, entries(4, 5, 1), snapshot(3, 1));
   for (const list of [entries(7, 7, 1), entries(3, 3, 1), [entry(6, 1), entry(8, 1)]]) {
     expect(() => {
@@ -54,7 +53,7 @@ test("gaps and compacted places are refused as defects", () => {
   expect(view.lastIndex()).toBe(5);
 });
 
-test("compaction never goes beyond the snapshot, and an installed snapshot replaces all", () => {
+test("compaction never goes beyond the snapshot, and an installed snapshot replaces the whole log", () => {
   const view = new LogView({ index: 0, term: 0 }, entries(1, 8, 1), null);
   view.compact(5);
   expect(view.firstIndex()).toBe(1);
@@ -63,29 +62,4 @@ test("compaction never goes beyond the snapshot, and an installed snapshot repla
   expect([view.firstIndex(), view.term(4)]).toEqual([5, 1]);
   view.install(snapshot(20, 3));
   expect([view.firstIndex(), view.lastIndex(), view.term(20)]).toEqual([21, 20, 3]);
-});
-
-test("the memory storage behaves as one: callbacks later and in order, closed means closed", async () => {
-  const deferred: (() => void)[] = [];
-  const storage = new MemoryStorage({ entries: entries(1, 2, 1), defer: (run) => deferred.push(run) });
-  const order: number[] = [];
-  storage.append(
-    { hardState: hardState(2, 1n, 1), entries: [entry(3, 2)], snapshot: null, mustSync: true },
-    () => order.push(1),
-  );
-  storage.saveSnapshot(snapshot(2, 1), 1, () => order.push(2));
-  expect([storage.lastIndex(), storage.firstIndex(), storage.snapshot()?.meta.index]).toEqual([3, 2, 2]);
-  expect(order).toEqual([]);
-  for (const run of deferred.splice(0)) run();
-  expect(order).toEqual([1, 2]);
-  expect(storage.initialState()).toEqual({ hardState: hardState(2, 1n, 1), confState: CONF });
-
-  const plain = new MemoryStorage();
-  await append(plain, { snapshot: snapshot(9, 4) });
-  expect([plain.firstIndex(), plain.term(9)]).toEqual([10, 4]);
-  await save(plain, snapshot(5, 1), 0);
-  expect(plain.snapshot()?.meta.index).toBe(9);
-  await close(plain);
-  expect(plain.hasSpace()).toBe(false);
-  await expect(append(plain, {})).rejects.toMatchObject({ reason: "closed" });
 });

@@ -1,4 +1,4 @@
-/** Framing of records: what is written is read, and every kind of bad byte is told apart. */
+/** Framing of records: written records are read back, and torn writes are distinguished from damage. */
 import { crc32 } from "node:zlib";
 import {
   ALIGN_BYTES,
@@ -15,7 +15,7 @@ import { seeded } from "./support/crash_fs";
 
 interface Segment {
   readonly bytes: Buffer;
-  /** Where each record begins, and where the last one ends. */
+  /** The offset of each record, and the end of the last one. */
   readonly starts: readonly number[];
 }
 
@@ -53,7 +53,7 @@ function readAll(bytes: Buffer): { payloads: Buffer[]; end: RecordRead } {
 
 const SIZES = [1, 15, 16, 100, 495, 496, 511, 512, 513, 3000, 40_000];
 
-test("payloads of all sizes and fillings come back", () => {
+test("payloads of all sizes and contents are read back", () => {
   const below = seeded(1);
   const fillings = [0, 1, 0xff, 0x80];
   const payloads = SIZES.flatMap((size) => [
@@ -109,7 +109,7 @@ test("a last write that lost a sector is torn; the records before it stay", () =
   }
 });
 
-test("the same hole is damage when a later write says that it had been synced", () => {
+test("the same hole is damage when a later write shows that it had been synced", () => {
   const { bytes, starts } = segment([[Buffer.alloc(3000, 9)], [Buffer.from("later")]]);
   const hole = starts[1] ?? 0;
   const inside = (Math.floor(hole / SECTOR_BYTES) + 2) * SECTOR_BYTES;
@@ -139,7 +139,7 @@ test("a whole record with wrong bytes is damage, in header, payload and padding"
   }
 });
 
-test("a record copied to another place is not taken for one", () => {
+test("a record that was copied to another offset is not accepted", () => {
   const { bytes, starts } = segment([[Buffer.from("first"), Buffer.from("second")]]);
   const [, first = 0, second = 0, end = 0] = starts;
   const copy = Buffer.from(bytes);
@@ -147,7 +147,7 @@ test("a record copied to another place is not taken for one", () => {
   expect(readAll(copy).end).toMatchObject({ kind: "damage", at: end });
 });
 
-test("the size on disk is what framedSize says", () => {
+test("framedSize equals the size on disk", () => {
   const { starts } = segment([SIZES.map((size) => Buffer.alloc(size, 1))], 128 * 1024);
   const sizes = starts.slice(1).map((end, i) => end - (starts[i] ?? 0));
   expect(sizes.slice(1)).toEqual(SIZES.map(framedSize));

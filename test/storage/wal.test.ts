@@ -1,9 +1,9 @@
-/** The durable storage on the real file system: what was acknowledged is there after closing and opening again. */
+/** The durable storage on the real file system: acknowledged data are there after closing and opening again. */
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createDataDir, markRemoved, memberDir, readDataDirState } from "../../src/storage/data_dir";
-import { nodeFs } from "../../src/storage/fs";
+import { nodeFs } from "../../src/storage/node_fs";
 import { readLogOffline } from "../../src/storage/offline";
 import {
   allEntries,
@@ -65,7 +65,7 @@ test("entries, votes and an overwritten tail survive closing and opening", async
   await close(storage);
 });
 
-test("the log goes on over many segments and many openings", async () => {
+test("the log continues over many segments and restarts", async () => {
   await create();
   for (let round = 0; round < 4; round++) {
     const { storage } = await open(nodeFs, dir);
@@ -84,7 +84,7 @@ test("the log goes on over many segments and many openings", async () => {
   expect(log.hardState).toEqual(hardState(4, 1n, 799));
 });
 
-test("a snapshot drops entries, segments and old snapshots; the log after it stays", async () => {
+test("saving a snapshot deletes older entries, segments and snapshots; the log after it stays", async () => {
   await create();
   const { storage } = await open(nodeFs, dir);
   for (let last = 150; last <= 600; last += 150) {
@@ -116,7 +116,7 @@ test("a snapshot drops entries, segments and old snapshots; the log after it sta
   await close(again.storage);
 });
 
-test("a snapshot from a leader takes the place of the log", async () => {
+test("a snapshot from a leader replaces the log", async () => {
   await create();
   const { storage } = await open(nodeFs, dir);
   await append(storage, { hardState: hardState(1, 1n, 5), entries: entries(1, 20, 1) });
@@ -166,7 +166,7 @@ test("a directory in use, of another cluster or member, or removed is refused", 
   });
 });
 
-test("a directory that is not there, empty or taken says so", async () => {
+test("the error distinguishes a directory that does not exist, is empty or has a log already", async () => {
   expect(await readDataDirState(nodeFs, dir)).toBe("absent");
   await expect(open(nodeFs, dir)).rejects.toMatchObject({ reason: "absent" });
   expect(await readDataDirState(nodeFs, root)).toBe("empty");
@@ -174,7 +174,7 @@ test("a directory that is not there, empty or taken says so", async () => {
   await expect(create()).rejects.toMatchObject({ reason: "exists" });
 });
 
-test("callbacks come in order and never inside the call; after closing they say so", async () => {
+test("callbacks come in order and never inside the call; after closing they get an error", async () => {
   await create();
   const { storage } = await open(nodeFs, dir);
   const order: number[] = [];

@@ -67,7 +67,7 @@ interface Descriptor {
   readonly options?: { readonly mapEntry?: boolean } | null;
 }
 
-const ROOMS: readonly (readonly [string, object])[] = [
+const MODULES: readonly (readonly [string, object])[] = [
   ["muster.v1", member],
   ["muster.v1", membership],
   ["muster.v1", maintenance],
@@ -89,8 +89,8 @@ function isCodec(value: unknown): value is Codec {
 
 /** Every message that ts-proto made, by its full name; nested ones as Outer.Inner. */
 const codecs = new Map<string, Codec>();
-for (const [packageName, room] of ROOMS) {
-  for (const [name, value] of Object.entries(room)) {
+for (const [packageName, module] of MODULES) {
+  for (const [name, value] of Object.entries(module)) {
     if (isCodec(value)) codecs.set(`${packageName}.${name.replaceAll("_", ".")}`, value);
   }
 }

@@ -54,6 +54,32 @@ describe("totals", () => {
   });
 });
 
+describe("--scale", () => {
+  const scale = (expression: string): unknown => {
+    const code = `const s = require("./scripts/scale"); console.log(JSON.stringify(${expression}))`;
+    const { status, stdout } = spawnSync(process.execPath, ["-e", code], { cwd: root, encoding: "utf8" });
+    return status === 0 ? (JSON.parse(stdout) as unknown) : "refused";
+  };
+
+  it("is taken out of the arguments", () => {
+    expect(
+      scale('(() => { const a = ["x", "--scale", "0.5", "y"]; return [s.takeScale(a), a]; })()'),
+    ).toEqual([0.5, ["x", "y"]]);
+    expect(scale("s.takeScale([])")).toBe(1);
+    for (const text of ["0", "-1", "x", ""])
+      expect(scale(`s.takeScale(["--scale", "${text}"])`)).toBe("refused");
+  });
+
+  it("multiplies amounts, and ranges of seeds from their first one on", () => {
+    expect(scale("[s.scaled(200, 0.25), s.scaled(10, 0.001)]")).toEqual([50, 1]);
+    expect(scale('[s.scaledSeeds("1..100", 0.1), s.scaledSeeds("7..8", 3), s.scaledSeeds("9", 2)]')).toEqual([
+      "1..10",
+      "7..12",
+      "9",
+    ]);
+  });
+});
+
 describe("the totals reporter", () => {
   it("counts a test file that does not load as a failure", () => {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), "muster-reporter-"));

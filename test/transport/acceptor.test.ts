@@ -7,8 +7,7 @@ import { encodeMessages } from "../../src/transport/codec";
 import { acceptExchange } from "../../src/transport/exchange_acceptor";
 import type { ExchangeCall, ExchangeHandle } from "../../src/transport/exchange_acceptor";
 import { handshakeOf } from "../../src/transport/handshake";
-import { reasonOf } from "../../src/transport/status_details";
-import { Members, RawSender, Receiver, entry, message, selfOf, settle, until } from "./kit";
+import { Members, RawSender, Receiver, entry, message, reasonOf, selfOf, settle, until } from "./kit";
 
 jest.setTimeout(20_000);
 
@@ -33,7 +32,7 @@ async function refusalOf(two: Receiver, ...requests: Buffer[]): Promise<string> 
   const error = await raw.ended;
   raw.close();
   if (error === null) return "OK";
-  return `${status[error.code]} ${reasonOf(error)?.reason ?? ""}: ${error.details}`;
+  return `${status[error.code]} ${reasonOf(error) ?? ""}: ${error.details}`;
 }
 
 describe("a stream", () => {
@@ -106,13 +105,14 @@ describe("a stream", () => {
     raw.close();
   });
 
-  test("that was cancelled before it is looked at is told as closed, after the handle is there", async () => {
+  test("that was cancelled before it is accepted is reported as closed, after the handle is there", async () => {
     const two = new Receiver(2n);
     const closed: string[] = [];
     const call = Object.assign(new EventEmitter(), { cancelled: true }) as unknown as ExchangeCall;
     const handle: ExchangeHandle = acceptExchange(call, {
       memberId: 2n,
       clock: two.clock,
+      defer: setImmediate,
       check: () => null,
       onMessages: () => undefined,
       onGarbage: () => undefined,

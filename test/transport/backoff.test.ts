@@ -1,7 +1,7 @@
 /** Pauses between attempts, and the addresses that are dialled. */
 import fc from "fast-check";
 import { Backoff } from "../../src/transport/backoff";
-import { dialTarget } from "../../src/transport/service_definition";
+import { dialTarget } from "../../src/transport/dial";
 
 test("pauses stay between 100 ms and 1 s whatever chance says, and reach the upper half of the last step", () => {
   fc.assert(

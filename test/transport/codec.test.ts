@@ -6,6 +6,7 @@ import {
   ExchangeRequest,
   Handshake,
   InstallSnapshotRequest,
+  RaftServiceService,
 } from "../../src/generated/muster/raft/v1/raft_service";
 import { Message as WireMessage } from "../../src/generated/muster/raft/v1/raft";
 import {
@@ -25,8 +26,13 @@ import {
   encodeMessages,
   messageToWire,
 } from "../../src/transport/codec";
-import { Garbage, raftServiceDefinition } from "../../src/transport/service_definition";
+import { Garbage, decodeOrGarbage } from "../../src/rpc/definition";
 import { append, entry, message, snapshotMessage } from "./kit";
+
+const decodeExchange = decodeOrGarbage(RaftServiceService.exchange.requestDeserialize);
+const decodeInstall = decodeOrGarbage(RaftServiceService.installSnapshot.requestDeserialize);
+const decodePublish = decodeOrGarbage(RaftServiceService.publish.requestDeserialize);
+const decodeHello = decodeOrGarbage(RaftServiceService.hello.requestDeserialize);
 
 const memberId = fc.bigInt({ min: 1n, max: LOCAL_APPLY_THREAD - 1n });
 const small = fc.integer({ min: 1, max: 300 });
@@ -245,7 +251,7 @@ describe("decoding refuses", () => {
       wire.subarray(at + 2),
     ]);
     const request = Buffer.concat([Buffer.from([0x12, huge.length]), huge]);
-    expect(raftServiceDefinition.exchange.requestDeserialize(request)).toBeInstanceOf(Garbage);
+    expect(decodeExchange(request)).toBeInstanceOf(Garbage);
   });
 
   test("entries outside an append, or not consecutive, or with impossible terms", () => {
@@ -337,7 +343,7 @@ describe("decoding refuses", () => {
 describe("hostile bytes", () => {
   /** Every way that bytes of a peer are read; what throws fails the test. */
   function readEveryWay(bytes: Buffer): void {
-    const request = raftServiceDefinition.exchange.requestDeserialize(bytes);
+    const request = decodeExchange(bytes);
     if (!(request instanceof Garbage)) {
       for (const wire of request.messages) {
         const decoded = decodeMessage(wire);
@@ -345,12 +351,12 @@ describe("hostile bytes", () => {
         if (decoded.ok) encodeMessages([decoded.message]);
       }
     }
-    const install = raftServiceDefinition.installSnapshot.requestDeserialize(bytes);
+    const install = decodeInstall(bytes);
     if (!(install instanceof Garbage) && install.message !== undefined) {
       decodeSnapshotMessage(install.message, EMPTY_BYTES);
     }
-    raftServiceDefinition.publish.requestDeserialize(bytes);
-    raftServiceDefinition.hello.requestDeserialize(bytes);
+    decodePublish(bytes);
+    decodeHello(bytes);
   }
 
   test("random bytes never throw", () => {
@@ -386,7 +392,7 @@ describe("hostile bytes", () => {
           else if (how === 1) mutated = mutated.slice(0, position);
           else mutated.splice(position, 0, byte);
         }
-        const request = raftServiceDefinition.exchange.requestDeserialize(Buffer.from(mutated));
+        const request = decodeExchange(Buffer.from(mutated));
         if (request instanceof Garbage) garbage++;
         readEveryWay(Buffer.from(mutated));
       }),

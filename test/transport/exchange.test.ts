@@ -1,10 +1,11 @@
 /** Streams between members over real connections: delivery, refusal, reconnecting, bounds. Time is moved by hand. */
-import { credentials, status } from "@grpc/grpc-js";
 import type { ExchangeRequest } from "../../src/generated/muster/raft/v1/raft_service";
 import { MessageType } from "../../src/raft/index";
 import type { ExchangeCall } from "../../src/transport/exchange_acceptor";
 import { WIRE_VERSION } from "../../src/transport/handshake";
-import type { Refusal } from "../../src/transport/status_details";
+import { refusalError } from "../../src/rpc/rpc_error";
+import type { Dial } from "../../src/transport/dial";
+import { dial } from "../../src/transport/dial";
 import { CLUSTER_ID, Members, append, entry, message, settle, until } from "./kit";
 import type { Receiver } from "./kit";
 
@@ -14,12 +15,11 @@ const members = new Members();
 
 afterEach(() => members.stopAll());
 
-const removed: Refusal = {
-  code: status.NOT_FOUND,
+const removed = refusalError({
   reason: "MEMBER_REMOVED",
-  text: "member 1 was permanently removed",
+  message: "member 1 was permanently removed",
   metadata: { id: "1" },
-};
+});
 
 describe("two members", () => {
   test("exchange batches in both directions, whole and in order", async () => {
@@ -60,7 +60,7 @@ describe("two members", () => {
     });
   });
 
-  test("a batch larger than one request is split, a message larger than one request is lost and told", async () => {
+  test("a batch larger than one request is split, a message larger than one request is lost and reported", async () => {
     const two = await members.receiver(2n);
     const one = members.sender(1n, { maxMessageBytes: 100_000 });
     one.transport.setPeers([{ id: 2n, peerUrls: [two.url] }]);
@@ -71,7 +71,7 @@ describe("two members", () => {
     expect(one.warnings).toContain("message too large to be sent");
   });
 
-  test("messages to itself, to nobody's id or of local types go nowhere and harm nothing", async () => {
+  test("messages to itself, to an unknown id or of local types go nowhere and harm nothing", async () => {
     const two = await members.receiver(2n);
     const one = members.sender(1n);
     one.transport.setPeers([
@@ -89,20 +89,20 @@ describe("two members", () => {
 });
 
 describe("a refused stream", () => {
-  test.each([
-    removed,
-    { ...removed, code: status.FAILED_PRECONDITION, reason: "MEMBER_WIPED" },
-    { ...removed, code: status.FAILED_PRECONDITION, reason: "CLUSTER_ID_MISMATCH" },
-  ])("is told with its reason: $reason", async (refusal) => {
-    const two = await members.receiver(2n);
-    two.check = (handshake) => (handshake.clusterId === CLUSTER_ID ? refusal : null);
-    const one = members.sender(1n);
-    one.transport.setPeers([{ id: 2n, peerUrls: [two.url] }]);
-    one.transport.send([message({})]);
-    await until(() => one.refused.length > 0);
-    expect(one.refused).toEqual([{ id: 2n, reason: refusal.reason, text: refusal.text }]);
-    expect([one.unreachable, two.messages, two.closed]).toEqual([[2n], [], [0n]]);
-  });
+  test.each(["MEMBER_REMOVED", "MEMBER_WIPED", "CLUSTER_ID_MISMATCH"] as const)(
+    "is reported with its reason: %s",
+    async (reason) => {
+      const refusal = refusalError({ reason, message: `member 1: ${reason}`, metadata: { id: "1" } });
+      const two = await members.receiver(2n);
+      two.check = (handshake) => (handshake.clusterId === CLUSTER_ID ? refusal : null);
+      const one = members.sender(1n);
+      one.transport.setPeers([{ id: 2n, peerUrls: [two.url] }]);
+      one.transport.send([message({})]);
+      await until(() => one.refused.length > 0);
+      expect(one.refused).toEqual([{ id: 2n, reason, text: refusal.message }]);
+      expect([one.unreachable, two.messages, two.closed]).toEqual([[2n], [], [0n]]);
+    },
+  );
 
   test("is tried again once a second, and opens when the receiver lets it in", async () => {
     const two = await members.receiver(2n);
@@ -136,7 +136,7 @@ describe("a refused stream", () => {
     one.transport.setPeers([{ id: 2n, peerUrls: [two.url] }]);
     await until(() => one.state(2n) === "open");
     expect(two.handles[0]?.from).toBe(1n);
-    two.handles[0]?.end(removed);
+    two.expel(1n, removed);
     await until(() => one.refused.length > 0);
     expect(one.refused[0]?.reason).toBe("MEMBER_REMOVED");
     expect(two.closed).toEqual([1n]);
@@ -147,7 +147,7 @@ describe("a refused stream", () => {
     const one = members.sender(1n);
     one.transport.setPeers([{ id: 2n, peerUrls: [two.url] }]);
     await until(() => one.state(2n) === "open");
-    two.handles[0]?.end({ ...removed, code: status.UNAVAILABLE, reason: "SERVER_STOPPING" });
+    two.expel(1n, refusalError({ reason: "SERVER_STOPPING", message: "it stops", metadata: {} }));
     await until(() => one.state(2n) === "waiting");
     one.clock.advance(100);
     await until(() => one.state(2n) === "open");
@@ -197,7 +197,7 @@ describe("reconnecting", () => {
     const pauses: number[] = [];
     for (let attempt = 1; attempt <= 4; attempt++) {
       await until(() => one.state(2n) === "open");
-      two.handles.at(-1)?.end(null);
+      two.streams.stop();
       await until(() => one.state(2n) === "waiting");
       const before = one.clock.now();
       while (one.transport.stats(2n)?.attempts === attempt) one.clock.advance(1);
@@ -206,7 +206,7 @@ describe("reconnecting", () => {
     expect(pauses).toEqual([100, 200, 400, 800]);
     await until(() => one.state(2n) === "open");
     one.clock.advance(5000);
-    two.handles.at(-1)?.end(null);
+    two.streams.stop();
     await until(() => one.state(2n) === "waiting");
     one.clock.advance(100);
     expect(one.state(2n)).toBe("connecting");
@@ -244,11 +244,11 @@ describe("reconnecting", () => {
   });
 
   test("a URL that can't be used makes a peer that is never reached, not an exception", async () => {
-    const noTls = (url: string): ReturnType<typeof credentials.createInsecure> => {
+    const noTls: Dial = (url) => {
       if (url.startsWith("https:")) throw new Error("no TLS configured");
-      return credentials.createInsecure();
+      return dial(url);
     };
-    const one = members.sender(1n, { credentialsFor: noTls });
+    const one = members.sender(1n, { dial: noTls });
     one.transport.setPeers([
       { id: 2n, peerUrls: ["nonsense"] },
       { id: 3n, peerUrls: ["https://127.0.0.1:1"] },
@@ -259,7 +259,7 @@ describe("reconnecting", () => {
     expect([one.state(2n), one.state(3n)]).toEqual(["waiting", "waiting"]);
   });
 
-  test("a removed peer is closed, and nothing more is told about it", async () => {
+  test("a removed peer is closed, and nothing more is reported about it", async () => {
     const two = await members.receiver(2n);
     const one = members.sender(1n);
     one.transport.setPeers([{ id: 2n, peerUrls: [two.url] }]);
@@ -278,22 +278,22 @@ describe("reconnecting", () => {
     one.transport.setPeers([{ id: 2n, peerUrls: [two.url] }]);
     await until(() => one.refused.length === 1);
     one.transport.send([message({})]);
-    const told = one.unreachable.length;
+    const reported = one.unreachable.length;
     one.clock.advance(100);
     one.transport.send([message({})]);
     one.transport.stop();
     await settle();
-    // The loss was to be told in a later turn; by then the transport was stopped.
-    expect(one.unreachable.length).toBe(told);
+    // The loss was to be reported in a later turn; by then the transport was stopped.
+    expect(one.unreachable.length).toBe(reported);
     expect(one.clock.timerCount).toBe(0);
   });
 
-  test("after stop() nothing is sent, dialled or told, and no timer is left", async () => {
+  test("after stop() nothing is sent, dialled or reported, and no timer is left", async () => {
     const two = await members.receiver(2n);
     const one = members.sender(1n);
     one.transport.setPeers([{ id: 2n, peerUrls: [two.url] }]);
     await until(() => one.state(2n) === "open");
-    two.handles[0]?.end(removed);
+    two.expel(1n, removed);
     one.transport.stop();
     one.transport.send([message({})]);
     one.transport.setPeers([{ id: 2n, peerUrls: [two.url] }]);
@@ -306,7 +306,7 @@ describe("reconnecting", () => {
 });
 
 describe("a slow peer", () => {
-  /** A receiver that answers the handshake and then reads nothing more until told. */
+  /** A receiver that answers the handshake and then reads nothing more until resume(). */
   async function stalled(): Promise<{ two: Receiver; resume: () => number }> {
     const two = await members.receiver(2n);
     await two.stop();
@@ -331,7 +331,7 @@ describe("a slow peer", () => {
     return { two, resume };
   }
 
-  test("loses messages, never memory, and is told unreachable once per period", async () => {
+  test("loses messages, never memory, and is reported unreachable once per period", async () => {
     const { two, resume } = await stalled();
     const queueBytesMax = 1024 * 1024;
     const one = members.sender(1n, { peerLimits: { queueBytesMax } });

@@ -1,65 +1,33 @@
-/** What the transport's tests share: a clock that is moved by hand, messages, and a member's receiving side. */
+/** What the transport's tests share: messages, a member's receiving side, a sending side, a sender of any bytes. */
 import { Client, Metadata, Server, ServerCredentials, credentials } from "@grpc/grpc-js";
-import type { ClientDuplexStream, ServiceError, sendUnaryData } from "@grpc/grpc-js";
+import type { ClientDuplexStream, ServiceError, UntypedServiceImplementation } from "@grpc/grpc-js";
+import { silentLog } from "../../src/base/log";
+import { RaftServiceService } from "../../src/generated/muster/raft/v1/raft_service";
 import type { InstallSnapshotResponse } from "../../src/generated/muster/raft/v1/raft_service";
 import { EMPTY_BYTES, EntryType, MessageType, NO_NODE } from "../../src/raft/index";
 import type { Entry, Message, NodeId } from "../../src/raft/index";
-import type { Clock, Timer } from "../../src/base/clock";
-import { acceptExchange } from "../../src/transport/exchange_acceptor";
-import type { ExchangeHandle } from "../../src/transport/exchange_acceptor";
+import { fromGrpcFailure } from "../../src/rpc/grpc_status";
+import type { GrpcFailure } from "../../src/rpc/grpc_status";
+import type { RpcError } from "../../src/rpc/rpc_error";
+import { dial } from "../../src/transport/dial";
+import type { ExchangeCall, ExchangeHandle } from "../../src/transport/exchange_acceptor";
 import { GrpcTransport } from "../../src/transport/grpc_transport";
 import type { GrpcTransportOptions } from "../../src/transport/grpc_transport";
 import type { HandshakeCheck, Self } from "../../src/transport/handshake";
-import { raftServiceDefinition } from "../../src/transport/service_definition";
-import type { RaftServiceHandlers } from "../../src/transport/service_definition";
-import { SnapshotRefused, receiveSnapshot } from "../../src/transport/snapshot_stream";
-import type { SnapshotCall } from "../../src/transport/snapshot_stream";
-import { statusOfRefusal } from "../../src/transport/status_details";
+import { RaftStreams } from "../../src/transport/raft_streams";
+import type { SnapshotCall } from "../../src/transport/snapshot_receiver";
+import type { StreamGate } from "../../src/transport/stream_gate";
 import type { TransportEvents } from "../../src/transport/transport";
+import { ManualClock } from "../base/support/manual_clock";
+import { settle } from "../base/support/until";
+
+export { settle, until } from "../base/support/until";
 
 export const CLUSTER_ID = 0xc1n;
 
-/** Resolves once `condition` holds; a condition that never does runs into the test's own time limit. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
-}
-
-/** Lets everything that is ready in the event loop happen. */
-export async function settle(turns = 20): Promise<void> {
-  for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
-}
-
-/** Time that passes only when told. */
-export class FakeClock implements Clock {
-  #nowMs = 0;
-  readonly #timers = new Set<{ readonly atMs: number; readonly fn: () => void }>();
-
-  now(): number {
-    return this.#nowMs;
-  }
-
-  get timerCount(): number {
-    return this.#timers.size;
-  }
-
-  setTimeout(fn: () => void, ms: number): Timer {
-    const timer = { atMs: this.#nowMs + ms, fn };
-    this.#timers.add(timer);
-    return { cancel: () => void this.#timers.delete(timer) };
-  }
-
-  /** Moves on by `ms`, firing what falls due, in order. */
-  advance(ms: number): void {
-    const endMs = this.#nowMs + ms;
-    for (;;) {
-      const due = [...this.#timers].filter((timer) => timer.atMs <= endMs).sort((a, b) => a.atMs - b.atMs)[0];
-      if (due === undefined) break;
-      this.#timers.delete(due);
-      this.#nowMs = Math.max(this.#nowMs, due.atMs);
-      due.fn();
-    }
-    this.#nowMs = endMs;
-  }
+/** The reason of an error that the library gave; null without one of ours. */
+export function reasonOf(error: GrpcFailure): string | null {
+  return fromGrpcFailure(error).reason;
 }
 
 export function message(fields: Partial<Message>): Message {
@@ -110,36 +78,87 @@ export function selfOf(memberId: NodeId, port = 1): Self {
   return { clusterId: CLUSTER_ID, memberId, instanceId, peerUrl: `http://127.0.0.1:${port}` };
 }
 
-/** A member's receiving side on a real port, which keeps what it got. */
+/** Handlers in place of RaftStreams' own, for a receiver that behaves otherwise. */
+export interface StreamHandlers {
+  exchange(call: ExchangeCall): void;
+  installSnapshot(
+    call: SnapshotCall,
+    answer: (error: unknown, answer?: InstallSnapshotResponse) => void,
+  ): void;
+}
+
+/** The set in which RaftStreams keeps its open streams; it notes each one that comes and that goes. */
+class WatchedStreams extends Set<ExchangeHandle> {
+  constructor(
+    private readonly opened: ExchangeHandle[],
+    private readonly closed: NodeId[],
+  ) {
+    super();
+  }
+
+  override add(handle: ExchangeHandle): this {
+    this.opened.push(handle);
+    return super.add(handle);
+  }
+
+  override delete(handle: ExchangeHandle): boolean {
+    this.closed.push(handle.from);
+    return super.delete(handle);
+  }
+}
+
+/** A member's receiving side on a real port: RaftStreams with a gate that keeps what it got. */
 export class Receiver {
   readonly messages: Message[] = [];
   readonly batchLengths: number[] = [];
+  /** What RaftStreams reported as refused: messages, requests and snapshots. */
   readonly garbage: { from: NodeId; problem: string }[] = [];
+  /** The senders of the streams that ended; NO_NODE for one whose handshake was not accepted. */
   readonly closed: NodeId[] = [];
+  /** The senders of accepted streams and of whole snapshots. */
   readonly accepted: NodeId[] = [];
   readonly handles: ExchangeHandle[] = [];
   readonly snapshots: Message[] = [];
-  readonly snapshotProblems: string[] = [];
-  readonly clock = new FakeClock();
+  readonly clock = new ManualClock();
+  readonly streams: RaftStreams;
   check: HandshakeCheck = () => null;
-  #server = new Server();
+  checkSnapshot: HandshakeCheck = (handshake) => this.check(handshake);
+  expelled: (id: NodeId) => RpcError | null = () => null;
+  /** False: this member waits to join. */
+  hasJoined = true;
   port = 0;
+  private server = new Server();
 
-  constructor(readonly memberId: NodeId) {}
+  constructor(readonly memberId: NodeId) {
+    const gate = this.gate();
+    this.streams = new RaftStreams({
+      gate: () => (this.hasJoined ? gate : null),
+      clock: this.clock,
+      defer: setImmediate,
+    });
+    const open = new WatchedStreams(this.handles, this.closed);
+    // Which streams are open is seen only from inside; a stream that is not forgotten would be a leak.
+    Object.defineProperty(this.streams, "open", { value: open });
+  }
 
   get url(): string {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  async start(overrides: Partial<RaftServiceHandlers> = {}): Promise<this> {
-    this.#server = new Server({
+  async start(overrides: Partial<StreamHandlers> = {}): Promise<this> {
+    this.server = new Server({
       "grpc.enable_channelz": 0,
       "grpc.max_receive_message_length": 4 * 1024 * 1024,
     });
-    this.#server.addService(raftServiceDefinition, { ...this.#handlers(), ...overrides });
+    const { server } = this;
+    const addService = server.addService.bind(server);
+    server.addService = (definition, handlers) => {
+      addService(definition, { ...handlers, ...(overrides as UntypedServiceImplementation) });
+    };
+    this.streams.addTo(server);
     this.port = await new Promise<number>((resolve, reject) => {
       const address = `127.0.0.1:${this.port}`;
-      this.#server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
+      server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
         if (error === null) resolve(port);
         else reject(error);
       });
@@ -148,84 +167,65 @@ export class Receiver {
   }
 
   async stop(): Promise<void> {
-    for (const handle of this.handles.splice(0)) handle.end(null);
+    this.streams.stop();
     await new Promise<void>((resolve) => {
       const force = setTimeout(() => {
-        this.#server.forceShutdown();
+        this.server.forceShutdown();
       }, 500);
-      this.#server.tryShutdown(() => {
+      this.server.tryShutdown(() => {
         clearTimeout(force);
         resolve();
       });
     });
   }
 
-  #handlers(): RaftServiceHandlers {
-    return {
-      exchange: (call) => {
-        const handle = acceptExchange(call, {
-          memberId: this.memberId,
-          clock: this.clock,
-          check: (handshake) => this.check(handshake),
-          onAccepted: (handshake) => this.accepted.push(handshake.memberId),
-          onMessages: (_from, messages) => {
-            this.batchLengths.push(messages.length);
-            this.messages.push(...messages);
-          },
-          onGarbage: (from, problem) => this.garbage.push({ from, problem }),
-          onClosed: (from) => this.closed.push(from),
-        });
-        this.handles.push(handle);
-      },
-      installSnapshot: (call, callback) => void this.#installSnapshot(call, callback),
-      publish: (_call, callback) => {
-        callback(null, { revision: 1 });
-      },
-      hello: (_call, callback) => {
-        callback(null, { name: "n", clusterId: CLUSTER_ID, memberId: this.memberId, waitingToJoin: false });
-      },
-    };
+  /** Ends the open stream of `id` as RaftStreams does when the gate does not let it talk any more. */
+  expel(id: NodeId, refusal: RpcError): void {
+    this.expelled = (other) => (other === id ? refusal : null);
+    this.streams.endExpelled();
+    this.expelled = () => null;
   }
 
-  async #installSnapshot(
-    call: SnapshotCall,
-    callback: sendUnaryData<InstallSnapshotResponse>,
-  ): Promise<void> {
-    try {
-      const check: HandshakeCheck = (handshake) => this.check(handshake);
-      const limits = { memberId: this.memberId, clock: this.clock, check, sizeBytesMax: 8 * 1024 * 1024 };
-      this.snapshots.push((await receiveSnapshot(call, limits)).message);
-      callback(null, {});
-    } catch (error) {
-      if (!(error instanceof SnapshotRefused)) throw error;
-      this.snapshotProblems.push(error.message);
-      callback(statusOfRefusal(error.refusal));
-    }
+  private gate(): StreamGate {
+    return {
+      memberId: this.memberId,
+      check: (handshake) => this.check(handshake),
+      checkSnapshot: (handshake) => this.checkSnapshot(handshake),
+      expelled: (id) => this.expelled(id),
+      accepted: (handshake) => this.accepted.push(handshake.memberId),
+      receive: (from, messages) => {
+        if (messages.some((received) => received.from !== from)) throw new Error("not from its sender");
+        if (messages[0]?.type === MessageType.Snapshot) {
+          this.snapshots.push(...messages);
+        } else {
+          this.batchLengths.push(messages.length);
+          this.messages.push(...messages);
+        }
+      },
+      refused: (from, problem) => this.garbage.push({ from, problem }),
+    };
   }
 }
 
-/** A member's sending side, with what it was told. */
+/** A member's sending side, with the events it got. */
 export class Sender implements TransportEvents {
   readonly unreachable: NodeId[] = [];
   readonly snapshotResults: { id: NodeId; delivered: boolean }[] = [];
   readonly refused: { id: NodeId; reason: string; text: string }[] = [];
   readonly warnings: string[] = [];
-  readonly clock = new FakeClock();
+  readonly clock = new ManualClock();
   readonly transport: GrpcTransport;
 
   constructor(memberId: NodeId, overrides: Partial<GrpcTransportOptions> = {}) {
     this.transport = new GrpcTransport({
       self: selfOf(memberId),
-      credentialsFor: () => credentials.createInsecure(),
+      dial,
       clock: this.clock,
+      defer: setImmediate,
       random: { below: () => 0 },
       events: this,
       maxMessageBytes: 4 * 1024 * 1024,
-      log: {
-        debug: () => undefined,
-        info: () => undefined,
-        warn: (_fields, text) => this.warnings.push(text),
-      },
+      log: { ...silentLog, warn: (_fields, text) => this.warnings.push(text) },
       ...overrides,
     });
   }
@@ -250,42 +250,42 @@ export class Sender implements TransportEvents {
   async untilRetried(condition: () => boolean): Promise<void> {
     while (!condition()) {
       // Time stands still while an attempt is on its way, or its time limit would run out.
-      if (!condition() && this.clock.timerCount > 0 && !this.#isConnecting()) this.clock.advance(10);
+      if (!condition() && this.clock.timerCount > 0 && !this.isConnecting()) this.clock.advance(10);
       await settle(2);
     }
   }
 
-  #isConnecting(): boolean {
+  private isConnecting(): boolean {
     return [1n, 2n, 3n].some((id) => this.state(id) === "connecting");
   }
 }
 
 /** The members of one test file; `stopAll` belongs into its afterEach. */
 export class Members {
-  readonly #receivers: Receiver[] = [];
-  readonly #senders: Sender[] = [];
+  private readonly receivers: Receiver[] = [];
+  private readonly senders: Sender[] = [];
 
-  async receiver(memberId: NodeId, overrides: Partial<RaftServiceHandlers> = {}): Promise<Receiver> {
+  async receiver(memberId: NodeId, overrides: Partial<StreamHandlers> = {}): Promise<Receiver> {
     const started = await new Receiver(memberId).start(overrides);
-    this.#receivers.push(started);
+    this.receivers.push(started);
     return started;
   }
 
   sender(memberId: NodeId, overrides: Partial<GrpcTransportOptions> = {}): Sender {
     const started = new Sender(memberId, overrides);
-    this.#senders.push(started);
+    this.senders.push(started);
     return started;
   }
 
   async stopAll(): Promise<void> {
-    for (const each of this.#senders.splice(0)) each.transport.stop();
-    for (const each of this.#receivers.splice(0)) await each.stop();
+    for (const each of this.senders.splice(0)) each.transport.stop();
+    for (const each of this.receivers.splice(0)) await each.stop();
   }
 }
 
-/** A sender without manners: any bytes, over a stream that it keeps the end of. */
+/** A sender that does not keep to the protocol: it sends any bytes, and notes how its stream ended. */
 export class RawSender {
-  readonly #client: Client;
+  private readonly client: Client;
   readonly stream: ClientDuplexStream<Buffer, Buffer>;
   readonly answers: Buffer[] = [];
   /** How the call ended: the error of a refusal, null for OK. */
@@ -294,9 +294,9 @@ export class RawSender {
 
   constructor(port: number) {
     const asIs = (bytes: Buffer): Buffer => bytes;
-    this.#client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
-    this.stream = this.#client.makeBidiStreamRequest(
-      raftServiceDefinition.exchange.path,
+    this.client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
+    this.stream = this.client.makeBidiStreamRequest(
+      RaftServiceService.exchange.path,
       asIs,
       asIs,
       new Metadata(),
@@ -313,6 +313,6 @@ export class RawSender {
 
   close(): void {
     this.stream.cancel();
-    this.#client.close();
+    this.client.close();
   }
 }

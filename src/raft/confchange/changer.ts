@@ -1,7 +1,7 @@
 /**
- * Computes the configuration that a membership change leads to.
+ * Computes the configuration that a configuration change leads to.
  *
- * Works on copies: the tracker changes only when the caller installs a result, and a refused change leaves no trace.
+ * Works on copies: the tracker changes only when the caller installs the result, so a refused change has no effect.
  * A member that stays keeps its Progress, also when it changes between voter and learner.
  * Raft paper, section 6 (joint consensus); thesis, section 4.1 (a simple change moves one voter, so that old and new
  * majorities overlap).
@@ -13,12 +13,12 @@ import { ConfChangeType, NO_NODE } from "../types";
 import type { ConfChangeSingle, NodeId } from "../types";
 import { findViolation } from "./invariants";
 
-/** The configuration after a change with its members, or why the change is refused. */
+/** The configuration after a change and the progress of its members, or why the change is refused. */
 export type ChangeResult =
   | { readonly ok: true; readonly config: TrackerConfig; readonly progress: Map<NodeId, Progress> }
   | { readonly ok: false; readonly error: string };
 
-/** A configuration in the making: copies that the steps of one change work on. */
+/** Copies that the steps of one change modify. */
 interface Draft {
   readonly config: TrackerConfig;
   readonly progress: Map<NodeId, Progress>;
@@ -26,8 +26,8 @@ interface Draft {
 
 export class Changer {
   /**
-   * @param lastIndex the last index of the log: where a new member is probed first, as the log's end is the likeliest
-   *   place for it to be asked for a snapshot or found up to date
+   * @param lastIndex the last index of the log, where a new member is probed first: a member that already has the log is
+   *   found up to date there, and one without a log rejects the probe with a hint
    */
   constructor(
     private readonly tracker: ProgressTracker,
@@ -35,8 +35,8 @@ export class Changer {
   ) {}
 
   /**
-   * Makes the present voters the outgoing half and applies the changes to the incoming half. From here on both
-   * majorities decide, until leaveJoint.
+   * Copies the current voters to the outgoing half and applies the changes to the incoming half. Both majorities decide
+   * until leaveJoint.
    */
   enterJoint(autoLeave: boolean, changes: readonly ConfChangeSingle[]): ChangeResult {
     const { voters, learners, learnersNext } = this.tracker.config;
@@ -50,7 +50,7 @@ export class Changer {
     return this.apply(draft, changes) ?? finished(draft);
   }
 
-  /** Drops the outgoing half. Its members that have no place in the incoming half are gone, or become learners. */
+  /** Drops the outgoing half. Those of its voters that are not in the incoming half are removed, or become learners. */
   leaveJoint(): ChangeResult {
     const { voters, learners, learnersNext } = this.tracker.config;
     if (!voters.isJoint) return refused("can't leave a non-joint config");
@@ -72,7 +72,7 @@ export class Changer {
     return finished(draft);
   }
 
-  /** Applies changes that together move at most one voter; any number of learners. */
+  /** Applies changes that together add or remove at most one voter, and any number of learners. */
   simple(changes: readonly ConfChangeSingle[]): ChangeResult {
     const before = this.tracker.config.voters;
     if (before.isJoint) return refused("can't apply simple config change in joint config");
@@ -85,7 +85,7 @@ export class Changer {
     return finished(draft);
   }
 
-  /** Each Progress is copied, because a change may turn it into a learner's. */
+  /** Each Progress is copied, because a change may modify it. */
   private copyProgress(): Map<NodeId, Progress> {
     const copies = new Map<NodeId, Progress>();
     this.tracker.visit((id, progress) => copies.set(id, progress.clone()));
@@ -94,7 +94,7 @@ export class Changer {
 
   private apply(draft: Draft, changes: readonly ConfChangeSingle[]): ChangeResult | null {
     for (const { type, nodeId } of changes) {
-      // An application that turns a change down at apply zeroes its id: such a step does nothing.
+      // A zero id means that the application refused the step when it was applied: the step has no effect.
       if (nodeId === NO_NODE) continue;
       switch (type) {
         case ConfChangeType.AddVoter:
@@ -135,7 +135,7 @@ export class Changer {
     if (known.isLearner) return;
     remove(draft, id);
     progress.set(id, known);
-    // An outgoing voter still votes in the outgoing half: it waits as a learner-to-be until the joint config is left.
+    // An outgoing voter still votes in the outgoing half: it becomes a learner when the joint configuration is left.
     if (config.voters.outgoing.has(id)) {
       config.learnersNext.add(id);
     } else {
@@ -145,15 +145,15 @@ export class Changer {
   }
 
   /**
-   * A new member counts as heard from: else the leader's next quorum check could make it step down before the member
-   * had a chance to answer.
+   * A new member counts as active: otherwise the next quorum check could make the leader step down before the member
+   * has had time to answer.
    */
   private newProgress(isLearner: boolean): Progress {
     return new Progress(0, Math.max(this.lastIndex, 1), this.tracker.newInflights(), isLearner, true);
   }
 }
 
-/** Takes a member out; an outgoing voter keeps its Progress, as entries still have to reach it. */
+/** Removes a member. An outgoing voter keeps its Progress, as it still needs the entries. */
 function remove({ config, progress }: Draft, id: NodeId): void {
   if (!progress.has(id)) return;
   config.voters.incoming.delete(id);
@@ -162,7 +162,7 @@ function remove({ config, progress }: Draft, id: NodeId): void {
   if (!config.voters.outgoing.has(id)) progress.delete(id);
 }
 
-/** How many ids are in one set and not in the other. */
+/** The number of ids that are in only one of the sets. */
 function differences(a: MajorityConfig, b: MajorityConfig): number {
   const missing = (from: MajorityConfig, other: MajorityConfig): number =>
     from.ids().filter((id) => !other.has(id)).length;

@@ -1,22 +1,25 @@
 /**
- * What a membership change asks for, before it meets a configuration.
+ * Properties of a configuration change that do not depend on the active configuration.
  */
 import { ConfChangeTransition, ConfChangeType } from "../types";
 import type { ConfChange, ConfChangeSingle } from "../types";
 
-/** Whether a change passes through a joint configuration, and who leaves it. */
-export interface JointMode {
+/** Whether a change passes through a joint configuration, and how that is left. */
+interface JointMode {
   readonly joint: boolean;
-  /** Whether the leader leaves the joint configuration on its own. False unless joint. */
+  /** Whether the leader leaves the joint configuration automatically. False unless joint. */
   readonly autoLeave: boolean;
 }
 
-/** Whether the change leaves a joint configuration: it names nobody and asks for no transition. */
+/** Whether the change leaves a joint configuration: it has no steps, and the transition Auto. */
 export function leaveJointChange(change: ConfChange): boolean {
   return change.transition === ConfChangeTransition.Auto && change.changes.length === 0;
 }
 
-/** More than one step, or a transition asked for, means joint; only JointExplicit leaves the leaving to others. */
+/**
+ * A change with more than one step, or with another transition than Auto, is joint. All but JointExplicit leave
+ * automatically.
+ */
 export function enterJointMode(change: ConfChange): JointMode {
   if (change.transition === ConfChangeTransition.Auto && change.changes.length <= 1) {
     return { joint: false, autoLeave: false };
@@ -31,7 +34,7 @@ const LETTER: Readonly<Record<ConfChangeType, string>> = {
   [ConfChangeType.Update]: "u",
 };
 
-/** In the form of the suites: "v1 l2 r3 u4". */
+/** As the conformance scripts print it: "v1 l2 r3 u4". */
 export function describeChanges(changes: readonly ConfChangeSingle[]): string {
   return changes.map((change) => `${LETTER[change.type]}${change.nodeId}`).join(" ");
 }

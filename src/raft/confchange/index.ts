@@ -1,4 +1,4 @@
-/** Membership changes. The only file of this folder that others import. */
+/** Configuration changes. The only file of this folder that others import. */
 export * from "./changer";
 export * from "./describe";
 export * from "./restore";

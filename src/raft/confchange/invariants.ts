@@ -1,6 +1,6 @@
 /**
- * What holds of every configuration, checked before one is handed out. A violation comes from a broken configuration
- * that was restored (a snapshot of a peer), never from a change of a sound one.
+ * Invariants of configurations, checked on every result of a change. A violation comes from an invalid saved
+ * configuration (for instance in a peer's snapshot), never from a change of a valid one.
  */
 import type { Progress, TrackerConfig } from "../tracker";
 import type { NodeId } from "../types";

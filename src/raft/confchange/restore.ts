@@ -1,10 +1,10 @@
 /**
- * Rebuilds a configuration from a saved ConfState (restart, snapshot) by the same steps that a running group takes, so
- * that a restored configuration obeys the same invariants.
+ * Restores a configuration from a saved ConfState (restart, snapshot) by the same changes that a running group makes,
+ * so that the same invariants hold.
  *
- * The outgoing voters are added one by one (they were the voters before the joint configuration was entered); one
- * joint change then takes them to the incoming half. The saved state may come from a peer: what does not rebuild to
- * itself is refused.
+ * The outgoing voters are added one by one, as they were the voters before the joint configuration was entered; one
+ * joint change then leads to the incoming half. The saved state may come from a peer: it is refused when the restored
+ * configuration differs from it.
  */
 import { ProgressTracker } from "../tracker";
 import type { Progress, TrackerConfig } from "../tracker";
@@ -24,7 +24,7 @@ export function restore(limits: ProgressTracker, lastIndex: number, saved: ConfS
   const incoming = [
     ...steps(ConfChangeType.AddVoter, saved.voters),
     ...steps(ConfChangeType.AddLearner, saved.learners),
-    // Last, because a voter that is to become a learner must be an outgoing voter by then.
+    // Last, because a voter that is to become a learner must already be an outgoing voter.
     ...steps(ConfChangeType.AddLearner, saved.learnersNext),
   ];
   const joint = saved.votersOutgoing.length > 0;

@@ -1,3 +1,3 @@
-/** Quorums: how many have to agree. The only file of this folder that others import. */
+/** Majorities and joint quorums. The only file of this folder that others import. */
 export * from "./majority";
 export * from "./joint";

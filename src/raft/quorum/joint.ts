@@ -1,6 +1,6 @@
 /**
- * Two sets of voters that must both agree: the configuration of a membership change under way. With an empty outgoing
- * set it is a plain majority, so that the core always works with a joint configuration.
+ * Joint quorum: two sets of voters of which both must agree, while a configuration change is under way. With an empty
+ * outgoing set it is a plain majority, so that the core always works with a joint quorum.
  *
  * Raft paper, section 6 (joint consensus). Pure.
  */
@@ -40,7 +40,7 @@ export class JointConfig {
     return Math.min(this.incoming.committedIndex(acked), this.outgoing.committedIndex(acked));
   }
 
-  /** Won when both sets have won, lost as soon as one has lost. */
+  /** Won when it is won in both sets, lost as soon as it is lost in one. */
   voteResult(votes: ReadonlyMap<NodeId, boolean>): VoteResult {
     const incoming = this.incoming.voteResult(votes);
     const outgoing = this.outgoing.voteResult(votes);

@@ -7,35 +7,35 @@
  */
 import type { NodeId } from "../types";
 
-/** A log index as a quorum sees it. */
+/** A log index, or MAX_INDEX. */
 export type Index = number;
 
-/** What a configuration without voters has committed: no bound at all. */
+/** The committed index of a configuration without voters: no bound. */
 export const MAX_INDEX: Index = Number.MAX_SAFE_INTEGER;
 
-/** How an election stands. */
+/** The result of an election so far. */
 export enum VoteResult {
-  /** Open: the missing votes decide. */
+  /** Not decided: votes are missing. */
   Pending = 0,
   /** A majority can no longer be reached. */
   Lost = 1,
   Won = 2,
 }
 
-/** The number of voters that decide among `n`. */
+/** The size of a majority of `n` voters. */
 export function majorityOf(n: number): number {
   return Math.floor(n / 2) + 1;
 }
 
-/** Ids in the form of the suites: "(1 2 3)". */
+/** Ids as the conformance scripts print them: "(1 2 3)". */
 export function formatIds(ids: readonly NodeId[]): string {
   return `(${ids.join(" ")})`;
 }
 
 export class MajorityConfig {
-  /** Ascending. A group has a handful of voters: a scan of this array beats any set. */
+  /** Ascending. Groups have few voters, for which scanning an array is faster than a set. */
   private readonly sorted: NodeId[] = [];
-  /** Scratch of committedIndex, so that a commit allocates nothing. */
+  /** Working memory of committedIndex, so that a commit allocates nothing. */
   private readonly acks: Index[] = [];
 
   constructor(ids: Iterable<NodeId> = []) {
@@ -50,7 +50,7 @@ export class MajorityConfig {
     return this.sorted.includes(id);
   }
 
-  /** Ascending. A view: it changes with the configuration. */
+  /** Ascending. Not a copy: it changes with the configuration. */
   ids(): readonly NodeId[] {
     return this.sorted;
   }
@@ -78,8 +78,8 @@ export class MajorityConfig {
   }
 
   /**
-   * The highest index that a majority has acknowledged. A voter without an answer counts as 0. Acknowledgements are
-   * kept in ascending order while they are read; the one that a majority has at least reached stands n/2+1 from the end.
+   * The highest index that a majority has acknowledged. A voter without an acknowledgement counts as 0. Inserts the
+   * acknowledgements in ascending order; the result is the one at the size of a majority, counted from the end.
    */
   committedIndex(acked: (id: NodeId) => Index | undefined): Index {
     const voters = this.sorted;
@@ -101,7 +101,7 @@ export class MajorityConfig {
     return acks[n - majorityOf(n)] ?? 0;
   }
 
-  /** How the election stands by these votes; a voter absent from `votes` may still vote either way. */
+  /** The result of the election by these votes. A voter absent from `votes` may still vote either way. */
   voteResult(votes: ReadonlyMap<NodeId, boolean>): VoteResult {
     const n = this.sorted.length;
     if (n === 0) return VoteResult.Won;

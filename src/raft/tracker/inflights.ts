@@ -1,9 +1,10 @@
 /**
- * The Append messages that a leader has sent to one follower without an answer: a sliding window over the last index of
- * each message, bounded in messages and in bytes.
+ * The Append messages that a leader has sent to one follower and that are not acknowledged: a sliding window of the
+ * last index of each message, bounded in messages and in bytes.
  *
  * Invariant: indexes rise from the oldest to the newest; `count() <= size`. The buffer grows on demand up to `size`,
- * so that an idle follower costs nothing. Raft thesis, section 10.2.1 (pipelining).
+ * so that an idle follower costs nothing.
+ * Raft thesis, section 10.2.1 (pipelining).
  */
 import { assert } from "../assert";
 
@@ -18,9 +19,9 @@ export class Inflights {
   private bytes = 0;
 
   /**
-   * @param size most messages in flight; positive
-   * @param maxBytes most bytes in flight, 0 or Infinity for no limit. A soft limit: the message that crosses it is let
-   *   through, so that one message larger than the limit can still be sent.
+   * @param size limit of messages in flight; positive
+   * @param maxBytes limit of bytes in flight, 0 or Infinity for none. One message may cross it, so that a message
+   *   larger than the limit can still be sent.
    */
   constructor(
     readonly size: number,
@@ -30,7 +31,7 @@ export class Inflights {
   }
 
   /**
-   * Notes a message whose last entry is `index`.
+   * Adds a message whose last entry is `index`.
    * @throws InvariantError when full, or when `index` is below the newest one
    */
   add(index: number, bytes: number): void {
@@ -48,7 +49,7 @@ export class Inflights {
     this.bytes += bytes;
   }
 
-  /** Frees every message whose last entry is at or below `to`: an acknowledgement covers all before it. */
+  /** Removes every message whose last entry is at or below `to`: an acknowledgement covers all entries before it. */
   freeLE(to: number): void {
     const capacity = this.indexes.length;
     while (this.used > 0 && (this.indexes[this.start] ?? 0) <= to) {
@@ -89,7 +90,7 @@ export class Inflights {
     return copy;
   }
 
-  /** Doubles the ring and lays the messages out from slot 0. */
+  /** Doubles the ring buffer and moves the messages to its start. */
   private grow(): void {
     const before = this.indexes.length;
     const capacity = Math.min(this.size, Math.max(FIRST_CAPACITY, before * 2));

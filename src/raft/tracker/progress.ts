@@ -1,8 +1,8 @@
 /**
- * What a leader knows of one follower, and how it sends to it.
+ * A leader's view of one follower's log, and how it sends to the follower.
  *
- * A follower is in one of three states. Probe: one message per heartbeat interval, until its log is found. Replicate:
- * optimistic, `next` runs ahead of what is acknowledged, bounded by the inflight window. Snapshot: nothing is sent
+ * A follower is in one of three states. Probe: one message per heartbeat interval, until the match is found. Replicate:
+ * optimistic, `next` is ahead of the acknowledged index, bounded by the inflight window. Snapshot: no entries are sent
  * until the snapshot is reported or acknowledged.
  *
  * Invariant: match < next. Entries in (match, next) are in flight; none below `next` is sent again while replicating.
@@ -20,13 +20,13 @@ export class Progress {
   state: ProgressState = ProgressState.Probe;
   /** Index of the snapshot under way; 0 unless in state Snapshot. */
   pendingSnapshot = 0;
-  /** Heard from since the last quorum check. */
+  /** Whether a message has arrived since the last quorum check. */
   recentActive: boolean;
   /** No entries are sent before the next answer or heartbeat response. */
   msgAppFlowPaused = false;
   isLearner: boolean;
   readonly inflights: Inflights;
-  /** Highest commit index told to the follower; it need not be told again while it does not rise. */
+  /** Highest commit index sent to the follower. It is not sent again before it rises. */
   sentCommit = 0;
 
   constructor(match: number, next: number, inflights: Inflights, isLearner = false, recentActive = false) {
@@ -37,7 +37,7 @@ export class Progress {
     this.recentActive = recentActive;
   }
 
-  /** As new, for a new term: probing, nothing in flight, not heard from. The role in the configuration stays. */
+  /** Resets for a new term: probing, nothing in flight, not active. Whether it is a learner stays the same. */
   restart(match: number, next: number): void {
     this.match = match;
     this.next = next;
@@ -54,7 +54,7 @@ export class Progress {
     this.inflights.reset();
   }
 
-  /** Probes from the entry after the one known to match, or after the snapshot that was just installed. */
+  /** Probes from the entry after the known match, or after the snapshot that was sent. */
   becomeProbe(): void {
     const installed = this.state === ProgressState.Snapshot ? this.pendingSnapshot : 0;
     this.resetState(ProgressState.Probe);
@@ -74,7 +74,7 @@ export class Progress {
     this.sentCommit = snapshotIndex;
   }
 
-  /** Notes an Append message of `entries` entries and `bytes` bytes as sent. An empty one changes nothing in flight. */
+  /** Records an Append message of `entries` entries and `bytes` bytes as sent. An empty one adds nothing in flight. */
   sentEntries(entries: number, bytes: number): void {
     assert(this.state !== ProgressState.Snapshot, "entries sent to a follower that waits for a snapshot");
     if (this.state === ProgressState.Replicate) {
@@ -88,25 +88,25 @@ export class Progress {
     }
   }
 
-  /** Takes entries up to `lastSent` as received until a rejection says otherwise. */
+  /** Assumes that entries up to `lastSent` are received, until a rejection arrives. */
   optimisticUpdate(lastSent: number): void {
     this.next = lastSent + 1;
   }
 
   /**
-   * Whether telling the follower `index` could raise its commit index: more than it was told, and it has been sent
-   * entries above what it was told.
+   * Whether sending commit index `index` could raise the follower's: it is higher than the one sent last, and entries
+   * above that one have been sent.
    */
   canBumpCommit(index: number): boolean {
     return index > this.sentCommit && this.sentCommit < this.next - 1;
   }
 
-  /** Notes a commit index as told. */
+  /** Records a commit index as sent. */
   bumpSentCommit(commit: number): void {
     this.sentCommit = commit;
   }
 
-  /** Takes an acknowledgement up to `index`. False when it says nothing new. */
+  /** Takes an acknowledgement up to `index`. False when it is not above `match`. */
   maybeUpdate(index: number): boolean {
     if (index <= this.match) return false;
     this.match = index;
@@ -116,8 +116,8 @@ export class Progress {
   }
 
   /**
-   * Takes a rejection of an Append at `rejected`; `matchHint` is the follower's guess of where the logs agree.
-   * False when it is stale: the answer to a message that later ones have overtaken.
+   * Takes a rejection of an Append at `rejected`; `matchHint` is the highest index at which the logs may match.
+   * False when it is stale: the answer to an earlier message.
    */
   maybeDecrTo(rejected: number, matchHint: number): boolean {
     if (this.state === ProgressState.Replicate) {
@@ -126,7 +126,7 @@ export class Progress {
       this.capSentCommit();
       return true;
     }
-    // While probing one message is out at a time: only the answer to that one counts.
+    // While probing there is one message in flight: only its answer counts.
     if (this.next - 1 !== rejected) return false;
     this.next = Math.max(Math.min(rejected, matchHint + 1), this.match + 1);
     this.capSentCommit();
@@ -134,7 +134,7 @@ export class Progress {
     return true;
   }
 
-  /** Whether no entries may be sent now. Heartbeats always may. */
+  /** Whether no entries may be sent now. Heartbeats are always sent. */
   isPaused(): boolean {
     return this.state === ProgressState.Snapshot || this.msgAppFlowPaused;
   }
@@ -155,7 +155,7 @@ export class Progress {
     return copy;
   }
 
-  /** In the form of the suites: "StateReplicate match=4 next=7 learner paused inflight=2[full]". */
+  /** As the conformance scripts print it: "StateReplicate match=4 next=7 learner paused inflight=2[full]". */
   toString(): string {
     let text = `${STATE_NAME[this.state]} match=${this.match} next=${this.next}`;
     if (this.isLearner) text += " learner";
@@ -167,7 +167,7 @@ export class Progress {
     return text;
   }
 
-  /** Going back to an earlier `next` also takes back what a lost message may have told. */
+  /** After `next` has been lowered, the messages that carried the commit index may be lost: it is sent again. */
   private capSentCommit(): void {
     this.sentCommit = Math.min(this.sentCommit, this.next - 1);
   }

@@ -1,8 +1,8 @@
 /**
  * The active configuration with one Progress per member, and the votes of the current election.
  *
- * Invariant: `progress` holds exactly the members of `config` (voters of both halves and learners). Both change
- * together, by `install` with the result of a membership change, never in place.
+ * Invariant: `progress` holds exactly the members of `config` (voters of both halves and learners). Both are replaced
+ * together, by `install` with the result of a configuration change, never modified.
  */
 import { VoteResult } from "../quorum";
 import type { ConfState, NodeId } from "../types";
@@ -10,15 +10,15 @@ import { Inflights } from "./inflights";
 import type { Progress } from "./progress";
 import { sortedIds, TrackerConfig } from "./tracker_config";
 
-/** How an election stands. */
-export interface VoteTally {
+/** The votes of an election so far. */
+interface VoteTally {
   readonly granted: number;
   readonly rejected: number;
   readonly result: VoteResult;
 }
 
 export class ProgressTracker {
-  /** The answers of the current election. A learner's is kept and not counted. */
+  /** The votes of the current election. A learner's vote is recorded but not counted. */
   readonly votes = new Map<NodeId, boolean>();
 
   private activeConfig = new TrackerConfig();
@@ -29,8 +29,8 @@ export class ProgressTracker {
   private readonly matchOf = (id: NodeId): number | undefined => this.members.get(id)?.match;
 
   /**
-   * @param maxInflight most Append messages in flight per member
-   * @param maxInflightBytes most bytes of them, 0 or Infinity for no limit
+   * @param maxInflight limit of Append messages in flight per member
+   * @param maxInflightBytes limit of their bytes, 0 or Infinity for none
    */
   constructor(
     readonly maxInflight: number,
@@ -45,7 +45,7 @@ export class ProgressTracker {
     return this.members;
   }
 
-  /** Replaces the configuration and its members. Both belong to the tracker from now on. */
+  /** Replaces the configuration and its members. The caller must not modify them afterwards. */
   install(config: TrackerConfig, progress: ReadonlyMap<NodeId, Progress>): void {
     this.activeConfig = config;
     this.members = progress;
@@ -54,7 +54,7 @@ export class ProgressTracker {
     this.memberProgress = ids.flatMap((id) => progress.get(id) ?? []);
   }
 
-  /** An empty window of this tracker's size. */
+  /** An empty inflight window of this tracker's size. */
   newInflights(): Inflights {
     return new Inflights(this.maxInflight, this.maxInflightBytes);
   }
@@ -63,7 +63,7 @@ export class ProgressTracker {
     return this.activeConfig.confState();
   }
 
-  /** Whether one voter decides alone. */
+  /** Whether the configuration has a single voter. */
   isSingleton(): boolean {
     const { incoming, outgoing } = this.activeConfig.voters;
     return incoming.size === 1 && outgoing.size === 0;
@@ -90,7 +90,7 @@ export class ProgressTracker {
     return this.memberIds;
   }
 
-  /** Whether a quorum has been heard from since the last check. */
+  /** Whether a quorum is active: messages have arrived since the last check. */
   quorumActive(): boolean {
     const active = new Map<NodeId, boolean>();
     this.visit((id, progress) => {
@@ -109,12 +109,12 @@ export class ProgressTracker {
     return sortedIds(this.activeConfig.learners);
   }
 
-  /** Forgets the votes: a new election, or none. */
+  /** Clears the votes, at a new election or a new term. */
   resetVotes(): void {
     this.votes.clear();
   }
 
-  /** Notes an answer. The first one of a member counts. */
+  /** Records a vote. The first vote of a member counts. */
   recordVote(id: NodeId, granted: boolean): void {
     if (!this.votes.has(id)) this.votes.set(id, granted);
   }

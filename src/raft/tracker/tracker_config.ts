@@ -1,5 +1,5 @@
 /**
- * The active membership: who votes, who only listens, and what happens when a joint configuration is left.
+ * The active configuration: voters, learners, and the changes to make when a joint configuration is left.
  *
  * Invariant: learners and voters (incoming and outgoing) are disjoint; learnersNext is a subset of the outgoing voters
  * and empty unless joint; autoLeave is false unless joint. The confchange folder checks it at every change.
@@ -15,9 +15,9 @@ export function sortedIds(ids: Iterable<NodeId>): NodeId[] {
 export class TrackerConfig {
   constructor(
     readonly voters: JointConfig = new JointConfig(),
-    /** Whether the joint configuration is left by the leader on its own. */
+    /** Whether the leader leaves the joint configuration automatically. */
     public autoLeave = false,
-    /** Members that take the log and do not vote. */
+    /** Members that receive the log and do not vote. */
     readonly learners: Set<NodeId> = new Set(),
     /**
      * Outgoing voters that become learners when the joint configuration is left; until then they vote in the outgoing
@@ -45,7 +45,7 @@ export class TrackerConfig {
     };
   }
 
-  /** In the form of the suites: "voters=(1 2)&&(1) learners=(3) learners_next=(4) autoleave". */
+  /** As the conformance scripts print it: "voters=(1 2)&&(1) learners=(3) learners_next=(4) autoleave". */
   toString(): string {
     let text = `voters=${this.voters.toString()}`;
     if (this.learners.size > 0) text += ` learners=${formatIds(sortedIds(this.learners))}`;

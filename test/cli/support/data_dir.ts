@@ -1,4 +1,4 @@
-/** Real data directories and saved snapshots for tests of offline commands, made through storage and the roster. */
+/** Real data directories and saved snapshots for tests of offline commands, written by storage and the roster. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,10 +14,10 @@ import type { RosterCommand } from "../../../src/roster/index";
 import { ConfChangeTransition, ConfChangeType, EMPTY_BYTES, EntryType } from "../../../src/raft/index";
 import type { ConfState, Entry, Snapshot } from "../../../src/raft/index";
 import { sha256 } from "../../../src/base/random";
-import { encodeSavedSnapshot } from "../../../src/server/saved_snapshot";
-import type { SavedSnapshot } from "../../../src/server/saved_snapshot";
+import { encodeSavedSnapshot } from "../../../src/backup/saved_snapshot";
+import type { SavedSnapshot } from "../../../src/backup/saved_snapshot";
 import { createDataDir } from "../../../src/storage/data_dir";
-import { nodeFs } from "../../../src/storage/fs";
+import { nodeFs } from "../../../src/storage/node_fs";
 import type { Storage, StorageCallback } from "../../../src/storage/storage";
 import { openStorage } from "../../../src/storage/wal";
 
@@ -38,7 +38,7 @@ const CONF_STATE: ConfState = {
   autoLeave: false,
 };
 
-/** A folder of the test's own, removed by `remove`. */
+/** A temporary folder of one test, removed by `remove`. */
 export class Folder {
   readonly path = mkdtempSync(join(tmpdir(), "muster-cli-"));
 
@@ -51,7 +51,7 @@ export class Folder {
   }
 }
 
-/** Path, bytes and time of change of every file under `dir`: what a command that changes nothing leaves as it is. */
+/** Bytes and modification time of every file under `dir`, to check that a command changed nothing. */
 export function stateOf(dir: string): Map<string, string> {
   const found = new Map<string, string>();
   for (const entry of readdirSync(dir, { withFileTypes: true, recursive: true })) {
@@ -77,7 +77,7 @@ function add(index: number, id: bigint, name: string): Entry {
   );
 }
 
-/** A write of a caller: request r-INDEX. */
+/** The entry of a client's write with the request id r-INDEX. */
 export function update(index: number, term = 2): Entry {
   const fields = {
     member: { id: MEMBER_ID, name: "" },
@@ -96,7 +96,7 @@ export function update(index: number, term = 2): Entry {
   return { term, index, type: EntryType.Normal, data, confChange: null };
 }
 
-/** The first entries: members n1, n2 and one that is removed, a leader's empty entry, then callers' writes. */
+/** Entries of a log: members n1, n2 and one that is removed, a leader's empty entry, then clients' writes. */
 export function sampleEntries(last: number): Entry[] {
   const remove = removeMemberCommand(
     { proposalId: 4n, timeMs: 1234 },
@@ -119,7 +119,7 @@ export function rosterAfter(entries: readonly Entry[]): Roster {
   return roster;
 }
 
-/** The state after `entries`, as a member would save it. */
+/** The snapshot that a member would save after `entries`. */
 export function snapshotAfter(entries: readonly Entry[]): Snapshot {
   const last = entries.at(-1);
   if (last === undefined) throw new Error("no entries");
@@ -127,7 +127,7 @@ export function snapshotAfter(entries: readonly Entry[]): Snapshot {
   return { meta, data: rosterAfter(entries).snapshot() };
 }
 
-/** What `muster snapshot save` would have written after `last` entries. */
+/** The file that `muster snapshot save` would write after `last` entries. */
 export function savedSample(last = 20, changes: Partial<SavedSnapshot> = {}): Buffer {
   return encodeSavedSnapshot({
     clusterId: CLUSTER_ID,
@@ -147,18 +147,18 @@ const done = (start: (callback: StorageCallback) => void): Promise<void> =>
     });
   });
 
-/** Small enough that a short log has several segments. */
+/** Sizes so small that a short log has several segments. */
 const SMALL = { segmentBytes: 8192, growBytes: 4096, reserveBytes: 1024, hardStateReserveBytes: 512 };
 
 export interface DataDirPlan {
   readonly last: number;
-  /** Snapshots at these indexes, ascending. */
+  /** Indexes at which to save snapshots, ascending. @default none */
   readonly snapshots?: readonly number[];
-  /** Entries kept before a snapshot. @default 1000 */
+  /** Entries kept before a snapshot. Lower it so that a snapshot deletes segments. @default 1000 */
   readonly keep?: number;
 }
 
-/** Makes a member's data directory with the sample's entries, written by the storage itself, and closed. */
+/** Creates a member's data directory with sample entries, written and closed by the storage. */
 export async function makeDataDir(
   dir: string,
   { last, snapshots = [], keep = 1000 }: DataDirPlan,
@@ -166,7 +166,7 @@ export async function makeDataDir(
   await createDataDir(nodeFs, dir, IDENTITY, undefined, SMALL);
   const { storage } = await openStorage(nodeFs, dir, SMALL);
   const entries = sampleEntries(last);
-  /** In batches that fit into a segment. */
+  /** Appends entries in batches that fit into a segment. */
   const write = async (from: number, to: number): Promise<void> => {
     for (let at = from; at < to; at += 10) {
       const end = Math.min(to, at + 10);

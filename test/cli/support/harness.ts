@@ -1,9 +1,9 @@
-/** Runs the command inside the test's own process and keeps what it wrote. */
+/** Runs the command inside the test's process and keeps its output. */
 import { main } from "../../../src/cli/main";
 import type { Io, StopCause } from "../../../src/cli/io";
 import { FakeClock } from "../../client/support/fake_clock";
 
-/** A process of which only the streams, the environment and the signals exist. */
+/** A fake process with streams, environment and signals only. */
 export class FakeProcess implements Io {
   out = "";
   err = "";
@@ -19,7 +19,7 @@ export class FakeProcess implements Io {
     return () => this.listeners.delete(listener);
   }
 
-  /** How many listeners a signal reaches. */
+  /** Number of listeners for a signal. */
   listening(cause: StopCause): number {
     return [...this.listeners.values()].filter((causes) => causes.includes(cause)).length;
   }
@@ -35,14 +35,14 @@ export interface Outcome {
   readonly err: string;
 }
 
-/** Runs `muster` with these words. */
+/** Runs `muster` with these arguments. */
 export async function muster(words: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
   const io = new FakeProcess(env);
   const code = await main(words, io);
   return { code, out: io.out, err: io.err };
 }
 
-/** Waits, without a clock, until something holds. */
+/** Waits, without a clock, until the condition holds. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,4 +1,4 @@
-/** A cluster of three, as its leader describes it. */
+/** Answers of the leader of a cluster of three members. */
 import { MemberRole } from "../../../src/client";
 import {
   AddMemberResponse,

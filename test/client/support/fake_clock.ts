@@ -1,4 +1,4 @@
-/** A clock that stands still until someone sleeps on it; sleeping takes no real time. */
+/** A clock that advances only by sleep(), which takes no real time. */
 import type { Clock } from "../../../src/client";
 
 export class FakeClock implements Clock {

@@ -1,7 +1,7 @@
 /**
- * A real gRPC server on a free loopback port whose answers a test writes down beforehand.
+ * A real gRPC server on a free loopback port that answers from a script.
  *
- * Each call takes the next step of its script; the last step repeats. Calls are recorded in order.
+ * Each call takes the next step of the script of its method; the last step repeats. Calls are recorded in order.
  */
 import { Metadata, Server, ServerCredentials, status } from "@grpc/grpc-js";
 import type { ServerUnaryCall, ServiceError, sendUnaryData } from "@grpc/grpc-js";
@@ -16,7 +16,7 @@ export interface RecordedCall {
 
 type Rpc = keyof typeof MembershipServiceService;
 
-/** What one call gets: a response message, an error, never an answer, or what its request decides. */
+/** The answer to one call: a response message, an error, no answer at all, or one computed from the request. */
 export type Step =
   | { readonly respond: object }
   | { readonly fail: ServiceError }
@@ -30,7 +30,6 @@ export interface Refusal {
   readonly metadata?: Readonly<Record<string, string>>;
   readonly violations?: readonly { field: string; description: string }[];
   readonly retryDelay?: { seconds: bigint; nanos: number };
-  readonly domain?: string;
 }
 
 /** An error as the service sends it; without a reason it carries no details. */
@@ -48,7 +47,7 @@ function statusBytes(init: Refusal, message: string): Buffer {
   });
   const info = ErrorInfo.create({
     reason: init.reason ?? "",
-    domain: init.domain ?? "muster.v1",
+    domain: "muster.v1",
     metadata: new Map(Object.entries(init.metadata ?? {})),
   });
   const details = [any("ErrorInfo", ErrorInfo.encode(info).finish())];

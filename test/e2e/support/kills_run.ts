@@ -2,10 +2,10 @@
  * Many kills of one cluster: three processes under the load of writers, and again and again one, two or all of them
  * ended by SIGKILL at a random instant and restarted, at once or a little later.
  *
- * After every leg of some kills the load ends, the members stop, and every log is read offline and held against what
- * the writers of that leg were told: a leg is short enough that a member still remembers, in its log or its snapshot,
- * every write of it. Then the same data directories run on. All chance of the test comes from the seed; what the
- * machine does with time does not.
+ * After each leg of some kills the load ends, the members stop, and every log is read offline and compared with the
+ * outcomes that the writers of that leg got. A leg is so short that every write of it is still in a member's log or
+ * remembered in its snapshot. Then the next leg runs on the same data directories. All random choices come from the seed;
+ * only the timing of the machine does not.
  */
 import { Consistency } from "../../../src/client";
 import type { SeededRandom } from "../../../src/raft/index";
@@ -15,28 +15,31 @@ import { until } from "./processes";
 import { stopAndCheck } from "./stop_and_check";
 
 const WRITERS = 24;
-/** Sets the load: several hundred writes a second, and a leg well under the 10,000 that a roster remembers. */
+/**
+ * Longest pause of a writer, in milliseconds, which determines the load: several hundred writes a second, so that a leg
+ * has far fewer writes than the 10,000 that a roster remembers. Lower it for more load, but keep a leg below that limit.
+ */
 const THINK_MS_MAX = 80;
 /** Kills between two readings of the logs. */
 const LEG_KILLS = 10;
 /** Longest stretch of load between a recovery and the next kill, in milliseconds. */
 const LOAD_MS_MAX = 600;
-/** Longest time that a killed member stays away, when it is not restarted at once, in milliseconds. */
+/** Longest time until a killed member is restarted, when not at once, in milliseconds. */
 const AWAY_MS_MAX = 600;
 
-/** What one leg showed. */
+/** The result of one leg. */
 export interface LegResult {
   readonly leg: number;
   /** How many members each kill hit. */
   readonly victims: readonly number[];
-  /** For each kill, from there to the acknowledgement of a write that began after it, in milliseconds. */
+  /** The time from each kill to the acknowledgement of a write that began after it, in milliseconds. */
   readonly recoveriesMs: readonly number[];
   readonly acknowledged: number;
   readonly refused: number;
   readonly notAppended: number;
   readonly unknown: number;
   readonly lastIndex: number;
-  /** Acknowledged writes that no member remembers any more: none, or the leg was too long to be judged. */
+  /** Acknowledged writes that no member remembers any more; must be 0, otherwise the leg was too long to be checked. */
   readonly uncovered: number;
   readonly problems: readonly string[];
   readonly totalMs: number;
@@ -106,8 +109,8 @@ export async function runLeg(
 }
 
 /**
- * Removes the members that an earlier load added and, with kills coming between, could not remove again: with two of
- * them every kill would cost the quorum, and little load would be left.
+ * Removes members that the load of an earlier leg added and could not remove because of a kill. With two of them every
+ * kill would cost the quorum, and few writes would succeed.
  */
 async function removeStrangers(cluster: ProcessCluster): Promise<void> {
   const known = new Set(cluster.members.map(({ name }) => name));
@@ -119,7 +122,7 @@ async function removeStrangers(cluster: ProcessCluster): Promise<void> {
   }
 }
 
-/** Of five kills, about three hit one member, one two at once, and one all three. */
+/** Chooses the members to kill: of five kills about three hit one member, one hits two, and one hits all three. */
 function choose(members: readonly MemberProcess[], random: SeededRandom): MemberProcess[] {
   const size = [1, 1, 1, 2, 3][random.below(5)] ?? 1;
   const left = [...members];
@@ -130,7 +133,7 @@ function choose(members: readonly MemberProcess[], random: SeededRandom): Member
 /**
  * Kills the members, restarts each at once or a little later, and waits until the cluster serves again: a write that
  * began after the kill is acknowledged, and every member knows a leader.
- * @returns from the kill to that acknowledgement, in milliseconds
+ * @returns the time from the kill to that acknowledgement, in milliseconds
  */
 async function killAndRestart(
   cluster: ProcessCluster,
@@ -164,7 +167,7 @@ async function killAndRestart(
   return Math.round(recoveredMs - killedMs);
 }
 
-/** A stretch of time that the seed asks for, not a wait for anything. */
+/** Lets a time pass that the seed determines; does not wait for a condition. */
 function pass(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms));
 }

@@ -1,9 +1,9 @@
 /**
- * Writers against a cluster: each picks a member at random for every attempt, with short deadlines, and repeats under
- * the same request_id what may be repeated. What became of every write is kept, to be held against the logs.
+ * Writers on a cluster. For every attempt a writer picks a random member, with a short deadline; it repeats failed writes
+ * with the same request_id where that is safe. The outcome of every write is kept, to be compared with the logs.
  *
- * Most writers change admin URLs, each time to a value that was never used before; the rest add, change and remove
- * members that never run. Some writes are tried once only: what their one failure promised can then be checked.
+ * Most writers change admin URLs, each time to a value that was never used before; the others add, change and remove
+ * members that never run. Some writes are attempted only once, so that the promise of their failure can be checked.
  */
 import { Metadata, credentials, status } from "@grpc/grpc-js";
 import type { CallOptions, ServiceError } from "@grpc/grpc-js";
@@ -12,18 +12,18 @@ import type { ResponseHeader } from "../../../src/client";
 import { decodeDetails } from "../../../src/client/errors";
 import { SeededRandom } from "../../../src/raft/index";
 
-/** What became of a write in the eyes of its writer. */
+/** The outcome of a write as its writer knows it. */
 export type WriteOutcome =
   | {
       readonly kind: "acknowledged";
       readonly revision: number;
-      /** When its last attempt began and was answered, on the clock of performance.now(). */
+      /** Begin and end of the last attempt, by performance.now(). */
       readonly startedMs: number;
       readonly endedMs: number;
     }
-  /** The cluster said no, for good. */
+  /** The cluster refused the write finally. */
   | { readonly kind: "refused"; readonly reason: string }
-  /** Given up, and every attempt ended with the promise that nothing was appended. */
+  /** The writer gave up, and every attempt ended with the promise that nothing was appended. */
   | { readonly kind: "not-appended"; readonly reasons: readonly string[] }
   | { readonly kind: "unknown"; readonly reasons: readonly string[] };
 
@@ -40,17 +40,17 @@ export interface LoadOptions {
   /** Names of members whose admin URLs are changed. */
   readonly targets: readonly string[];
   readonly seed: number;
-  /** @default 32 */
+  /** Number of concurrent writers. Raise it for more load, lower it on a slow machine. @default 32 */
   readonly writers?: number;
-  /** Of these, how many add and remove members. @default 2 */
+  /** How many of the writers add and remove members. More of them cost the cluster its quorum more often. @default 2 */
   readonly churners?: number;
-  /** Longest pause of a writer between two writes, in milliseconds: sets the load. @default 50 */
+  /** Longest pause of a writer between two writes, in milliseconds. Lower it for more load. @default 50 */
   readonly thinkMsMax?: number;
-  /** Of several loads on one cluster, which this is, from 0: keeps their writes apart. @default 0 */
+  /** Number of this load among several on one cluster, from 0, so that their values differ. @default 0 */
   readonly part?: number;
 }
 
-/** A failure that says: this attempt is in nobody's log. SPEC sections 2 ("Deadlines") and 3. */
+/** Reasons which promise that the attempt is in no log. */
 const NOT_APPENDED = new Set([
   "NO_LEADER",
   "SERVER_STOPPING",
@@ -58,7 +58,7 @@ const NOT_APPENDED = new Set([
   "TOO_MANY_REQUESTS",
   "DISK_FULL",
 ]);
-/** How long one write is repeated, in milliseconds: longer than any recovery that is not a failure of its own. */
+/** How long a write is repeated, in milliseconds. Longer than any recovery that the tests allow. */
 const PERSISTENCE_MS = 20_000;
 
 type Send = (
@@ -83,7 +83,7 @@ type Attempt =
 
 export class Load {
   readonly records: WriteRecord[] = [];
-  /** Failures that no cluster may ever answer with. */
+  /** Failures that a cluster must never answer with. */
   readonly unexpected: string[] = [];
   private readonly clients: MembershipServiceClient[];
   private readonly writers: Promise<void>[] = [];
@@ -109,7 +109,7 @@ export class Load {
       this.writers.push(i < churners ? this.churn(i) : this.changeAdminUrls(i));
   }
 
-  /** Lets every writer finish the write that it is at. */
+  /** Ends the load after every writer has finished its current write. */
   async stop(): Promise<void> {
     this.stopping = true;
     await Promise.all(this.writers);
@@ -133,7 +133,7 @@ export class Load {
   private async changeAdminUrls(writer: number): Promise<void> {
     const { part = 0 } = this.options;
     for (let n = 0; !this.stopping; n++) {
-      // A value that no other write has: its change can't be taken for another's.
+      // A value that no other write uses, so that each change can be attributed to its write.
       const adminUrls = [`http://10.${writer}.${n >> 8}.${n & 255}:${7460 + part}`];
       const name = this.pick(this.options.targets);
       const requestId = `w${part}-${writer}-${n}`;
@@ -149,7 +149,7 @@ export class Load {
     }
   }
 
-  /** A member that never runs comes, moves and goes. The quorum grows with it, so it does not stay long. */
+  /** Adds, changes and removes a member that never runs. It is removed soon, because it makes the quorum larger. */
   private async churn(writer: number): Promise<void> {
     const common = { expectedRevision: 0n, validateOnly: false };
     const deadlineMs = (): number => 500 + this.random.below(3000);
@@ -228,7 +228,7 @@ export class Load {
         this.unexpected.push(`${what}: ${error.message}`);
       return { kind: "refused", reason };
     }
-    // No details: the connection, not the service. Without one nothing was sent.
+    // An error without details comes from the connection. When none was established, nothing was sent.
     const sent = !error.details.startsWith("No connection established");
     const transport = [status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.CANCELLED, status.INTERNAL];
     if (!transport.includes(error.code)) this.unexpected.push(`${what}: ${error.message}`);

@@ -1,9 +1,10 @@
 /**
- * Holds what writers were told against what is on the disks of the members, read offline after they stopped.
+ * Compares the outcomes that writers got with the logs on the members' disks, which are read offline after the members
+ * have stopped.
  *
- * Each log is replayed through the roster, from its first entry or from its snapshot. Checked: the logs agree wherever
- * they overlap, and so do the rosters; every request_id changed the roster at most once; every acknowledged one
- * exactly once, in every log, at its revision; a refused one never; one that was promised not to be appended is in no log.
+ * Each log is replayed through a roster, from its first entry or from its snapshot. Checked: logs and rosters agree
+ * wherever they overlap; every request_id changed the roster at most once; an acknowledged one changed it exactly once, in
+ * every log, at its revision; a refused one never changed it; one that was promised not to be appended is in no log.
  */
 import { createHash } from "node:crypto";
 import { commandOf, HISTORY_LIMIT, Roster, toMember } from "../../../src/roster/index";
@@ -14,7 +15,7 @@ import { readLogOffline } from "../../../src/storage/offline";
 import type { OfflineLog } from "../../../src/storage/offline";
 import type { WriteRecord } from "./load";
 
-/** The roster's full hash covers up to 10,000 remembered outcomes and is costly: it is taken at every so many entries. */
+/** The roster's hash is computed only every this many entries, because it covers up to 10,000 remembered outcomes. */
 const HASH_EVERY = 1000;
 
 export interface LogOf {
@@ -22,42 +23,42 @@ export interface LogOf {
   readonly dataDir: string;
 }
 
-/** One member's log, replayed. */
+/** The replayed log of one member. */
 interface Replay {
   readonly name: string;
   readonly log: OfflineLog;
-  /** By index: term, content and, where the entry was replayed, decision and members. */
+  /** A digest of term, contents and, if the entry was replayed, decision and members, by index. */
   readonly entryDigests: Map<number, string>;
   readonly stateDigests: Map<number, string>;
-  /** By index: hash of the whole state. */
+  /** The hash of the whole roster, by index. */
   readonly hashes: Map<number, string>;
-  /** By request_id: the indexes at which it changed the roster. */
+  /** The indexes at which a request changed the roster, by request_id. */
   readonly changes: Map<string, Set<number>>;
-  /** Every request_id that stands in an entry or is remembered. */
+  /** Every request_id in an entry or in a remembered outcome. */
   readonly seen: Set<string>;
   readonly roster: Roster;
-  /** By revision: the members then. */
+  /** The members at each revision. */
   readonly rosters: Map<number, ReturnType<Roster["members"]>>;
   readonly snapshotIndex: number;
-  /** Of writes before this index the snapshot may remember no outcome any more. 0: of all it does. */
+  /** The snapshot may have dropped the outcomes of writes before this index; 0 when it has all outcomes. */
   coveredFrom: number;
 }
 
 export interface LogSummary {
-  /** Violations, one line each. Empty: all is well. */
+  /** Violations, one line each; empty when there are none. */
   readonly problems: readonly string[];
-  /** Of the shortest log. */
+  /** The last index of the shortest log. */
   readonly lastIndex: number;
-  /** Acknowledged writes that every member has forgotten by design: they are more than 10,000 writes ago. */
+  /** Acknowledged writes whose outcomes every member has dropped, because more than 10,000 writes followed. */
   readonly uncovered: number;
-  /** Newest snapshot of each member, 0 without one. */
+  /** The index of each member's newest snapshot; 0 without one. */
   readonly snapshots: readonly number[];
-  /** Members as they were at a revision; null when no member's log has it. */
+  /** The members at a revision; null when no member's log has the revision. */
   readonly membersAt: (revision: number) => readonly Member[] | null;
 }
 
 /**
- * @param appliedIndex what all members had applied before they stopped: all up to there is committed
+ * @param appliedIndex the index that all members had applied before they stopped, up to which all entries are committed
  */
 export async function checkLogs(
   logs: readonly LogOf[],
@@ -146,7 +147,7 @@ function replay(
   return result;
 }
 
-/** What the entries before a snapshot did is remembered in it, for the last 10,000 writes. */
+/** Adds the effects of entries before a snapshot, from the outcomes of the last 10,000 writes that it remembers. */
 function recallOutcomes({ meta, data }: Snapshot, replay: Replay): void {
   replay.hashes.set(meta.index, replay.roster.hash());
   const { outcomes } = RosterSnapshot.decode(data);
@@ -205,7 +206,7 @@ function countBefore(records: readonly WriteRecord[], index: number): number {
   return records.filter(({ outcome }) => outcome.kind === "acknowledged" && outcome.revision < index).length;
 }
 
-/** One defect breaks a promise many times: the first ones say enough. */
+/** Shortens the list of problems, because one defect usually causes many of them. */
 function shortened(problems: readonly string[]): string[] {
   const SHOWN = 20;
   const more = problems.length - SHOWN;
@@ -220,7 +221,7 @@ function digest(text: string): string {
   return createHash("sha1").update(text).digest("base64");
 }
 
-/** Ids are bigints, and JSON has none. */
+/** Replaces bigints (ids), which JSON can't represent. */
 function plain(_key: string, value: unknown): unknown {
   if (typeof value === "bigint") return `0x${value.toString(16)}`;
   return value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value;
@@ -232,7 +233,7 @@ function note(map: Map<string, Set<number>>, key: string, index: number): void {
   else known.add(index);
 }
 
-/** Remembers the last answer: the roster hands out the same array until it changes. */
+/** Caches the last result; useful because the roster returns the same array until it changes. */
 function memoized<K, V>(compute: (key: K) => V): (key: K) => V {
   let last: { key: K; value: V } | null = null;
   return (key) => {

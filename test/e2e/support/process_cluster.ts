@@ -2,9 +2,8 @@
  * A cluster of real processes: each member is `node dist/cli/main.js server ...` with its own data directory and ports
  * on loopback, started, stopped, killed and restarted as an operator would.
  *
- * Invariants: a member ends with the test, also when the test's process is gone, because the channel between them
- * closes. Tests wait for conditions, never for time. The intervals are the product's defaults: what runs here is what
- * people run.
+ * Invariants: a member ends with the test, even when the test's process is killed, because the channel between them
+ * closes then. Tests wait for conditions, never for time. Intervals have their default values, as in production.
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +15,7 @@ import type { Exit } from "./processes";
 
 // --- Members ------------------------------------------------------------------------------------------------------
 
-/** What a member is started with. */
+/** The configuration of a member. */
 export interface MemberSpec {
   readonly name: string;
   readonly adminPort: number;
@@ -57,18 +56,18 @@ export class MemberProcess {
     return this.child !== null;
   }
 
-  /** The process that runs now, or ran last. */
+  /** The current process, or the last one. */
   get process(): Child {
     if (this.child === null) throw new Error(`${this.name} was never started`);
     return this.child;
   }
 
-  /** Everything it ever printed. */
+  /** The output of all its processes. */
   get output(): string {
     return this.earlier + (this.child === null ? "" : this.child.stdout + this.child.stderr);
   }
 
-  /** The words after `muster` that start it. */
+  /** The arguments of `muster` that start the member. */
   get words(): string[] {
     const { name, peerUrl, dataDir, initialCluster, initialClusterState } = this.spec;
     const words = ["server", "--name", name, "--admin-url", this.adminUrl, "--peer-url", peerUrl];
@@ -76,7 +75,7 @@ export class MemberProcess {
     return [...words, "--initial-cluster-state", initialClusterState];
   }
 
-  /** Starts its process; returns before it is ready. */
+  /** Starts the process; returns before the member is ready. */
   start(): Child {
     if (this.running) throw new Error(`${this.name} runs already`);
     this.earlier = this.output;
@@ -84,19 +83,19 @@ export class MemberProcess {
     return this.child;
   }
 
-  /** Stops it as a service manager does. */
+  /** Stops the process as a service manager does. */
   stop(): Promise<Exit> {
     this.process.signal("SIGTERM");
     return this.process.end();
   }
 
-  /** Ends it without a word. */
+  /** Kills the process with SIGKILL. */
   async kill(): Promise<void> {
     this.process.signal("SIGKILL");
     await this.process.end();
   }
 
-  /** What it knows by itself; null when it does not answer. */
+  /** The member's answer to GetCluster, by default of its local state; null when it does not answer. */
   async cluster(consistency: Consistency = Consistency.SERIALIZABLE): Promise<GetClusterResponse | null> {
     try {
       return await this.client.getCluster({ consistency });
@@ -136,7 +135,7 @@ export class ProcessCluster {
     return cluster;
   }
 
-  /** As prepare, started and ready. */
+  /** Prepares the members, starts them and waits until they are ready. */
   static async start(size: number): Promise<ProcessCluster> {
     const cluster = await ProcessCluster.prepare(size);
     try {
@@ -156,7 +155,7 @@ export class ProcessCluster {
     return member;
   }
 
-  /** A member that can join the running ones, with ports of its own; not started. */
+  /** A member that can join the running ones, with its own ports; not started. */
   async joiner(name: string): Promise<MemberProcess> {
     const base = await freePortBlock([0, 1]);
     const peerUrl = `http://127.0.0.1:${base + 1}`;
@@ -169,7 +168,7 @@ export class ProcessCluster {
     return this.members.filter((member) => member.running);
   }
 
-  /** For --endpoints. */
+  /** The value for --endpoints. */
   get endpoints(): string {
     return this.members.map((member) => member.endpoint).join(",");
   }
@@ -180,7 +179,7 @@ export class ProcessCluster {
     return found;
   }
 
-  /** Waits until every running member is started, in contact with one leader, and has applied what the others have. */
+  /** Waits until every running member is started, in contact with one leader, and has applied the same index. */
   async ready(): Promise<void> {
     let seen = "";
     const isReady = async (): Promise<boolean> => {
@@ -202,7 +201,7 @@ export class ProcessCluster {
     await until("all members are ready", isReady, () => seen);
   }
 
-  /** The member that leads, as all running members see it. */
+  /** Waits until all running members know the same leader, and returns it. */
   async leader(): Promise<MemberProcess> {
     let found: MemberProcess | undefined;
     await until("a leader that all running members know", async () => {
@@ -215,7 +214,7 @@ export class ProcessCluster {
     return found;
   }
 
-  /** A running member that does not lead. */
+  /** A running member that is not the leader. */
   async follower(): Promise<MemberProcess> {
     const leader = await this.leader();
     const follower = this.running.find((member) => member !== leader);
@@ -223,7 +222,7 @@ export class ProcessCluster {
     return follower;
   }
 
-  /** Waits until all running members have applied the same index, with the load over. */
+  /** Waits until all running members have applied the same index. Call it when the load has ended. */
   async settled(): Promise<void> {
     let seen = "";
     await until(
@@ -238,13 +237,13 @@ export class ProcessCluster {
     );
   }
 
-  /** The directory of `name`, for files of a test's own. */
+  /** A path in the cluster's folder for the files of a test. */
   path(name: string): string {
     mkdirSync(this.folder, { recursive: true });
     return join(this.folder, name);
   }
 
-  /** Shows what every member printed last: for a test that failed. */
+  /** Prints the last output of every member, for a failed test. */
   printOutput(): void {
     for (const member of this.members) {
       process.stderr.write(`--- ${member.name} (${this.folder}) ---\n${tail(member.output)}\n`);
@@ -261,7 +260,7 @@ export class ProcessCluster {
   }
 }
 
-/** Runs a test with a cluster of its own; shows the members' output when it fails, and always ends them. */
+/** Runs a test with a new cluster. Prints the members' output when the test fails, and always ends them. */
 export async function withCluster(
   size: number,
   test: (cluster: ProcessCluster) => Promise<void>,

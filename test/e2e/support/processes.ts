@@ -1,6 +1,6 @@
 /**
- * Processes as a test sees them: started, signalled and waited for by their own pid, everything they print kept; and the
- * ports they listen on. Whatever is started here is ended again by killLeftovers.
+ * Child processes of tests: started, signalled and waited for by their pid, with all their output kept; and free ports.
+ * killLeftovers ends every process that was started here.
  */
 import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
@@ -8,21 +8,21 @@ import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 
 export const ROOT = resolve(__dirname, "../../..");
-/** The command as it is shipped. */
+/** The built command. */
 export const MAIN = join(ROOT, "dist/cli/main.js");
 
-/** How long anything may take before a test gives up on it: generous, for machines that do much else. */
+/** Longest wait for a condition, in milliseconds. Generous, for busy machines. */
 const PATIENCE_MS = 40_000;
-/** How much of what a process printed is shown when a test fails. */
+/** Number of lines of a process's output that a failed test prints. */
 const SHOWN_LINES = 60;
 
-/** Compiles src to dist where that is not up to date: run before the first test of each file. */
+/** Compiles src to dist if it is not up to date. Called before the first test of each file. */
 export function ensureBuilt(): void {
   const code = 'require("./scripts/ensure").ensureBuilt()';
   execFileSync(process.execPath, ["-e", code], { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] });
 }
 
-/** Settles when `condition` holds; fails with `what`, and what `describe` says then, when it does not come to hold. */
+/** Settles when `condition` holds. After the timeout it fails with `what` and the text of `describe`. */
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
@@ -39,8 +39,8 @@ export async function until(
 // --- Ports --------------------------------------------------------------------------------------------------------
 
 /**
- * Below the ranges that systems take the ports of outgoing connections from: a member that is down for a moment must
- * find its port free again, and nobody can hold it for it.
+ * Below the range from which systems choose ports of outgoing connections, so that the port of a member that is down for
+ * a moment is not taken.
  */
 const PORT_MIN = 12_000;
 const PORT_MAX = 30_000;
@@ -48,7 +48,7 @@ const taken = new Set<number>();
 
 /**
  * `count` ports `base + offset` that are free now; never the same twice in one process.
- * @param offsets of the ports wanted, from 0
+ * @param offsets the offsets of the wanted ports, from 0
  */
 export async function freePortBlock(offsets: readonly number[]): Promise<number> {
   for (;;) {
@@ -81,19 +81,19 @@ export interface Exit {
 
 export interface SpawnOptions {
   readonly cwd?: string;
-  /** Added to the environment, which is otherwise the test's without MUSTER_* variables. */
+  /** Added to the environment, which is that of the test without its MUSTER_* variables. @default none */
   readonly env?: Readonly<Record<string, string>>;
-  /** Whether the process gets a channel to this one, and so learns when this one is gone. */
+  /** Whether the process gets a channel to this one, by which it notices the end of this process. @default false */
   readonly channel?: boolean;
 }
 
 const alive = new Set<Child>();
 
-/** One process and everything it printed. */
+/** One process and all its output. */
 export class Child {
   stdout = "";
   stderr = "";
-  /** Null while it runs. */
+  /** Null while the process runs. */
   exit: Exit | null = null;
   /** Settles when the process has ended and all its output has arrived. Never rejects. */
   readonly exited: Promise<Exit>;
@@ -136,7 +136,7 @@ export class Child {
     if (this.exit === null) this.process.kill(signal);
   }
 
-  /** Waits for the end; a process that does not end is killed, and the wait fails. */
+  /** Waits for the process to end. When it does not end in time, kills it and fails. */
   async end(timeoutMs = PATIENCE_MS): Promise<Exit> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<"late">((done) => (timer = setTimeout(() => done("late"), timeoutMs)));
@@ -148,7 +148,7 @@ export class Child {
   }
 }
 
-/** A variable meant for one member would reach all. */
+/** Removes MUSTER_* variables, which would change the configuration of every process that a test starts. */
 function withoutMusterVariables(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith("MUSTER_")));
 }
@@ -157,21 +157,21 @@ export function tail(text: string): string {
   return text.trimEnd().split("\n").slice(-SHOWN_LINES).join("\n");
 }
 
-/** Ends what a failed test left running. For afterAll of every file. */
+/** Kills processes that a failed test left running. Called in afterAll of every file. */
 export async function killLeftovers(): Promise<void> {
   const left = [...alive];
   for (const child of left) child.signal("SIGKILL");
   await Promise.all(left.map((child) => child.exited));
 }
 
-/** What one run of the command did. */
+/** The outcome of one run of the command. */
 export interface Outcome {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Runs `muster` with these words to its end. */
+/** Runs `muster` with these arguments and waits for its end. */
 export async function muster(words: readonly string[], options: SpawnOptions = {}): Promise<Outcome> {
   const child = new Child(process.execPath, [MAIN, ...words], options);
   const { code } = await child.end();

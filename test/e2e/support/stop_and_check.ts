@@ -1,6 +1,6 @@
 /**
- * The end of a stretch of load: the members come to rest, stop as a service manager stops them, and their logs are read
- * offline and held against what the writers were told and against what the members showed while they still ran.
+ * The check after a load: waits until all members have applied the same index, stops them as a service manager does, reads
+ * their logs offline, and compares these with the outcomes of the writers and with the members' answers before the stop.
  */
 import type { Member } from "../../../src/generated/muster/v1/member";
 import type { Load } from "./load";
@@ -8,7 +8,7 @@ import { checkLogs } from "./log_check";
 import type { LogSummary } from "./log_check";
 import type { ProcessCluster } from "./process_cluster";
 
-/** Every member must run, and `load` be over. The problems of the result include those of the load itself. */
+/** Requires that every member runs and `load` has ended. The problems in the result include those of the load itself. */
 export async function stopAndCheck(cluster: ProcessCluster, load: Load): Promise<LogSummary> {
   await cluster.settled();
   const live = await Promise.all(cluster.members.map((member) => member.members()));
@@ -22,7 +22,7 @@ export async function stopAndCheck(cluster: ProcessCluster, load: Load): Promise
     if (code !== 0) problems.push(`${cluster.members[i]?.name} ended with ${code ?? signal}`);
   }
   for (const [i, answer] of live.entries()) {
-    // A repeated write or a publish may still have been committed after the answer: compared at the answer's revision.
+    // A repeated write or a publish may have been committed after the answer, so compare at the answer's revision.
     const revision = Number(answer.header?.revision);
     if (!sameMembers(answer.members, summary.membersAt(revision)))
       problems.push(`${cluster.members[i]?.name} showed other members at revision ${revision} than its log`);

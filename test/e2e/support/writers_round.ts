@@ -1,7 +1,7 @@
 /**
- * One round of the writers' test: a fresh cluster of three processes under the load of 32 writers, its leader killed
- * without warning at a random moment and restarted, then every log read offline and held against what the writers were
- * told. All chance comes from the seed; what the machine does with time does not.
+ * One round of the writers' test: a new cluster of three processes under the load of 32 writers. Its leader gets SIGKILL at
+ * a random moment and is restarted. Then every log is read offline and compared with the outcomes that the writers got. All
+ * random choices come from the seed; only the timing of the machine does not.
  */
 import { SeededRandom } from "../../../src/raft/index";
 import { Load } from "./load";
@@ -16,17 +16,17 @@ export interface RoundResult {
   readonly seed: number;
   readonly acknowledged: number;
   readonly refused: number;
-  /** Given up with the promise that nothing was appended. */
+  /** Writes that were given up with the promise that nothing was appended. */
   readonly notAppended: number;
   readonly unknown: number;
-  /** The most voters there were between kill and restart: with more than three the cluster needs the killed one back. */
+  /** Most voters between kill and restart. With more than three, the cluster has no quorum before the restart. */
   readonly voters: number;
-  /** From the kill to the acknowledgement of a write that began after it, in milliseconds. */
+  /** Time from the kill to the acknowledgement of a write that began after it, in milliseconds. */
   readonly recoveryMs: number;
-  /** From the kill to the restart, in milliseconds. */
+  /** Time from the kill to the restart, in milliseconds. */
   readonly downMs: number;
   readonly lastIndex: number;
-  /** Acknowledged writes too old to be found in any log: see LogSummary. */
+  /** Acknowledged writes that are too old to be found in any log; see LogSummary. */
   readonly uncovered: number;
   readonly snapshots: readonly number[];
   readonly problems: readonly string[];
@@ -49,12 +49,12 @@ export function row(round: number, r: RoundResult): string {
   return [...cells, cell(`${(r.totalMs / 1000).toFixed(1)} s`, 8)].join("");
 }
 
-/** A stretch of load, not a wait for anything. */
+/** Lets the load run for a time; does not wait for a condition. */
 function loadFor(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms));
 }
 
-/** However slow the machine: this many writes before the kill, and this many after the recovery. */
+/** Fewest writes before the kill, and after the recovery, however slow the machine is. */
 const ENOUGH = 100;
 
 function moreAcknowledged(load: Load, count: number): Promise<void> {
@@ -109,7 +109,7 @@ async function underLoad(cluster: ProcessCluster, seed: number): Promise<RoundRe
   };
 }
 
-/** Kills the leader, restarts it after `downMs`, and waits until writes are acknowledged again and it is back. */
+/** Kills the leader, restarts it after `downMs`, and waits until writes are acknowledged again and the member is ready. */
 async function killLeader(
   cluster: ProcessCluster,
   load: Load,

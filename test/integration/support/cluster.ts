@@ -1,5 +1,5 @@
 /**
- * A cluster in this process: real members (startServer), real sockets on loopback, real data directories in a temporary
+ * A cluster in this process: real members (startMember), real sockets on loopback, real data directories in a temporary
  * folder; short intervals, so that elections take a fraction of a second. Tests wait for conditions, never for time.
  */
 import { mkdtempSync, rmSync } from "node:fs";
@@ -12,15 +12,18 @@ import { BadRequest, ErrorInfo, RetryInfo } from "../../../src/generated/google/
 import { Status } from "../../../src/generated/google/rpc/status";
 import { MembershipServiceClient } from "../../../src/generated/muster/v1/membership_service";
 import type { ServerConfig } from "../../../src/server/config";
-import { silentLogger } from "../../../src/server/logger";
-import { startServer } from "../../../src/server/server";
-import type { Server, ServerDeps } from "../../../src/server/server";
-import { STATUS_DETAILS_KEY } from "../../../src/transport/status_details";
+import { silentLog } from "../../../src/base/log";
+import type { MemberDeps } from "../../../src/server/deps";
+import { startMember } from "../../../src/server/member";
+import type { Member } from "../../../src/server/member";
+import type { Replica } from "../../../src/replica/replica";
+import type { Roster } from "../../../src/roster/index";
+import { STATUS_DETAILS_KEY } from "../../../src/rpc/error_details";
 
 export const HEARTBEAT_MS = 20;
 export const ELECTION_MS = 200;
 
-/** Ports that were free a moment ago, all different. */
+/** Different ports that were free when they were checked. */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, () => {
@@ -55,7 +58,7 @@ export async function until(
   }
 }
 
-/** An error of the wire with its details read. */
+/** A gRPC error with its details decoded. */
 export interface WireError {
   readonly code: number;
   readonly details: string;
@@ -86,7 +89,7 @@ export function readError(error: ServiceError): WireError {
   };
 }
 
-/** The stub's unary methods as promises. */
+/** A unary method of the generated stub. */
 export type Unary<Req, Res> = (
   request: Req,
   metadata: Metadata,
@@ -115,7 +118,7 @@ export function callUnary<Req, Res>(
   });
 }
 
-/** The call must fail: settles with its error. */
+/** Awaits a call that must fail. Settles with the error. */
 export async function failure(call: Promise<unknown>): Promise<WireError> {
   try {
     await call;
@@ -125,7 +128,7 @@ export async function failure(call: Promise<unknown>): Promise<WireError> {
   throw new Error("the call succeeded, but was to be refused");
 }
 
-/** The call must fail with this code and reason: settles with its error. */
+/** Awaits a call that must fail with this code and reason. Settles with the error. */
 export async function refusal(call: Promise<unknown>, code: status, reason: string): Promise<WireError> {
   const error = await failure(call);
   expect({ code: status[error.code], reason: error.reason, details: error.details }).toEqual({
@@ -136,24 +139,24 @@ export async function refusal(call: Promise<unknown>, code: status, reason: stri
   return error;
 }
 
-/** How the members of one test cluster differ from the usual. */
+/** Options of the members of one test cluster. */
 export interface ClusterOptions {
-  readonly deps?: Partial<ServerDeps>;
-  /** By name; goes over `deps`. */
-  readonly depsOf?: (name: string) => Partial<ServerDeps>;
+  readonly deps?: Partial<MemberDeps>;
+  /** Dependencies of the member with the given name; they override `deps`. @default none */
+  readonly depsOf?: (name: string) => Partial<MemberDeps>;
   readonly config?: Partial<ServerConfig>;
 }
 
 /** One member of the test cluster, running or not. */
 export class TestMember {
-  server: Server | null = null;
-  /** What it exits with when it ends by itself. */
+  server: Member | null = null;
+  /** The exit code when the member has ended by itself; null before. */
   exitCode: number | null = null;
   private clientNow: MembershipServiceClient | null = null;
 
   constructor(
     readonly config: ServerConfig,
-    private readonly deps: Partial<ServerDeps>,
+    private readonly deps: Partial<MemberDeps>,
   ) {}
 
   get name(): string {
@@ -161,17 +164,26 @@ export class TestMember {
   }
 
   /** The running server. */
-  get running(): Server {
+  get running(): Member {
     if (this.server === null) throw new Error(`${this.name} does not run`);
     return this.server;
   }
 
+  get replica(): Replica {
+    return this.running.cluster.replica;
+  }
+
+  /** The current roster of this member. */
+  get roster(): Roster {
+    return this.running.cluster.rosterMachine.roster;
+  }
+
   get id(): string {
-    return this.running.node.id.toString(16);
+    return this.replica.id.toString(16);
   }
 
   async start(overrides: Partial<ServerConfig> = {}): Promise<void> {
-    const server = await startServer({ ...this.config, ...overrides }, { log: silentLogger, ...this.deps });
+    const server = await startMember({ ...this.config, ...overrides }, { log: silentLog, ...this.deps });
     this.server = server;
     this.exitCode = null;
     void server.exited.then((code) => {
@@ -186,20 +198,20 @@ export class TestMember {
     await server?.stop();
   }
 
-  /** It ended by itself: waits until it has, and returns its exit code. */
+  /** Waits until the member has ended by itself. @returns the exit code */
   async ended(): Promise<number> {
     const code = await this.running.exited;
     await this.stop();
     return code;
   }
 
-  /** Stops it and loses its data directory. */
+  /** Stops the member and deletes its data directory. */
   async wipe(): Promise<void> {
     await this.stop();
     rmSync(this.config.dataDir, { recursive: true, force: true });
   }
 
-  /** The next call dials anew. */
+  /** Closes the client; the next call opens a new connection. */
   closeClient(): void {
     this.clientNow?.close();
     this.clientNow = null;
@@ -260,7 +272,7 @@ export class TestCluster {
     return cluster;
   }
 
-  /** As start, with no member started. */
+  /** Creates the members without starting them. */
   static async prepare(size: number, options: ClusterOptions = {}): Promise<TestCluster> {
     const cluster = new TestCluster(mkdtempSync(join(tmpdir(), "muster-test-")), options);
     const ports = await freePorts(2 * size);
@@ -299,7 +311,7 @@ export class TestCluster {
     return member;
   }
 
-  /** A member that will join; not started. */
+  /** A member that is to join the cluster; not started. */
   async joiner(name: string): Promise<TestMember> {
     const [admin, peer] = await freePorts(2);
     const peerUrl = `http://127.0.0.1:${String(peer)}`;
@@ -323,14 +335,12 @@ export class TestCluster {
     return this.members.filter((member) => member.server !== null);
   }
 
-  /** The one running member that leads; waits for it. */
+  /** Waits until a running member is leader and all running members know it, and returns that member. */
   async leader(): Promise<TestMember> {
     let found: TestMember | undefined;
     await until("a leader that all running members know", () => {
-      found = this.running.find((member) => member.running.node.isLeader);
-      return (
-        found !== undefined && this.running.every((m) => m.running.node.leader === found?.running.node.id)
-      );
+      found = this.running.find((member) => member.replica.isLeader);
+      return found !== undefined && this.running.every((m) => m.replica.leader === found?.replica.id);
     });
     if (found === undefined) throw new Error("no leader");
     return found;
@@ -341,44 +351,45 @@ export class TestCluster {
     return this.running.filter((member) => member !== leader);
   }
 
-  /** Every running member is started in every running member's roster, and all have applied the same. */
+  /** Waits until every running member is started in every running member's roster, and all have applied the same. */
   async settled(): Promise<void> {
     await this.leader();
     await until("all members published, rosters equal", () => {
-      const rosters = this.running.map((member) => member.running.node.roster);
+      const rosters = this.running.map((member) => member.roster);
       const first = rosters[0];
       return rosters.every(
         (roster) =>
           roster.appliedIndex === first?.appliedIndex &&
-          this.running.every((member) => roster.member(member.running.node.id)?.started === true),
+          this.running.every((member) => roster.member(member.replica.id)?.started === true),
       );
     });
   }
 
-  /** All running members have applied the same, and hold the same roster, byte by byte. */
+  /** Waits until all running members have applied the same index, and checks that their rosters are equal. */
   async agreed(): Promise<void> {
     await until("all running members hold the same roster", () => {
-      const rosters = this.running.map((member) => member.running.node.roster);
+      const rosters = this.running.map((member) => member.roster);
       return rosters.every((roster) => roster.appliedIndex === rosters[0]?.appliedIndex);
     });
-    const hashes = new Set(this.running.map((member) => member.running.node.roster.hash()));
+    const hashes = new Set(this.running.map((member) => member.roster.hash()));
     expect(hashes.size).toBe(1);
   }
 
-  /** Leaves one member to its fate: it is gone for good, and no longer part of this cluster's checks. */
+  /** Excludes a member that has ended permanently from this cluster's checks. */
   forget(member: TestMember): void {
     this.members.splice(this.members.indexOf(member), 1);
   }
 
-  /** Time enough in contact for the strict reconfiguration check, counted in the leader's ticks. */
+  /** Waits until the members have been in contact long enough for the strict reconfiguration check. @returns the leader */
   async stable(): Promise<TestMember> {
     const leader = await this.leader();
-    const { node } = leader.running;
+    const { replica } = leader;
     await until("two election timeouts of contact", () =>
       this.running.every((member) => {
-        const { id } = member.running.node;
+        const { id } = member.replica;
         return (
-          id === node.id || (node.contacts.inContactTicks(id, node.ticks) ?? 0) >= 2 * node.electionTicks
+          id === replica.id ||
+          (replica.contacts.inContactTicks(id, replica.ticks) ?? 0) >= 2 * replica.electionTicks
         );
       }),
     );

@@ -1,9 +1,9 @@
 /**
- * A disk that can be filled and freed, and one whose syncs fail: the real file system with the errors of the operating
- * system put in. While it is full, what a file has already may be overwritten, and no file grows.
+ * A disk that can be filled and freed, and one whose syncs fail: the real file system with injected errors. While the disk
+ * is full, the existing bytes of a file may be overwritten, but no file grows.
  */
 import { statSync } from "node:fs";
-import { nodeFs } from "../../../src/storage/fs";
+import { nodeFs } from "../../../src/storage/node_fs";
 import type { FsDone, FsError, StorageFile, StorageFs } from "../../../src/storage/fs";
 
 function failure(code: string, text: string): FsError {
@@ -14,11 +14,11 @@ export class TroubledDisk {
   readonly fs: StorageFs;
   /** Whether no file can grow. */
   full = false;
-  /** How often something was refused for want of space. */
+  /** Number of operations that were refused because the disk is full. */
   refusals = 0;
-  /** The files whose next sync fails, once, with EIO. */
+  /** Selects the files whose next sync fails with EIO, once. */
   private failing: ((path: string) => boolean) | null = null;
-  /** What was done to the file whose sync failed, after that. */
+  /** The operations on the file whose sync failed, after the failure. */
   readonly afterFailure: string[] = [];
   failedFile: string | null = null;
 
@@ -38,7 +38,7 @@ export class TroubledDisk {
     };
   }
 
-  /** The next sync of a file that `matches` fails; what follows on that file is noted. */
+  /** Makes the next sync of a matching file fail, and records later operations on that file. */
   failNextSync(matches: (path: string) => boolean): void {
     this.failing = matches;
   }

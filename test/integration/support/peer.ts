@@ -1,4 +1,4 @@
-/** A peer that the test plays itself: streams with any handshake and any messages, and raw calls with any bytes. */
+/** A fake peer: streams with any handshake and any messages, and raw calls with any bytes. */
 import { Client, Metadata, credentials, status } from "@grpc/grpc-js";
 import type { ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
 import type { Message as WireMessage } from "../../../src/generated/muster/raft/v1/raft";
@@ -20,13 +20,13 @@ function hostOf(url: string): string {
   return new URL(url).host;
 }
 
-/** A handshake that `to` accepts, of a member that nobody ever added. */
+/** A handshake that `to` accepts, from a member that was never added. */
 export function strangersHandshake(to: TestMember, overrides: Partial<Handshake> = {}): Handshake {
-  const { node } = to.running;
+  const { replica } = to;
   return {
-    clusterId: node.clusterId,
+    clusterId: replica.clusterId,
     memberId: 0xabcdefn,
-    toMemberId: node.id,
+    toMemberId: replica.id,
     instanceId: Buffer.alloc(16, 7),
     wireVersion: 1,
     peerUrl: "http://127.0.0.1:1",
@@ -34,7 +34,7 @@ export function strangersHandshake(to: TestMember, overrides: Partial<Handshake>
   };
 }
 
-/** A message with nothing set but what is given. */
+/** A message with the given fields; all others have their default values. */
 export function wireMessage(fields: Partial<WireMessage>): WireMessage {
   return { ...Message.decode(Buffer.alloc(0)), ...fields };
 }
@@ -43,7 +43,7 @@ export function wireMessage(fields: Partial<WireMessage>): WireMessage {
 export class PeerStream {
   private readonly client: RaftServiceClient;
   private readonly stream: ClientDuplexStream<ExchangeRequest, ExchangeResponse>;
-  /** How the call ended: null for OK. */
+  /** Set when the call has ended; `error` is null for status OK. */
   private end: { readonly error: WireError | null } | null = null;
   accepted = false;
 
@@ -83,7 +83,7 @@ export class PeerStream {
     return this.end?.error ?? null;
   }
 
-  /** As this stream's member to that of the other end. */
+  /** Sends messages from this stream's member to the member at the other end. */
   send(...messages: Partial<WireMessage>[]): void {
     const { memberId, toMemberId } = this.handshake;
     const wire = messages.map((fields) => wireMessage({ from: memberId, to: toMemberId, ...fields }));
@@ -102,18 +102,18 @@ export class PeerStream {
 
 let publishes = 0;
 
-/** The publish call of a member's peer listener, with everything valid but what is given. */
+/** A publish call to a member's peer listener. It is valid except for the given fields. */
 export async function publish(to: TestMember, fields: Partial<PublishRequest>): Promise<number> {
   const client = new RaftServiceClient(hostOf(to.config.peerUrl), credentials.createInsecure(), OPTIONS);
-  const { node } = to.running;
+  const { replica } = to;
   try {
     const request: PublishRequest = {
-      memberId: node.id,
+      memberId: replica.id,
       instanceId: Buffer.alloc(16, 7),
       adminUrls: [to.config.adminUrl],
       version: "0.1.0",
-      clusterId: node.clusterId,
-      requestId: `publish-${String(++publishes)}-${node.id.toString(16)}`,
+      clusterId: replica.clusterId,
+      requestId: `publish-${String(++publishes)}-${replica.id.toString(16)}`,
       ...fields,
     };
     return (await callUnary(client.publish.bind(client), request)).revision;
@@ -122,7 +122,7 @@ export async function publish(to: TestMember, fields: Partial<PublishRequest>): 
   }
 }
 
-/** Sends one snapshot as a stranger's; settles with the refusal, or null when it was taken. */
+/** Sends one snapshot from an unknown member; settles with the refusal, or null when it was accepted. */
 export async function sendSnapshot(
   to: TestMember,
   requests: InstallSnapshotRequest[],
@@ -157,7 +157,7 @@ export async function rawCall(url: string, path: string, bytes: Buffer): Promise
   }
 }
 
-/** An Exchange stream that carries bytes of its own: no messages of ours at all. */
+/** An Exchange stream with arbitrary bytes in place of encoded messages. */
 export async function rawExchange(to: TestMember, chunks: Buffer[]): Promise<WireError | null> {
   const client = new Client(hostOf(to.config.peerUrl), credentials.createInsecure(), OPTIONS);
   const asIs = (value: Buffer): Buffer => value;

@@ -1,8 +1,8 @@
 /**
- * A file system whose syncs can be held back: what waits for the disk then waits, and nothing else. On the followers it
- * keeps entries from being committed while the leader goes on leading; on one member it keeps it from applying.
+ * A file system whose syncs can be delayed, while everything else continues. Delaying the followers' syncs keeps entries
+ * from being committed while the leader stays leader; delaying one member's syncs keeps that member from applying.
  */
-import { nodeFs } from "../../../src/storage/fs";
+import { nodeFs } from "../../../src/storage/node_fs";
 import type { FsDone, OpenMode, StorageFile, StorageFs } from "../../../src/storage/fs";
 
 export class SyncGate {

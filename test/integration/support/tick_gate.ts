@@ -1,6 +1,6 @@
 /**
- * A clock whose ticks can be held back: a leader without ticks goes on leading although nobody answers it, for as long
- * as a test needs. Timers no longer than a heartbeat are taken for ticks; deadlines go on.
+ * A clock whose ticks can be stopped: a leader without ticks stays leader although no member answers it, as long as a
+ * test needs. Timers up to the length of a heartbeat count as ticks; deadlines continue.
  */
 import { systemClock } from "../../../src/base/clock";
 import type { Clock } from "../../../src/base/clock";

@@ -56,7 +56,7 @@ export function message(
   return { ...newMessage(type, 1n, from, term), ...part };
 }
 
-/** Carries out Readys, with synchronous writes, until none is left. @returns every message that left */
+/** Carries out Readys, with synchronous writes, until there are none. @returns all messages that left */
 export function settle(node: RawNode, storage: TestStorage): Message[] {
   const sent: Message[] = [];
   while (node.hasReady()) {

@@ -1,9 +1,9 @@
 /**
  * The safety properties of Raft (paper, figure 3) over a whole group, checked after every event.
  *
- * Each check looks only at what the event changed, and compares it with what any member has shown before: an entry is
- * known by index and term, a committed entry and an applied state by index. By induction over the log that is the same
- * as comparing all logs each time.
+ * Each check compares only the state that the event changed with the states seen before: entries by index and term,
+ * committed entries and applied states by index. By induction over the log that is equivalent to comparing all logs
+ * each time.
  */
 import { EntryType } from "../../../src/raft/types";
 import type { ConfState, Entry, NodeId } from "../../../src/raft/types";
@@ -13,16 +13,16 @@ export class Violation extends Error {
   override readonly name = "Violation";
 }
 
-/** A state machine: how far it has applied, a digest of all it has applied, and the configuration there. */
+/** A state machine: its applied index, a digest of all applied entries, and the configuration at that index. */
 export interface MachineState {
   index: number;
   digest: number;
   confState: ConfState;
-  /** `confState` as text, made once per change. */
+  /** `confState` as text, computed once per change. */
   confText: string;
 }
 
-/** Terms of a run stay far below: index and term fit one number. */
+/** Above all terms of a run, so that index and term fit one number. */
 const TERM_RANGE = 0x1_0000_0000;
 
 interface KnownEntry {
@@ -30,7 +30,7 @@ interface KnownEntry {
   readonly previousTerm: number;
 }
 
-/** Tells entries apart: proposals and changes of a run carry a number of their own. */
+/** Identifies an entry: each proposal and each change of a run carries a unique number. */
 export function payloadOf(entry: Entry): number {
   const bytes = entry.confChange === null ? entry.data : entry.confChange.context;
   const [a = 0, b = 0, c = 0, d = 0] = bytes;
@@ -52,7 +52,7 @@ export function formatConfState(state: ConfState): string {
 export class SafetyChecker {
   /** Highest index that any leader has committed. */
   committed = 0;
-  /** Leaders elected, entries committed, entries applied: shows that a run did something. */
+  /** Numbers of elected leaders and applied states, to show that a run made progress. */
   elections = 0;
   applications = 0;
   /** Leader by term: id and incarnation. */
@@ -64,7 +64,7 @@ export class SafetyChecker {
   private readonly digests: number[] = [];
   private readonly confStates: string[] = [];
 
-  /** Election safety: at most one leader per term. A member that restarted is another one. */
+  /** Election safety: at most one leader per term. A restarted member counts as another one. */
   leads(id: NodeId, incarnation: number, term: number): void {
     const name = `${id}/${incarnation}`;
     const leader = this.leaders.get(term);
@@ -74,7 +74,7 @@ export class SafetyChecker {
     this.elections++;
   }
 
-  /** Log matching: an index and a term name one entry, and the entry before it. */
+  /** Log matching: index and term determine the entry and the entry before it. */
   appends(id: NodeId, entry: Entry, previousTerm: number): void {
     const key = entry.index * TERM_RANGE + entry.term;
     const known = this.known.get(key);
@@ -87,7 +87,7 @@ export class SafetyChecker {
     }
   }
 
-  /** Leader completeness: what was committed in earlier terms is in the log of every later leader. */
+  /** Leader completeness: entries committed in earlier terms are in the log of every later leader. */
   completeness(id: NodeId, term: number, lastIndex: number, termAt: (index: number) => number | null): void {
     for (let index = 1; index <= this.committed; index++) {
       const committer = this.committers[index];
@@ -101,7 +101,7 @@ export class SafetyChecker {
     }
   }
 
-  /** A leader of `term` commits the entry at `index`: nobody ever committed another one there. */
+  /** A leader of `term` commits the entry at `index`: no other entry was committed there before. */
   commits(id: NodeId, term: number, index: number, entryTerm: number): void {
     const before = this.committedTerms[index];
     if (before === undefined) {
@@ -115,14 +115,14 @@ export class SafetyChecker {
     }
   }
 
-  /** A follower takes the entry at `index` as committed: some leader has committed this very entry before. */
+  /** A follower learns that the entry at `index` is committed: a leader has committed the same entry before. */
   learns(id: NodeId, index: number, entryTerm: number): void {
     if (this.committedTerms[index] !== entryTerm) {
       throw new Violation(`${id} takes ${entryTerm}/${index} as committed; no leader did`);
     }
   }
 
-  /** Where members start: committed by no leader. */
+  /** The state in which members start, which no leader has committed. */
   bootstraps(state: MachineState, term: number): void {
     this.digests[state.index] = state.digest;
     this.confStates[state.index] = state.confText;
@@ -145,7 +145,7 @@ export class SafetyChecker {
     }
   }
 
-  /** At most one membership change is neither committed nor replaced, in any log. */
+  /** At most one configuration change is neither committed nor replaced, in any log. */
   confChanges(id: NodeId, indexes: readonly number[], committed: number): void {
     const before = indexes.at(-2);
     if (before !== undefined && before > committed) {
@@ -155,13 +155,13 @@ export class SafetyChecker {
     }
   }
 
-  /** A linearizable read sees every entry committed before it was asked for. */
+  /** A linearizable read sees every entry that was committed before the read was requested. */
   reads(id: NodeId, floor: number, index: number): void {
     if (index < floor) throw new Violation(`stale read at ${id}: index ${index}, but ${floor} was committed`);
   }
 }
 
-/** Whether an entry changes the membership. */
+/** Whether an entry changes the configuration. */
 export function isConfChange(entry: Entry): boolean {
   return entry.type !== EntryType.Normal;
 }

@@ -1,5 +1,5 @@
 /**
- * One core with a disk that never fails, driven message by message: for tests that look at a single rule.
+ * One core with a disk that never fails, driven message by message, for tests of a single rule.
  */
 import type { RaftConfig } from "../../../src/raft/config";
 import { MessageType, newMessage } from "../../../src/raft/message";
@@ -24,12 +24,12 @@ export interface CoreOptions {
   readonly seed?: number;
 }
 
-/** A normal entry whose data names it. */
+/** A normal entry without data. */
 export function entryAt(term: number, index: number): Entry {
   return { term, index, type: EntryType.Normal, data: EMPTY_BYTES, confChange: null };
 }
 
-/** A message to member 1 from member 2 unless said otherwise; other fields are zero. */
+/** A message from member 2 to member 1, unless `fields` say otherwise; the other fields are zero. */
 export function message(type: MessageType, term: number, fields: Partial<Message> = {}): Message {
   return { ...newMessage(type, 1n, 2n, term), ...fields };
 }
@@ -70,14 +70,14 @@ export class TestCore {
     this.raw = new RawNode(this.config);
   }
 
-  /** Starts anew from what is on disk. */
+  /** Restarts from the disk. */
   restart(config: Partial<RaftConfig> = {}): void {
     this.config = { ...this.config, ...config };
     this.applied.length = 0;
     this.raw = new RawNode(this.config);
   }
 
-  /** Does all the work there is, and returns the messages that leave. */
+  /** Carries out Readys until there are none, and returns the messages that leave. */
   drain(): Message[] {
     const out: Message[] = [];
     while (this.raw.hasReady()) {
@@ -91,7 +91,7 @@ export class TestCore {
     return out;
   }
 
-  /** Steps messages, does the work and returns what leaves. Refusals are left to the caller's checks. */
+  /** Steps messages, carries out Readys and returns the messages that leave. Refusals are ignored. */
   step(...messages: readonly Message[]): Message[] {
     for (const m of messages) this.raw.step({ ...m, to: this.id });
     return this.drain();
@@ -106,7 +106,7 @@ export class TestCore {
     return out;
   }
 
-  /** Campaigns and wins by the votes of everybody else. What leaves meanwhile is dropped. */
+  /** Campaigns and wins with the votes of all other members. Messages that leave meanwhile are dropped. */
   lead(): void {
     this.raw.campaign();
     for (const request of this.drain()) {
@@ -119,7 +119,7 @@ export class TestCore {
     }
   }
 
-  /** Acknowledges everything, as `from`. */
+  /** Acknowledges the whole log, or up to `index`, in the name of `from`. */
   acknowledge(from: NodeId, index = this.raw.lastIndex): Message[] {
     return this.step(message(MessageType.AppendResponse, this.raw.term, { from, index }));
   }
@@ -164,7 +164,7 @@ export function changeOf(
   return { transition, changes, context };
 }
 
-/** Delivers messages among cores until there are none. Those for which `lost` says so do not arrive. */
+/** Delivers messages among cores until there are none. Messages for which `lost` returns true are dropped. */
 export function exchange(cores: readonly TestCore[], lost: (m: Message) => boolean = () => false): void {
   const byId = new Map(cores.map((core) => [core.id, core]));
   let mail = cores.flatMap((core) => core.drain());

@@ -1,9 +1,9 @@
 /**
- * Hostile peers: messages of any content, stepped into one core at any point of its life.
+ * Faulty peers: messages of any content, stepped into one core in any state.
  *
- * Some are wild (fields of no sense at all), most are plausible (off by one, stale, from strangers, contradictory), as
- * only those come past the first checks. A lying leader can make a core follow a false log; what it cannot do is make
- * the core throw, or break what the core promises of itself.
+ * Some messages have fields without any sense; most are plausible (off by one, stale, contradictory, from members that
+ * are not listed), as only those pass the first checks. A faulty leader can make a core follow a wrong log, but it
+ * cannot make the core throw or break its own invariants.
  */
 import type { Message } from "../../../src/raft/message";
 import { MessageType, newMessage } from "../../../src/raft/message";
@@ -72,7 +72,7 @@ const FIELDS: readonly (keyof Message)[] = [
 export class MessageFuzzer {
   constructor(private readonly random: SeededRandom) {}
 
-  /** A message that may reach `core`, near what it would expect. */
+  /** A message with values close to those that `core` expects. */
   plausible(core: TestCore): Message {
     const { random } = this;
     const { raw } = core;
@@ -92,7 +92,7 @@ export class MessageFuzzer {
     return m;
   }
 
-  /** A plausible message with some fields that make no sense. */
+  /** A plausible message with some fields of random type or value. */
   wild(core: TestCore): Message {
     const { random } = this;
     const m: Record<string, unknown> = { ...this.plausible(core) };
@@ -103,11 +103,11 @@ export class MessageFuzzer {
       else if (kind === 1) m[field] = pick(random, WILD_IDS);
       else m[field] = pick(random, WILD_VALUES);
     }
-    // Only an untyped peer could send it: this is what the test is about.
+    // The types do not allow such a message, but a decoder might produce it.
     return m as unknown as Message;
   }
 
-  /** Mostly another member, often the leader: what others say is soon refused. */
+  /** Mostly another member, often the leader: messages of others are refused early. */
   private sender(core: TestCore): NodeId {
     const { random } = this;
     const { leader } = core.raw;
@@ -120,7 +120,7 @@ export class MessageFuzzer {
     return random.chance(5) ? pick(random, WILD_IDS) : BigInt(1 + random.below(5));
   }
 
-  /** Mostly 0, seldom more than a few. */
+  /** Mostly 0, otherwise within `range`. */
   private offset(range: number): number {
     const { random } = this;
     return random.chance(60) ? 0 : random.below(2 * range + 1) - range;
@@ -187,7 +187,7 @@ function pick<T>(random: SeededRandom, values: readonly T[]): T {
   return value as T;
 }
 
-/** What a core promises of itself, whatever its peers do. Compared before and after each step. */
+/** Invariants of one core that hold whatever its peers send. Compared before and after each step. */
 export class SelfChecker {
   private term = 0;
   private vote: NodeId = NO_NODE;
@@ -195,7 +195,7 @@ export class SelfChecker {
   /** Terms of committed entries by index. */
   private readonly terms: number[] = [];
 
-  /** @returns what broke, or null */
+  /** @returns the violation, or null */
   check(core: TestCore): string | null {
     const { raw, disk } = core;
     const { applied, committed, lastIndex, term } = raw;

@@ -1,5 +1,5 @@
 /**
- * Groups of cores and what happens to them, for tests that follow one story.
+ * Groups of cores, for tests of one scenario.
  */
 import { ConfChangeType, EMPTY_BYTES, EMPTY_CONF_STATE, EntryType } from "../../../src/raft/types";
 import type { Message, MessageType } from "../../../src/raft/message";
@@ -32,7 +32,7 @@ export function types(messages: readonly Message[]): MessageType[] {
   return messages.map((m) => m.type);
 }
 
-/** Members 1 to `size` of one group, 1 leading, everything applied everywhere. */
+/** Members 1 to `size` of one group. Member 1 leads, and all members have applied the whole log. */
 export function group(size: number, options: CoreOptions = {}): TestCore[] {
   const voters = Array.from({ length: size }, (_, i) => BigInt(i + 1));
   const cores = voters.map((id, i) => new TestCore({ voters, ...options, id, seed: i + 1 }));

@@ -1,6 +1,6 @@
 /**
  * One copy of a member's log: entries after an offset, hard state and newest snapshot, read as the core reads storage.
- * A simulated member holds two: what it has handed to its disk, and what a crash leaves of it.
+ * A simulated member has two: the log as handed to its disk, and the durable part that a crash leaves.
  */
 import type { AppendBatch } from "../../../src/storage/storage";
 import { entrySize } from "../../../src/raft/size";
@@ -11,7 +11,7 @@ import type { LogGap, LogReader } from "../../../src/raft/log_reader";
 export class LogImage implements LogReader {
   hardState: HardState = EMPTY_HARD_STATE;
   newest: Snapshot | null = null;
-  /** Index and term of the last entry that is not held any more. */
+  /** Index (and below term) of the last compacted entry. */
   private offset = 0;
   private offsetTerm = 0;
   private log: Entry[] = [];
@@ -41,7 +41,7 @@ export class LogImage implements LogReader {
     return this.log[index - this.offset - 1]?.term ?? "unavailable";
   }
 
-  /** Null when it is not held. */
+  /** The entry at `index`, or null when it is not held. */
   entry(index: number): Entry | null {
     return this.log[index - this.offset - 1] ?? null;
   }
@@ -58,14 +58,14 @@ export class LogImage implements LogReader {
     return this.newest;
   }
 
-  /** Takes one batch as a whole: hard state, then the snapshot, then the entries after it. */
+  /** Writes one batch: hard state, then the snapshot, then the entries after it. */
   write(batch: AppendBatch): void {
     if (batch.hardState !== null) this.hardState = batch.hardState;
     if (batch.snapshot !== null) this.install(batch.snapshot);
     this.append(batch.entries);
   }
 
-  /** Keeps a snapshot that the member took itself, and drops entries up to `compactTo`. */
+  /** Saves a snapshot of the member's own state machine, and drops entries up to `compactTo`. */
   saveSnapshot(snapshot: Snapshot, compactTo: number): void {
     if (snapshot.meta.index <= (this.newest?.meta.index ?? 0)) return;
     this.newest = snapshot;
@@ -77,7 +77,7 @@ export class LogImage implements LogReader {
     this.offsetTerm = term;
   }
 
-  /** Forgets the last entry, as a disk that lied about its sync. */
+  /** Drops the last entry, like a disk that confirms a sync without making it. */
   dropLast(): void {
     this.log.pop();
     this.hardState = { ...this.hardState, commit: Math.min(this.hardState.commit, this.lastIndex()) };

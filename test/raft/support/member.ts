@@ -1,6 +1,6 @@
 /**
- * One member of a simulated group: a RawNode with its disk, its local storage threads and its state machine, run as the
- * node of the product runs them. A crash loses what was not synced.
+ * One member of a simulated group: a RawNode with its disk, its storage threads and its state machine, driven as the
+ * product's node does. A crash loses unsynced writes.
  *
  * With asynchronous storage writes the append work goes through two queues: work handed over and not yet durable, and
  * work that is durable and whose responses have not been delivered. A crash keeps a prefix of the first.
@@ -23,20 +23,20 @@ import { digestAfter, formatConfState, isConfChange, Violation } from "./checker
 import type { MachineState, SafetyChecker } from "./checker";
 import { LogImage } from "./log_image";
 
-/** Options of the cores of one group; id, storage, random and applied are the member's own. */
+/** Options that all cores of a group share; id, storage, random and applied differ by member. */
 export type GroupConfig = Omit<RaftConfig, "id" | "storage" | "random" | "applied">;
 
-/** What a member reports to the network it is part of. */
+/** Events that a member reports to its network. */
 export interface MemberEvents {
   send(message: Message): void;
   readDone(id: NodeId, context: bigint, index: number): void;
 }
 
-/** Defects that a run can plant, to show that the checks find them. */
+/** Defects planted into a run, to show that the checks find them. */
 export type PlantedBug = "forget-vote" | "ack-before-sync" | "lose-entry";
 
 export interface DiskOptions {
-  /** The core reads a batch back as soon as it is handed over, not only once it is durable. */
+  /** Whether the core can read a batch as soon as it is handed over, not only once it is durable. */
   readonly visibleAtCall: boolean;
   readonly bug: PlantedBug | null;
 }
@@ -48,10 +48,10 @@ const EMPTY_MACHINE: MachineState = {
   confText: formatConfState(EMPTY_CONF_STATE),
 };
 
-/** Where the handling of a Ready may be cut short by a crash. */
+/** Where a crash interrupts the handling of a Ready. */
 export type CrashPoint = "none" | "before-write" | "after-write" | "before-advance";
 
-/** A change whose context ends in this byte is turned down by the state machine when it is applied. */
+/** The state machine refuses a change whose context ends in this byte. */
 export const REFUSED_AT_APPLY = 0xff;
 
 export class Member {
@@ -59,26 +59,26 @@ export class Member {
   raw: RawNode | null = null;
   incarnation = 0;
   machine: MachineState = { ...EMPTY_MACHINE };
-  /** Handed over, not durable. */
+  /** Writes handed over and not durable. */
   readonly appendQueue: Message[] = [];
-  /** Durable, responses not delivered. */
+  /** Durable writes whose responses are not delivered. */
   readonly ackQueue: Message[] = [];
   readonly applyQueue: Message[] = [];
-  /** What survives a crash. */
+  /** The part that survives a crash. */
   private durable = new LogImage();
-  /** What was handed to the disk. The same image as `durable` without asynchronous writes. */
+  /** All writes handed to the disk. Without asynchronous writes the same image as `durable`. */
   private written = this.durable;
   private syncedCommit = 0;
-  /** Committed entries compared with the group up to here. */
+  /** Committed entries up to this index are checked. */
   private checkedCommit = 0;
   private lastCommitted = 0;
-  /** Indexes of the membership changes in `written`, ascending. */
+  /** Indexes of the configuration changes in `written`, ascending. */
   private confIndexes: number[] = [];
-  /** Term that this member leads, or led until the event under way; else 0. */
+  /** Term that this member leads, or led before the current event; otherwise 0. */
   private leading = 0;
-  /** Term in whose beginning leader completeness was checked. */
+  /** The last term of this leader for which leader completeness was checked. */
   private ledTerm = 0;
-  /** Index of the last snapshot received in this life. */
+  /** Index of the last snapshot received since the start. */
   private installed = 0;
 
   constructor(
@@ -90,7 +90,7 @@ export class Member {
     private readonly events: MemberEvents,
   ) {}
 
-  /** Makes a snapshot the member's first state. */
+  /** Sets the member's first state to a snapshot. */
   bootstrap(snapshot: Snapshot): void {
     this.durable.write({ hardState: null, snapshot, entries: [], mustSync: true });
     this.durable.hardState = { term: snapshot.meta.term, vote: NO_NODE, commit: snapshot.meta.index };
@@ -101,7 +101,7 @@ export class Member {
     return this.written;
   }
 
-  /** Starts from what is on disk. */
+  /** Starts from the disk. */
   start(): void {
     this.incarnation++;
     this.written = this.config.asyncStorageWrites === true ? this.durable.clone() : this.durable;
@@ -126,7 +126,7 @@ export class Member {
   }
 
   /**
-   * Loses everything in memory, and the disk's unsynced tail but for the first `keep` batches.
+   * Loses all memory, and the unsynced writes after the first `keep` of them.
    */
   crash(keep: number): void {
     this.raw = null;
@@ -156,7 +156,7 @@ export class Member {
       else if (this.work(raw, ready, crashAt)) return true;
       this.observe();
     }
-    // With nothing left to hand out, what was handed to the disk is all of the core's log.
+    // With no Ready left, `written` holds the core's whole log.
     this.checkCommitted(raw.committed);
     return false;
   }
@@ -206,7 +206,7 @@ export class Member {
     if (this.written !== this.durable) this.written.saveSnapshot(snapshot, index - keep);
   }
 
-  /** Compares what the core shows now with the rest of the group. Called after everything that may change it. */
+  /** Checks the core's state against the group's. Called after every event that may change it. */
   observe(): void {
     const raw = this.raw;
     if (raw === null) return;
@@ -222,15 +222,16 @@ export class Member {
       this.leading = raw.term;
       this.checker.leads(this.id, this.incarnation, raw.term);
     }
-    // A leader that stepped down in its term has committed as one; in a later term it learns what others committed.
+    // Entries that a leader committed before it stepped down in its term are its own commits; in a later term it learns
+    // the commits of others.
     if (this.leading !== raw.term) this.leading = 0;
     if (this.leading > 0) this.checkCommitted(committed);
     if (raw.role !== Role.Leader) this.leading = 0;
   }
 
   /**
-   * Compares newly committed entries. A leader's are all handed to the disk; a follower's may not be, or may still be
-   * replaced there, before its Readys are handled.
+   * Checks newly committed entries. A leader's are all in `written`; a follower's only after its Readys are handled, as
+   * entries there may still be replaced.
    */
   private checkCommitted(committed: number): void {
     const limit = Math.min(committed, this.written.lastIndex());
@@ -244,7 +245,7 @@ export class Member {
     }
   }
 
-  /** Notes new entries as part of this member's log. */
+  /** Writes a batch and checks its entries. */
   private writes(batch: AppendBatch): void {
     const raw = this.raw;
     const first = batch.entries[0];
@@ -293,7 +294,7 @@ export class Member {
     return false;
   }
 
-  /** One Ready with asynchronous writes: the messages say it all. */
+  /** One Ready with asynchronous writes, where all work is in its messages. */
   private queueWork(ready: Ready): void {
     for (const message of ready.messages) {
       if (message.to === LOCAL_APPEND_THREAD) {
@@ -312,7 +313,7 @@ export class Member {
 
   private apply(raw: RawNode, entry: Entry): void {
     const { machine } = this;
-    // Handed out before a snapshot overtook it.
+    // A snapshot that covers this entry arrived after it was handed out.
     if (raw.hasPendingSnapshot || entry.index <= this.installed) return;
     if (entry.index !== machine.index + 1) {
       throw new Violation(`${this.id} applies ${entry.index} after ${machine.index}`);
@@ -345,12 +346,12 @@ export class Member {
   }
 }
 
-/** Tells the core what became durable; the other responses are votes and acknowledgements. */
+/** Whether the response reports durable writes to the core; the others are votes and acknowledgements. */
 function isStorageResponse(response: Message): boolean {
   return response.from === LOCAL_APPEND_THREAD;
 }
 
-/** Far more Readys than any one event can cause. */
+/** More Readys than one event can cause. */
 const MAX_TURNS = 1000;
 
 function machineOf(snapshot: Snapshot): MachineState {

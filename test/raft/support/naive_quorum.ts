@@ -1,6 +1,6 @@
 /**
  * A second way to find the committed index, straight from the definition: an index is committed when a majority has
- * acknowledged it or a later one. Shares nothing with the core's algorithm.
+ * acknowledged it or a later one. Independent of the core's algorithm.
  */
 import { MAX_INDEX } from "../../../src/raft/quorum";
 import type { MajorityConfig } from "../../../src/raft/quorum";

@@ -22,36 +22,35 @@ export interface NetworkOptions {
   /** In percent of deliveries. */
   readonly loss: number;
   readonly duplication: number;
-  /** In percent of deliveries: any message may be next, not the oldest. */
+  /** In percent of deliveries: a random message is delivered instead of the oldest. */
   readonly reordering: number;
 }
 
 interface PendingRead {
   readonly id: NodeId;
   readonly incarnation: number;
-  /** Committed somewhere in the group when the read was asked for. */
+  /** The group's commit index when the read was requested. */
   readonly floor: number;
 }
 
 export const START_INDEX = 3;
 const START_TERM = 1;
 
-/** Reasons for which an honest message may be refused: news from the past, or a member that is told nothing yet. */
 export class Network {
   readonly random: SeededRandom;
   readonly checker = new SafetyChecker();
   readonly members: Member[] = [];
   /** In flight, oldest first. */
   readonly mail: Message[] = [];
-  /** How many honest messages were refused, by reason. */
+  /** The number of refused messages by reason. All senders are correct. */
   readonly refused = new Map<string, number>();
   readsDone = 0;
-  /** Group of each member by index; messages pass only inside a group. */
+  /** The partition of each member by index. Messages are delivered only inside a partition. */
   private readonly side: number[] = [];
   private readonly reads = new Map<bigint, PendingRead>();
   private nextContext = 1n;
   private nextPayload = 1;
-  /** Told of every event, for a replay. */
+  /** Receives a line for every event of a replay. */
   trace: ((text: string) => void) | null = null;
 
   constructor(readonly options: NetworkOptions) {
@@ -104,7 +103,7 @@ export class Network {
     const read = this.reads.get(context);
     if (read === undefined || read.id !== id)
       throw new Violation(`${id} answers a read that it was not asked`);
-    // A read of an earlier life has no caller any more; its answer still must not be stale.
+    // The caller of a read before a restart is gone, but its answer must not be stale either.
     this.checker.reads(id, read.floor, index);
     this.readsDone++;
   }
@@ -152,7 +151,7 @@ export class Network {
     member.observe();
   }
 
-  /** @param refusedAtApply whether the state machine turns the change down */
+  /** @param refusedAtApply whether the state machine refuses the change when it applies it */
   proposeConfChange(member: Member, change: Omit<ConfChange, "context">, refusedAtApply: boolean): void {
     const context = this.payload(5);
     context[4] = refusedAtApply ? 0xff : 0;
@@ -176,12 +175,12 @@ export class Network {
     member.crash(this.random.below(member.appendQueue.length + 1));
   }
 
-  /** Handles a member's Readys; a crash point reached takes the member down. */
+  /** Handles a member's Readys. The member crashes when it reaches `crashAt`. */
   handleReady(member: Member, crashAt: CrashPoint): void {
     if (member.handleReady(crashAt)) this.crash(member);
   }
 
-  /** Splits the members into two groups. */
+  /** Splits the members into two partitions. */
   partition(): void {
     for (let i = 0; i < this.side.length; i++) this.side[i] = this.random.below(2);
   }
@@ -190,9 +189,9 @@ export class Network {
     this.side.fill(0);
   }
 
-  // --- to the end
+  // --- end of a run
 
-  /** Does all local work and delivers all mail, in order and without loss, until nothing is left. */
+  /** Does all local work and delivers all messages, in order and without loss, until none are left. */
   settle(): void {
     for (let turn = 0; turn < SETTLE_TURNS; turn++) {
       let idle = this.mail.length === 0;
@@ -235,7 +234,7 @@ export class Network {
     sender.observe();
   }
 
-  /** Bytes that no other proposal of the run has. */
+  /** Bytes that are unique among the proposals of the run. */
   private payload(length: number): Uint8Array {
     const bytes = new Uint8Array(length);
     const number = this.nextPayload++;

@@ -1,9 +1,9 @@
 /**
- * Random schedules: a group and what happens to it, all drawn from one seed.
+ * Random schedules: a group and the events in it, all drawn from one seed.
  *
  * Each schedule draws its own weights (swarm testing, Groce et al. 2012): some lose many messages and never crash,
- * some do little but change the membership. Every schedule ends with a check of liveness: once the network is whole and
- * all members run, a leader is elected and a proposal reaches everybody.
+ * others mostly change the configuration. Every schedule ends with a check of liveness: when the network is healed and
+ * all members run, a leader is elected and a proposal reaches all members.
  */
 import { ConfChangeTransition, ConfChangeType } from "../../../src/raft/types";
 import type { ConfChangeSingle, NodeId } from "../../../src/raft/types";
@@ -21,7 +21,7 @@ export interface ScheduleOptions {
   readonly trace?: (text: string) => void;
 }
 
-/** What a schedule did, so that a suite can show that its schedules do something. */
+/** Totals of a schedule, with which a suite shows that its schedules make progress. */
 export interface ScheduleResult {
   readonly elections: number;
   readonly committed: number;
@@ -53,7 +53,7 @@ type EventName =
   | "heal"
   | "unreachable";
 
-/** What happens in a group where nothing goes wrong, and the network's own troubles. */
+/** Events of normal operation and of the network. The others are crashes and disturbances. */
 type OrdinaryEvent =
   | "deliver"
   | "tick"
@@ -99,7 +99,7 @@ function drawNetwork(options: ScheduleOptions, random: SeededRandom): NetworkOpt
   const voters = 1 + random.below(5);
   const learners = random.below(2);
   const coin = (): boolean => random.below(2) === 0;
-  // Without PreVote and CheckQuorum more candidates come to votes: a lost vote shows sooner.
+  // Without PreVote and CheckQuorum there are more elections, so that a lost vote is found sooner.
   const guarded = options.bug !== "forget-vote";
   const maxSizePerMessage = [0, 60, 200, 1024 * 1024][random.below(4)] ?? 0;
   return {
@@ -127,7 +127,7 @@ function drawNetwork(options: ScheduleOptions, random: SeededRandom): NetworkOpt
   };
 }
 
-/** One name per unit of weight would be long; a running sum is searched instead. */
+/** Draws events by weight: searches the running sum of the weights. */
 class Deck {
   private readonly names: EventName[] = [];
   private readonly sums: number[] = [];
@@ -139,7 +139,7 @@ class Deck {
         name === "deliver" || name === "tick"
           ? weight * (1 + random.below(factor))
           : weight * random.below(factor + 1);
-      // Local work and restarts must go on in every schedule.
+      // Every schedule needs local work and restarts.
       const least = LOCAL.has(name) ? 20 : 0;
       this.total += Math.max(drawn, least);
       this.names.push(name);
@@ -196,7 +196,7 @@ class Schedule {
     return member;
   }
 
-  /** Somebody whose queue is not empty; looked for from a random member on. */
+  /** A member whose queue is not empty, searched from a random member on. */
   private busy(queued: (member: Member) => number): Member | undefined {
     const { members } = this.network;
     const from = this.random.below(members.length);
@@ -207,7 +207,7 @@ class Schedule {
     return undefined;
   }
 
-  /** Mostly the leader, sometimes anybody. */
+  /** Mostly the leader, sometimes `any`. */
   private proposer(any: Member): Member {
     return this.random.chance(80) ? (this.network.leader() ?? any) : any;
   }
@@ -216,7 +216,7 @@ class Schedule {
     const { network, random } = this;
     switch (name) {
       case "deliver":
-        // More of them when much is under way: else all news would be old news.
+        // More when many messages are in flight; otherwise most would be stale on delivery.
         for (let n = network.mail.length >> 3; n >= 0; n--) network.deliver();
         break;
       case "tick":
@@ -241,7 +241,7 @@ class Schedule {
         network.read(random.chance(50) ? this.proposer(member) : member);
         break;
       case "confchange":
-        this.changeMembership(this.proposer(member));
+        this.changeConfiguration(this.proposer(member));
         break;
       case "snapshot":
         member.takeSnapshot(random.below(4));
@@ -267,7 +267,7 @@ class Schedule {
         member.raw?.campaign();
         break;
       case "rivals":
-        // Two candidates of one term, as far as their terms agree.
+        // Two candidates, of one term if their terms were equal.
         member.raw?.campaign();
         this.pick().raw?.campaign();
         break;
@@ -294,7 +294,7 @@ class Schedule {
     for (const each of network.members) each.observe();
   }
 
-  /** A change to other voters altogether: old and new majorities need not overlap. */
+  /** A change to an unrelated set of voters: old and new majorities need not overlap. */
   private replaceVoters(): ConfChangeSingle[] {
     const { random, network } = this;
     const first = random.below(network.members.length);
@@ -308,7 +308,7 @@ class Schedule {
     }));
   }
 
-  private changeMembership(member: Member): void {
+  private changeConfiguration(member: Member): void {
     const { random, network } = this;
     if (member.machine.confState.votersOutgoing.length > 0 && random.chance(70)) {
       network.proposeConfChange(member, { transition: ConfChangeTransition.Auto, changes: [] }, false);
@@ -320,7 +320,7 @@ class Schedule {
       changes.push({ type: CHANGE_TYPES[random.below(CHANGE_TYPES.length)] ?? 0, nodeId: this.pick().id });
     }
     const transition = TRANSITIONS[random.below(TRANSITIONS.length)] ?? ConfChangeTransition.Auto;
-    // Removing every voter is turned down by the state machine, as the roster does.
+    // The state machine refuses to remove every voter, as the product's roster does.
     network.proposeConfChange(
       member,
       { transition, changes },
@@ -354,14 +354,17 @@ function removesAll(member: Member, changes: readonly ConfChangeSingle[]): boole
   return voters.size === 0;
 }
 
-/** The network heals and everybody runs: the group must elect a leader and bring a proposal to every member. */
+/**
+ * With a healed network and all members running, the group must elect a leader that replicates a proposal to all
+ * members.
+ */
 function checkLiveness(network: Network): void {
   network.heal();
   for (const member of network.members) if (member.raw === null) member.start();
   network.settle();
   for (let round = 0; round < LIVENESS_ROUNDS; round++) {
     const leader = network.leader();
-    if (leader !== null && servesEverybody(network, leader)) return;
+    if (leader !== null && reachesAllMembers(network, leader)) return;
     if (leader !== null) handOver(leader);
     for (const member of network.members) {
       if (isOut(network, member)) member.crash(0);
@@ -370,12 +373,12 @@ function checkLiveness(network: Network): void {
     }
     network.settle();
   }
-  throw new Violation(`no leader that brings a proposal to everybody:\n${network.describe()}`);
+  throw new Violation(`no leader that replicates a proposal to all members:\n${network.describe()}`);
 }
 
 /**
- * Whether an application would have shut the member down by now: it is no part of the newest configuration, nor of any
- * that a member of the newest one still goes by.
+ * Whether an application would have shut the member down by now: it is neither in the newest configuration nor in the
+ * active configuration of any member of the newest one.
  */
 function isOut(network: Network, member: Member): boolean {
   const newest = network.members.reduce((a, b) => (b.machine.index > a.machine.index ? b : a), member);
@@ -391,13 +394,13 @@ function membersOf({ machine }: Member): NodeId[] {
 }
 
 /**
- * Many election timeouts, because chance may hold up a healthy group: where only one of five candidates can win, 40
- * timeouts in a row go to the others once in some 10,000 such groups (0.8^40), 400 never do.
+ * Many election timeouts, because elections are random: when only one of five candidates can win, 40 timeouts in a row
+ * start with another one in about one of 10,000 groups (0.8^40), 400 in practically none.
  */
 const LIVENESS_ROUNDS = 400 * ELECTION_TICKS;
 
-/** Whether the leader votes, and a new proposal of it reaches all members. */
-function servesEverybody(network: Network, leader: Member): boolean {
+/** Whether the leader is a voter, and a new proposal of it reaches all members. */
+function reachesAllMembers(network: Network, leader: Member): boolean {
   const { voters, learners } = leader.machine.confState;
   if (!voters.includes(leader.id)) return false;
   const before = network.checker.committed;
@@ -410,7 +413,7 @@ function servesEverybody(network: Network, leader: Member): boolean {
   );
 }
 
-/** A leader that does not vote any more, and does not step down by itself, is made to hand over. */
+/** A leader that is no longer a voter, and does not step down by itself, is made to transfer leadership. */
 function handOver(leader: Member): void {
   const { voters } = leader.machine.confState;
   const other = voters.find((id) => id !== leader.id);
@@ -419,7 +422,7 @@ function handOver(leader: Member): void {
 
 /**
  * Runs one schedule.
- * @throws Violation, or what the core threw, when a property does not hold
+ * @throws Violation when a property does not hold, or the error that the core threw
  */
 export function runSchedule(options: ScheduleOptions): ScheduleResult {
   const schedule = new Schedule(options);

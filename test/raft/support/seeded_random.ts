@@ -1,5 +1,5 @@
 /**
- * A small, fast generator whose whole run follows from its seed. For tests only.
+ * A small, fast generator that its seed determines. For tests only.
  *
  * A counter with the golden ratio as its step, mixed by two rounds of multiply and xor-shift (SplitMix, Steele et al.
  * 2014, in 32 bits).
@@ -10,7 +10,7 @@ export class SeededRandom implements RandomSource {
   private state: number;
 
   constructor(seed: number) {
-    // Neighbouring seeds are run one after another: mixing the seed first keeps their runs apart.
+    // Suites use consecutive seeds: mixing the seed first makes their sequences unrelated.
     this.state = mix(seed ^ Math.imul(Math.floor(seed / 0x1_0000_0000), 0x85eb_ca6b));
   }
 

@@ -1,4 +1,4 @@
-/** A log that is applied to a roster as the node would do it: short ways to write commands and entries in tests. */
+/** Short forms for commands and entries in tests, which are applied to a roster as a replica would do it. */
 import { createHash } from "node:crypto";
 import {
   addMemberCommand,
@@ -30,7 +30,7 @@ export const sha256 = (bytes: Uint8Array): Uint8Array => createHash("sha256").up
 export const CLUSTER_ID = 0xc1n;
 export const TIME_MS = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
 
-/** Which member: by id, by name, or both. */
+/** Selects a member by id, by name, or both. */
 export function by(member: { id?: bigint; name?: string }): { id: bigint; name: string } {
   return { id: member.id ?? 0n, name: member.name ?? "" };
 }
@@ -39,7 +39,7 @@ export function envelope(extra: Partial<CommandEnvelope> = {}): CommandEnvelope 
   return { proposalId: 7n, timeMs: TIME_MS, ...extra };
 }
 
-/** An envelope whose fingerprint stands for `content`. */
+/** An envelope whose fingerprint is a hash of `content`. */
 export function request(
   requestId: string,
   content = "content",
@@ -96,7 +96,7 @@ export function emptyEntry(index: number): Entry {
   return { term: 1, index, type: EntryType.Normal, data: new Uint8Array(), confChange: null };
 }
 
-/** Applies and returns everything about the command. */
+/** Applies the command in the next entry and returns the whole result. */
 export function apply(roster: Roster, command: RosterCommand): Extract<ApplyResult, { kind: "command" }> {
   const result = roster.apply(entryFor(roster, command));
   if (result.kind !== "command") throw new Error("the entry was taken for an empty one");
@@ -128,7 +128,7 @@ export function memberOf(roster: Roster, id: number): MemberRecord {
   return member;
 }
 
-/** The same roster, by way of its snapshot. */
+/** An equal roster, restored from the roster's snapshot. */
 export function restored(roster: Roster, options: HistoryOptions = {}): Roster {
   return Roster.restore(roster.snapshot(), { appliedIndex: roster.appliedIndex, ...options });
 }

@@ -1,11 +1,11 @@
-/** The key-value store of the kv histories as an object: get, put, append on strings; keys are independent. */
+/** Model of the key-value store of the kv histories: get, put, append on strings; keys are independent. */
 import type { Model, Operation } from "../linearizability";
 
 export type KvInput =
   | { readonly kind: "get" }
   | { readonly kind: "put"; readonly value: string }
   | { readonly kind: "append"; readonly value: string };
-/** What a get answers; put and append answer nothing. */
+/** The output of a get; put and append have none. */
 export type KvOutput = { readonly value: string };
 export type KvOperation = Operation<KvInput, KvOutput>;
 
@@ -27,7 +27,7 @@ export const kvModel: Model<string, KvInput, KvOutput> = {
 const LINE =
   /^\{:process (\d+), :type :(invoke|ok), :f :(get|put|append), :key "(.*?)", :value (nil|"(.*)")\}$/;
 
-/** By key. @throws Error for a line that is none */
+/** @returns the operations by key. @throws Error for a line of another form */
 export function parseKv(text: string): Map<string, KvOperation[]> {
   const open = new Map<number, { readonly key: string; readonly input: KvInput; readonly begin: number }>();
   const byKey = new Map<string, KvOperation[]>();

@@ -1,6 +1,6 @@
 /**
- * The histories command: every history of a folder through the linearizability checker, its verdict held against the
- * known one. A folder of Jepsen logs has VERDICTS.tsv; of kv histories the name says `ok` or `bad`.
+ * The histories command: checks every history of a folder for linearizability and compares the verdict with the known
+ * one. Jepsen logs have their verdicts in VERDICTS.tsv; names of kv histories end with `ok` or `bad`.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -42,7 +42,7 @@ export function verdictOf(path: string): Verdict {
   return undecided ? "undecided" : "linearizable";
 }
 
-/** @returns the exit code: 0 when all verdicts are right, 1 when one is not, 2 for wrong usage */
+/** @returns the exit code: 0 when all verdicts match, 1 when one does not, 2 for wrong usage */
 export function main(argv: readonly string[]): number {
   const [dir, ...rest] = argv;
   if (dir === undefined || rest.length > 0) {

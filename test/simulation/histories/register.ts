@@ -1,6 +1,6 @@
 /**
- * The register of the Jepsen histories as an object: reads, writes, and compare-and-set. It starts as nil; a cas fails
- * when the value is another.
+ * Model of the register of the Jepsen histories: read, write and compare-and-set (cas). The initial value is nil; a cas
+ * fails when the current value is not the expected one.
  */
 import type { Model, Operation } from "../linearizability";
 
@@ -36,7 +36,7 @@ export const registerModel: Model<number | null, RegisterInput, RegisterOutput> 
 /** A line: process, kind of event, function, value. */
 const LINE = /jepsen\.util - (\d+)\s+:(invoke|ok|fail|info)\s+:(read|write|cas)\s+(.*)$/;
 
-/** @throws Error for a line that is none */
+/** @throws Error for a line of another form */
 export function parseRegister(text: string): RegisterOperation[] {
   const open = new Map<number, { readonly input: RegisterInput; readonly begin: number }>();
   const operations: RegisterOperation[] = [];
@@ -77,13 +77,13 @@ function inputOf(name: string, value: string): RegisterInput {
   return name === "write" ? { kind: "write", value: first } : { kind: "cas", from: first, to: second };
 }
 
-/** Null: nobody knows; "nothing": it says nothing, and changed nothing. */
+/** Null when the outcome is unknown; "nothing" when the operation had no effect and its end shows nothing of the value. */
 function endOf(input: RegisterInput, event: string, value: string): RegisterOutput | null | "nothing" {
   if (event === "info") return input.kind === "read" ? "nothing" : null;
   if (event === "ok") {
     if (input.kind !== "read") return { kind: "ok" };
     return { kind: "value", value: value.trim() === "nil" ? null : Number(value) };
   }
-  // A failed cas met another value; a failed read or write did not happen.
+  // A failed cas found another value than expected; a failed read or write did not happen.
   return input.kind === "cas" ? { kind: "mismatch" } : "nothing";
 }

@@ -1,7 +1,7 @@
 /**
- * What storage acknowledged is there after every crash: entries, vote and term. Entries may have been replaced by those
- * of a later term, or by a snapshot, that were on their way to the disk. And a member tells others only of what is
- * durable: a vote that it gave, entries that it holds. DESIGN, "Disk"; Raft paper, figure 2.
+ * Everything that storage has acknowledged is there after every crash: entries, vote and term. Entries may be replaced by
+ * entries of a later term, or by a snapshot, that were being written at the crash. And a member sends only what is
+ * durable: the vote that it grants and the entries that it acknowledges. Raft paper, figure 2.
  */
 import { MessageType } from "../../../src/raft/index";
 import type { Message } from "../../../src/raft/index";
@@ -33,7 +33,7 @@ export class AcknowledgedIsDurable implements Observer {
       const had = durable.termAt(index);
       const has = index <= last ? storage.term(index) : 0;
       if (has === had || had === 0) continue;
-      // A later leader's entry, or its snapshot, took its place.
+      // An entry of a later term, or a snapshot, has replaced it.
       if (typeof has === "number" && has > had) break;
       if (last === snapshotIndex && index > last && (storage.snapshot()?.meta.term ?? 0) > had) break;
       throw new Violation(NAME, `${member.label} starts without ${had}/${index}, which was acknowledged`);
@@ -50,7 +50,7 @@ export class AcknowledgedIsDurable implements Observer {
   sent(member: Member, { type, reject, term, index, to }: Message): void {
     const { durable } = member.host;
     const isVote = type === MessageType.VoteResponse;
-    // A later term may be on disk already, with another vote and another tail.
+    // A later term may already be on disk, with another vote and other entries.
     if (reject || !(isVote || type === MessageType.AppendResponse) || durable.term > term) return;
     const said = isVote ? `its vote for ${to.toString(16)}` : `entries up to ${index}`;
     if (durable.term === term && (isVote ? durable.vote === to : durable.lastIndex >= index)) return;

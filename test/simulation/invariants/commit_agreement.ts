@@ -1,7 +1,7 @@
 /**
- * State machine safety, of the log: nobody takes another entry as committed than the one that a leader committed at
- * that index, and nobody before a leader did. A leader commits by counting only up to an entry of its own term. Raft
- * paper, figure 3 and section 5.4.2.
+ * State machine safety for the log: an entry is committed on a member only after a leader committed it, and every member
+ * has the same committed entry at an index. A leader commits by counting replicas only for an entry of its own term.
+ * Raft paper, figure 3 and section 5.4.2.
  */
 import { Role } from "../../../src/raft/index";
 import type { Member } from "../member";
@@ -15,7 +15,7 @@ export class CommitAgreement implements Observer {
   constructor(private readonly record: ClusterRecord) {}
 
   started(member: Member): void {
-    const { committed } = member.node;
+    const { committed } = member.replica;
     if (committed > this.record.committed)
       throw new Violation(NAME, `${member.label} starts with ${committed} committed, which no leader did`);
   }
@@ -32,7 +32,7 @@ export class CommitAgreement implements Observer {
         NAME,
         `${member.label} leads term ${term} and commits ${lastTerm}/${log.committed} by counting`,
       );
-    // It may have stepped down in the same event.
+    // A leader may have stepped down in the same event.
     const led = role === Role.Leader || before.role === Role.Leader;
     const { record } = this;
     for (let index = before.committed + 1; index <= log.committed; index++) {

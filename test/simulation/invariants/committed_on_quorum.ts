@@ -1,7 +1,7 @@
 /**
- * What is committed is durable on a quorum, and stays there: a leader commits only what a quorum of its configuration
- * has acknowledged as durable, and who cuts off a committed entry leaves it on such a quorum. (A member may cut one off
- * that it had from an earlier leader, by a late message of a leader between.) Raft paper, sections 5.3, 5.4.2 and 6.
+ * A committed entry is durable on a quorum and stays so: a leader commits only entries that a quorum of its configuration
+ * has acknowledged as durable, and when a member truncates a committed entry, a quorum without this member still has it.
+ * (A late append of an older leader may truncate such an entry on one member.) Raft paper, sections 5.3, 5.4.2 and 6.
  */
 import { Role } from "../../../src/raft/index";
 import type { ConfState, NodeId } from "../../../src/raft/index";
@@ -16,7 +16,7 @@ import type { World } from "../world";
 const NAME = "committed_on_quorum";
 
 export class CommittedOnQuorum implements Observer {
-  /** By index: the configuration whose quorum committed it. */
+  /** The configuration whose quorum committed the entry at each index. */
   private readonly configs: ConfState[] = [];
 
   constructor(
@@ -30,7 +30,7 @@ export class CommittedOnQuorum implements Observer {
     const index = log.committed;
     const term = log.term(index);
     if (typeof term !== "number") return;
-    // The change that was committed may have been applied in the same event.
+    // A membership change may have been committed and applied in the same event.
     const earlier = (before.config as RaftInside["tracker"]["config"]).confState();
     const now = raft.tracker.config.confState();
     const config = [earlier, now].find((candidate) => this.onQuorum(candidate, index, term));
@@ -48,7 +48,7 @@ export class CommittedOnQuorum implements Observer {
     throw new Violation(NAME, `${member.label} cuts off ${term}/${index}, which is committed`);
   }
 
-  /** @param without does not count */
+  /** @param without a member that is not counted */
   private onQuorum(
     { voters, votersOutgoing }: ConfState,
     index: number,

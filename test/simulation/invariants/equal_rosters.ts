@@ -1,6 +1,6 @@
 /**
- * State machine safety, of the roster: members that applied the same index have the same roster, and it is the committed
- * entry that they applied there. Decisions are compared at every index, whole rosters at some, and at every snapshot.
+ * State machine safety for the roster: members that applied the same index applied the same committed entry and have the
+ * same roster. Decisions are compared at every index; whole rosters at every 16th, and at every snapshot.
  */
 import { crc32 } from "node:zlib";
 import type { ApplyResult, Roster } from "../../../src/roster/index";
@@ -12,7 +12,7 @@ import type { ClusterRecord } from "../record";
 import { Violation } from "../violation";
 
 const NAME = "equal_rosters";
-/** A whole roster costs as much as a snapshot. */
+/** Whole rosters are compared at multiples of this index only, because each comparison costs as much as a snapshot. */
 const WHOLE_EVERY = 16;
 
 export class EqualRosters implements Observer {
@@ -23,7 +23,7 @@ export class EqualRosters implements Observer {
 
   applied(member: Member, entry: Entry, result: ApplyResult, roster: Roster): void {
     const { index, term } = entry;
-    // The leader's commit is recorded after the event in which it may already apply.
+    // A leader may commit and apply in one event, but its commit is recorded only after the event.
     if (index <= this.record.committed) {
       if (this.record.terms[index] !== term || this.record.digestAt(index) !== digestOf(entry))
         throw new Violation(

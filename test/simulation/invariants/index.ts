@@ -1,4 +1,7 @@
-/** Every invariant that is looked at after each event. Those over a whole run are in linearizable.ts and liveness.ts. */
+/**
+ * The invariants that are checked after every event. Properties of a whole run are in linearizability_roster.ts and
+ * liveness.ts.
+ */
 import type { Observer } from "../observer";
 import type { ClusterRecord } from "../record";
 import type { World } from "../world";
@@ -14,6 +17,7 @@ import { OneConfChange } from "./one_conf_change";
 import { OneLeader } from "./one_leader";
 import { OneTruth } from "./one_truth";
 import { OneVote } from "./one_vote";
+import { ReconfigurationKeepsQuorum } from "./reconfiguration_keeps_quorum";
 import { RemovedIds } from "./removed_ids";
 import { RepeatedRequests } from "./repeated_requests";
 import { Revision } from "./revision";
@@ -35,5 +39,6 @@ export function invariants(world: World, record: ClusterRecord): Observer[] {
     new EqualRosters(record),
     new AcknowledgedIsDurable(world),
     new AcknowledgedWrites(world),
+    new ReconfigurationKeepsQuorum(),
   ];
 }

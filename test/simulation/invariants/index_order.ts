@@ -1,16 +1,16 @@
-/** applied <= committed <= last, on every member; none but a restart takes applied or committed back. */
+/** On every member applied <= committed <= last, and applied and committed never decrease except by a restart. */
 import type { Member } from "../member";
 import type { MemberState, Observer, RaftInside } from "../observer";
 import { Violation } from "../violation";
 
 export class IndexOrder implements Observer {
   started(member: Member): void {
-    const { applied, committed, lastIndex } = member.node;
+    const { applied, committed, lastIndex } = member.replica;
     this.look(member, applied, committed, lastIndex);
   }
 
   step(member: Member, { log }: RaftInside, before: MemberState): void {
-    const { applied } = member.node;
+    const { applied } = member.replica;
     this.look(member, applied, log.committed, log.lastIndex());
     this.look(member, log.applied, log.committed, log.lastIndex());
     if (applied < before.applied)

@@ -1,5 +1,6 @@
 /**
- * Leader completeness: what was committed in earlier terms is in the log of every later leader. Raft paper, figure 3.
+ * Leader completeness: an entry that was committed in a term is in the log of every leader of a later term. Raft paper,
+ * figure 3.
  */
 import { Role } from "../../../src/raft/index";
 import type { Member } from "../member";

@@ -1,7 +1,8 @@
 /**
- * Log matching: a term and an index name one entry, and one entry before it. Raft paper, figure 3.
+ * Log matching: two entries with the same index and term are equal, and so are the entries before them. Raft paper,
+ * figure 3.
  *
- * Looks only at entries as they go into a log: what any log showed before is in the record.
+ * Compares only entries that are being appended with the record, which has every entry that any log ever had.
  */
 import type { Entry } from "../../../src/raft/index";
 import type { AppendBatch } from "../../../src/storage/storage";
@@ -16,7 +17,7 @@ const NAME = "log_matching";
 export class LogMatching implements Observer {
   constructor(private readonly record: ClusterRecord) {}
 
-  born(member: Member, entries: readonly Entry[]): void {
+  made(member: Member, entries: readonly Entry[]): void {
     let previous = 0;
     for (const entry of entries) {
       this.look(member, entry, previous);
@@ -28,7 +29,7 @@ export class LogMatching implements Observer {
   appended(member: Member, { entries, snapshot }: AppendBatch): void {
     const first = entries[0];
     if (first === undefined) return;
-    // Entries that follow a snapshot of the same batch follow its last one.
+    // In a batch with a snapshot, the first entry follows the last entry of the snapshot.
     const before =
       snapshot !== null && snapshot.meta.index === first.index - 1
         ? snapshot.meta.term

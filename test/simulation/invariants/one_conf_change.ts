@@ -1,6 +1,6 @@
 /**
- * At most one membership change in a log is above what the cluster has committed: the next is proposed only once the one
- * before is applied. Raft paper, section 6; Ongaro's correction of 2015.
+ * A log has at most one membership change above the cluster's commit index, because the next one is proposed only after
+ * the one before is applied. Raft paper, section 6; Ongaro's correction of 2015.
  */
 import type { AppendBatch } from "../../../src/storage/storage";
 import { EntryType } from "../../../src/raft/index";
@@ -11,7 +11,7 @@ import type { ClusterRecord } from "../record";
 import { Violation } from "../violation";
 
 export class OneConfChange implements Observer {
-  /** Members that took a membership change in this event. */
+  /** Members that appended a membership change in this event. */
   private readonly due = new Set<Member>();
 
   constructor(private readonly record: ClusterRecord) {}
@@ -20,7 +20,7 @@ export class OneConfChange implements Observer {
     if (entries.some(({ type }) => type !== EntryType.Normal)) this.due.add(member);
   }
 
-  /** Looked at after the event, when what the leader committed in it is known. */
+  /** Checked after the event, when it is known which entries the leader committed in it. */
   step(member: Member, { log }: RaftInside, _before: MemberState): void {
     if (!this.due.delete(member)) return;
     const { record } = this;

@@ -1,4 +1,6 @@
-/** Election safety: at most one leader in a term, a member that restarted being another one. Raft paper, figure 3. */
+/**
+ * Election safety: at most one leader per term. A member that restarts counts as another one. Raft paper, figure 3.
+ */
 import { Role } from "../../../src/raft/index";
 import type { Member } from "../member";
 import type { MemberState, Observer, RaftInside } from "../observer";

@@ -1,6 +1,6 @@
 /**
- * The core's configuration and the roster are one: after every entry both list the same voters and learners, at the same
- * index or not at all. DESIGN, "One log, one truth".
+ * The core's configuration and the roster agree: after every entry both have the same voters and learners.
+ * docs/adr/0001-one-entry-per-membership-change.md
  */
 import type { Member } from "../member";
 import type { MemberState, Observer, RaftInside } from "../observer";
@@ -8,9 +8,9 @@ import { Violation } from "../violation";
 
 export class OneTruth implements Observer {
   step(member: Member, raft: RaftInside, before: MemberState): void {
-    const { roster, applied } = member.node;
+    const { roster, applied } = member.replica;
     if (applied === before.applied && before.config === raft.tracker.config) return;
-    // A snapshot that is not installed yet has changed the configuration, and the roster follows it.
+    // While a snapshot is being installed, the configuration has changed and the roster has not yet.
     if (raft.log.hasPendingSnapshot() || applied < raft.log.firstIndex() - 1) return;
     const { voters, learners, learnersNext } = raft.tracker.config.confState();
     const members = roster.members();

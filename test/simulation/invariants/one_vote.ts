@@ -1,6 +1,6 @@
 /**
- * One vote in a term, across restarts: an answer that grants a vote names one candidate of the term, whoever the process
- * is. A candidate's vote for itself counts once it leads: until its vote is durable it has none. Raft paper, section 5.2.
+ * A member grants at most one vote per term, across restarts. A candidate's vote for itself is recorded when it becomes
+ * leader, because the vote does not count before it is durable. Raft paper, section 5.2.
  */
 import { MessageType, Role } from "../../../src/raft/index";
 import type { Message, NodeId } from "../../../src/raft/index";
@@ -9,7 +9,7 @@ import type { MemberState, Observer, RaftInside } from "../observer";
 import { Violation } from "../violation";
 
 export class OneVote implements Observer {
-  /** Per machine: candidate by term. */
+  /** The candidate that got the machine's vote in each term, by machine. */
   private readonly votes = new Map<number, Map<number, NodeId>>();
 
   sent(member: Member, message: Message): void {
@@ -19,13 +19,13 @@ export class OneVote implements Observer {
 
   step(member: Member, raft: RaftInside, before: MemberState): void {
     if (raft.role !== Role.Leader || (before.role === Role.Leader && before.term === raft.term)) return;
-    // One who leads was voted for by itself, unless it only voted as a learner that does not know of its promotion.
+    // A leader has voted for itself, except one that did not know yet that it is a voter.
     if (raft.vote === raft.id) this.vote(member, raft.term, raft.id);
   }
 
   private vote(member: Member, term: number, candidate: NodeId): void {
     const { number, wiped } = member.host;
-    if (wiped) return; // another member under an old id: it is refused, or counts as new
+    if (wiped) return; // a new instance under an old id, which the cluster refuses or treats as new
     const own = this.votes.get(number) ?? new Map<number, NodeId>();
     this.votes.set(number, own);
     const before = own.get(term);

@@ -1,4 +1,4 @@
-/** An id that was removed is never again in a roster or in a configuration at a later index. SPEC, "Removed members". */
+/** A removed id is never in a roster or a configuration at a later index. */
 import type { ApplyResult, Roster } from "../../../src/roster/index";
 import type { Entry } from "../../../src/raft/index";
 import type { Member } from "../member";
@@ -6,7 +6,7 @@ import type { MemberState, Observer, RaftInside } from "../observer";
 import { Violation } from "../violation";
 
 export class RemovedIds implements Observer {
-  /** Index of each removal. */
+  /** Log index of the removal of each id. */
   private readonly removed = new Map<bigint, number>();
   private readonly present = new WeakMap<Member, readonly bigint[]>();
 
@@ -23,11 +23,11 @@ export class RemovedIds implements Observer {
   }
 
   step(member: Member, raft: RaftInside, before: MemberState): void {
-    const { node } = member;
-    const { applied } = node;
-    // A snapshot brings a whole roster.
+    const { replica } = member;
+    const { applied } = replica;
+    // A snapshot replaces the whole roster.
     if (applied > before.applied)
-      for (const { id } of node.roster.members()) this.look(member, id, applied, "roster");
+      for (const { id } of replica.roster.members()) this.look(member, id, applied, "roster");
     if (before.config === raft.tracker.config || raft.log.hasPendingSnapshot()) return;
     const { voters, learners } = raft.tracker.config.confState();
     for (const id of [...voters, ...learners]) this.look(member, id, applied, "configuration");

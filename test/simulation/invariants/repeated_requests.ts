@@ -1,4 +1,7 @@
-/** A request takes effect once, however often it is repeated, while its outcome is remembered. SPEC, "Writes". */
+/**
+ * A repeated request takes effect only once, as long as its outcome is remembered.
+ * docs/adr/0006-request-memory-is-replicated.md
+ */
 import { HISTORY_LIMIT } from "../../../src/roster/index";
 import type { ApplyResult } from "../../../src/roster/index";
 import type { Entry } from "../../../src/raft/index";

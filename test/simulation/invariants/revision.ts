@@ -1,6 +1,6 @@
 /**
- * The revision never goes back: along the log it only rises, to the index of the entry that changed the roster; on a
- * member it goes back with a restart at most, and then equals what it was at that index.
+ * The revision never decreases along the log, and a change sets it to the index of its entry. On a member it decreases
+ * only by a restart, and then equals the revision that the cluster had at that index.
  */
 import type { ApplyResult, Roster } from "../../../src/roster/index";
 import type { Entry } from "../../../src/raft/index";
@@ -9,7 +9,7 @@ import type { MemberState, Observer, RaftInside } from "../observer";
 import { Violation } from "../violation";
 
 export class Revision implements Observer {
-  /** By index. */
+  /** The revision at each log index. */
   private readonly revisions: number[] = [];
 
   applied(member: Member, { index }: Entry, result: ApplyResult, roster: Roster): void {
@@ -26,7 +26,7 @@ export class Revision implements Observer {
   }
 
   step(member: Member, _raft: RaftInside, before: MemberState): void {
-    const { revision } = member.node.roster;
+    const { revision } = member.replica.roster;
     if (revision < before.revision)
       throw new Violation(
         "revision",

@@ -1,4 +1,4 @@
-/** Every planted bug. Sources: the list of bugs that others had, and what each invariant is there for. */
+/** Every planted bug: bugs that other implementations had, and at least one for every invariant. */
 import { CLIENT_PLANTS } from "./clients";
 import { ELECTION_PLANTS } from "./elections";
 import { MEMBERSHIP_PLANTS } from "./membership";

@@ -1,56 +1,56 @@
-/** Planted bugs: what callers are told. */
+/** Planted bugs: answers to callers. */
 import { plant } from "./plant";
 import type { Plant } from "./plant";
 
-const WRITES = "server/writes.ts";
+const WRITES = "cluster/writes.ts";
 
 export const CLIENT_PLANTS: readonly Plant[] = [
   plant(
     "follower-says-success",
-    "a follower answers success although the leader refused",
+    "a follower answers success although the leader refused the write",
     WRITES,
-    "const error = new PassedOnError(result.error, result.reason);",
-    'if (result.reason === "REVISION_MISMATCH" || result.reason === "MEMBER_NOT_FOUND")\n        return { kind: "answer", response: { revision: 0, repeated: true, changed: false, member: null } as never };\n      const error = new PassedOnError(result.error, result.reason);',
+    "return reason !== null && TRANSIENT.has(reason) ? retryBecause(error) : refusedBy(error);",
+    'if (reason === "REVISION_MISMATCH" || reason === "MEMBER_NOT_FOUND") return done(Buffer.alloc(0));\n  return reason !== null && TRANSIENT.has(reason) ? retryBecause(error) : refusedBy(error);',
   ),
   plant(
     "acknowledged-when-appended",
     "a write is acknowledged when it is appended, not when it is committed and applied",
-    "server/node.ts",
-    "this.waiters.add(command.proposalId, command.requestId, result.index + i, settle);",
-    'settle({ kind: "applied", index: result.index + i, decision: { ...this.roster.evaluate(command), changed: true, revision: result.index + i } as never });',
+    "replica/proposal_queue.ts",
+    "this.waiters.add(id, result.index + i, settle);",
+    'settle({ kind: "done", value: { index: result.index + i, result: { accepted: true, repeated: false, changed: true, member: null, revision: result.index + i } } });',
   ),
   plant(
     "another-entry-acknowledged",
-    "whoever waits at an index is told of success, whatever entry was applied there",
-    "server/waiters.ts",
-    "if (waiter.proposalId === proposalId && decision !== null) {",
-    "if (decision !== null) {",
+    "a write that waits at an index is acknowledged when another entry was applied there",
+    "replica/waiters.ts",
+    "waiter.settle(waiter.proposalId === proposalId ? done({ result, index }) : RETRY);",
+    "waiter.settle(result !== null ? done({ result, index }) : RETRY);",
   ),
   plant(
     "lost-forward-not-proposed",
     "a forwarded write whose answer was lost counts as not proposed",
     WRITES,
-    'case "lost":\n      return { kind: "unknown" };',
-    'case "lost":\n      return { kind: "not-appended", error: null };',
+    'if (outcome.kind !== "refused" || !(outcome.error instanceof RpcError)) return outcome;',
+    'if (outcome.kind === "unknown") return RETRY;\n  if (outcome.kind !== "refused" || !(outcome.error instanceof RpcError)) return outcome;',
   ),
   plant(
     "undecided-not-proposed",
     "a write that was appended and not decided in time counts as not proposed",
     WRITES,
-    'case "unknown":\n      case "undecided":\n        return { kind: "unknown" };',
-    'case "unknown":\n      case "undecided":\n        return { kind: "not-appended", error: null };',
+    'return outcome.kind === "done" ? done(request.answer(outcome.value)) : outcome;',
+    'if (outcome.kind === "unknown") return RETRY;\n    return outcome.kind === "done" ? done(request.answer(outcome.value)) : outcome;',
   ),
   plant(
     "caller-already-gone",
-    "a caller that has gone away already, while its write waits for a leader, is an unexpected error",
+    "a call that is cancelled while its write waits for a leader causes an unexpected error",
     WRITES,
-    "      const { endings } = this;\n      const stop = this.node.listen({ onLeadership: done, onTick: done });",
-    "      context.onCancel(done);\n      const { endings } = this;\n      const stop = this.node.listen({ onLeadership: done, onTick: done });",
+    "if (call.cancelled) throw new CallCancelledError();",
+    'if (call.cancelled) throw "the caller is gone";',
   ),
   plant(
     "read-round-never-repeated",
     "a round of reads whose answer was lost is never begun again",
-    "server/reads.ts",
+    "replica/read_rounds.ts",
     "if (this.round !== null && tick - this.round.sentTick >= this.retryTicks) this.restart();",
     "if (this.round !== null && tick < 0) this.restart();",
   ),

@@ -43,7 +43,7 @@ export const ELECTION_PLANTS: readonly Plant[] = [
   ),
   plant(
     "half-is-a-majority",
-    "in a group of even size half of it decides",
+    "half of a group of even size counts as a majority",
     "raft/quorum/majority.ts",
     "return Math.floor(n / 2) + 1;",
     "return Math.ceil(n / 2);",
@@ -57,7 +57,7 @@ export const ELECTION_PLANTS: readonly Plant[] = [
   ),
   plant(
     "transfer-never-given-up",
-    "a leadership transfer to a member that is gone is never given up",
+    "a leadership transfer that does not complete is never aborted",
     "raft/raft.ts",
     "        abortTransfer(this);\n        maybeAutoLeave(this);",
     "        maybeAutoLeave(this);",

@@ -44,9 +44,9 @@ export function planted({ name, edits }: Plant): Map<string, string> {
   return texts;
 }
 
-/** Lets the loader read another text than the file's. */
+/** Runs `act` while the module loader reads `text` in place of the file. */
 function withSource(filename: string, text: string, act: () => void): void {
-  // The loader reads by the module's own property, so that it can be put aside for one call.
+  // The loader calls readFileSync as a property of node:fs, so that replacing the property has an effect.
   const fs = Module.createRequire(__filename)("node:fs") as { readFileSync: typeof readFileSync };
   const original = fs.readFileSync;
   const reading = (path: unknown, ...rest: unknown[]): unknown =>

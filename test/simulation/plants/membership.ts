@@ -6,17 +6,38 @@ const JOINT = "raft/quorum/joint.ts";
 const ROSTER = "roster/roster.ts";
 
 export const MEMBERSHIP_PLANTS: readonly Plant[] = [
+  plant(
+    "instance-check-off",
+    "peers admit a member that lost its data directory as if it were the instance that they know",
+    "cluster/peer_admission.ts",
+    "if (sameBytes(known.instanceId, instanceId)) return null;",
+    "if (known.instanceId.length > 0 || sameBytes(known.instanceId, instanceId)) return null;",
+  ),
+  plant(
+    "contacts-kept-from-earlier-term",
+    "a new leader counts members that it was in contact with in an earlier term of its own",
+    "replica/replica.ts",
+    "if (change.becameLeader) this.contacts.reset();",
+    "",
+  ),
+  plant(
+    "strict-check-always-ok",
+    "the strict reconfiguration check lets every change pass",
+    "cluster/leader/admission.ts",
+    "const verdict = changesConfiguration ? checkChange(command, view) : OK;",
+    "const verdict = OK;",
+  ),
   {
     name: "two-changes-at-once",
     bug: "a membership change is proposed while another is pending",
     edits: [
       {
-        file: "raft/membership.ts",
+        file: "raft/reconfiguration.ts",
         find: "if (r.pendingConfIndex > applied) {",
         replace: "if (r.pendingConfIndex > applied + 1_000_000) {",
       },
       {
-        file: "server/node.ts",
+        file: "replica/replica.ts",
         find: "return pendingConfIndex <= applied && confState.votersOutgoing.length === 0;",
         replace: "return pendingConfIndex >= 0 && applied >= 0 && confState.votersOutgoing.length === 0;",
       },
@@ -39,30 +60,30 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
   plant(
     "joint-never-left",
     "the leader does not leave a joint configuration",
-    "raft/membership.ts",
+    "raft/reconfiguration.ts",
     "if (!autoLeave || r.role !== Role.Leader",
     "if (!autoLeave || r.term > 0 || r.role !== Role.Leader",
   ),
   plant(
     "removed-member-leaves-at-once",
-    "a removed member ends before others know that its removal is committed",
-    "server/farewell.ts",
+    "a removed member exits before others know that its removal is committed",
+    "replica/removal.ts",
     "return 2 * (voters.length - open) >= voters.length",
     "return open >= 0",
   ),
   plant(
     "applied-change-forgotten",
     "a membership change is applied without its commit index going to the disk",
-    "server/node.ts",
-    "snapshot: null, mustSync: true }, (error) => {\n      this.unsettledChanges--;",
-    "snapshot: null, mustSync: false }, (error) => {\n      this.unsettledChanges--;",
+    "replica/replica.ts",
+    "snapshot: null, mustSync: true }, () => {\n      this.unsettledChanges--;",
+    "snapshot: null, mustSync: false }, () => {\n      this.unsettledChanges--;",
   ),
   plant(
     "refused-change-applied",
     "a membership change that the roster refused still changes the core's configuration",
-    "server/applier.ts",
-    'return result.kind === "empty" ? entry.confChange : result.confChange;',
-    'return result.kind === "empty" || entry.confChange !== null ? entry.confChange : result.confChange;',
+    "replica/machines.ts",
+    "if (confChange !== null) return this.membership.apply(data, at);",
+    "if (confChange !== null) return { ...this.membership.apply(data, at), confChange };",
   ),
   plant(
     "configuration-kept-after-snapshot",
@@ -74,7 +95,7 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
   plant(
     "snapshot-without-learners",
     "a snapshot's configuration lists learners as voters",
-    "server/applier.ts",
+    "replica/applier.ts",
     "confState: this.options.confState() };",
     "confState: { ...this.options.confState(), voters: [...this.options.confState().voters, ...this.options.confState().learners].sort((a, b) => (a < b ? -1 : 1)), learners: [] } };",
   ),

@@ -8,13 +8,13 @@ export const READ_PLANTS: readonly Plant[] = [
   plant(
     "read-context-reused",
     "every round of reads has the same context, so that a late answer serves a new round",
-    "server/reads.ts",
+    "replica/read_rounds.ts",
     "this.nextContext = BigInt.asUintN(64, context + 1n) || 1n;",
     "this.nextContext = context;",
   ),
   plant(
     "read-without-quorum",
-    "a leader answers a read without asking anybody whether it still leads",
+    "a leader answers a read without confirming with a quorum that it still leads",
     READ_INDEX,
     "if (decidesAlone || r.config.readOnly === ReadOnlyOption.LeaseBased) {",
     "if (decidesAlone || r.term > 0 || r.config.readOnly === ReadOnlyOption.LeaseBased) {",
@@ -29,7 +29,7 @@ export const READ_PLANTS: readonly Plant[] = [
   plant(
     "read-does-not-wait-for-apply",
     "a confirmed read is answered before its index is applied",
-    "server/reads.ts",
+    "replica/read_rounds.ts",
     "if (first === undefined || first.index > index) return;",
     "if (first === undefined || index < 0) return;",
   ),

@@ -43,14 +43,14 @@ export const REPLICATION_PLANTS: readonly Plant[] = [
   ),
   plant(
     "commit-index-not-bounded",
-    "a follower hands the leader's commit index to its log as it came",
+    "a follower does not bound the leader's commit index by its own log",
     LOG,
     "this.commitTo(Math.min(leaderCommit, lastNew));",
     "this.commitTo(leaderCommit);",
   ),
   {
     name: "commit-beyond-the-log",
-    bug: "a follower takes a commit index that its log does not reach",
+    bug: "a follower accepts a commit index beyond its last entry",
     edits: [
       {
         file: LOG,
@@ -89,7 +89,7 @@ export const REPLICATION_PLANTS: readonly Plant[] = [
   ),
   plant(
     "lost-snapshot-not-noticed",
-    "a leader never learns what became of a snapshot that it sent",
+    "a leader never learns whether a snapshot that it sent arrived",
     "raft/snapshot.ts",
     "if (progress?.state !== ProgressState.Snapshot) return;",
     "if (progress?.state !== ProgressState.Snapshot || progress.match >= 0) return;",

@@ -71,7 +71,7 @@ export const STORAGE_PLANTS: readonly Plant[] = [
   ),
   plant(
     "damage-taken-for-a-torn-tail",
-    "whatever is wrong with a record, the log is cut there",
+    "any damaged record is treated as a torn tail, and the log is cut there",
     "storage/record.ts",
     'if (!torn) return { kind: "damage", at, what };',
     "",

@@ -1,10 +1,10 @@
 /**
- * A file system in memory that remembers every operation, so that tests can rebuild what a power loss at any moment
- * could have left, fails operations on demand, and can be full.
+ * A file system in memory that records every operation, so that tests can rebuild the states that a power loss at any
+ * moment could have left. It can also fail operations on demand, and be full.
  *
- * Power-loss model: what was synced is there. Of the writes to a file since its last sync any subset of sectors may be
- * there, and its size may be the old one. Of the changes of names in a directory since its last sync any subset may be
- * there; each rename is atomic.
+ * Power-loss model: synced data survive. Of the writes to a file since its last sync, any subset of sectors may survive,
+ * and the file's size may be the old one. Of the name changes in a directory since its last sync, any subset may survive;
+ * each rename is atomic.
  */
 import type {
   DirLock,
@@ -18,7 +18,7 @@ import type {
 import type { FileStat } from "../../../src/storage/fs";
 
 export type FaultKind = "open" | "write" | "sync" | "rename" | "unlink" | "syncDir" | "mkdir" | "read";
-/** Called before each operation: an errno makes it fail. */
+/** Called before each operation. Returns an errno to make it fail. */
 export type Fault = (kind: FaultKind, path: string) => string | null;
 
 type NameChange =
@@ -26,13 +26,13 @@ type NameChange =
   | { readonly kind: "unlink"; readonly name: string }
   | { readonly kind: "rename"; readonly name: string; readonly to: string; readonly inode: number };
 
-/** What happened, in order. */
+/** One recorded operation. */
 export type Op =
   | { readonly kind: "write"; readonly inode: number; readonly position: number; readonly bytes: Buffer }
   | { readonly kind: "sync"; readonly inode: number }
   | { readonly kind: "names"; readonly dir: number; readonly change: NameChange }
   | { readonly kind: "syncDir"; readonly dir: number }
-  /** Put in by the test: something was asked for, or acknowledged. */
+  /** Inserted by the test: an operation was requested or acknowledged. */
   | { readonly kind: "note"; readonly note: string; readonly value: number };
 
 interface FileNode {
@@ -48,7 +48,7 @@ interface DirNode {
 export type Tree = Map<number, FileNode | DirNode>;
 
 const ROOT = 1;
-/** A write that fails keeps whole ones. */
+/** A failed write may have written a part, in whole sectors. */
 const SECTOR_BYTES = 512;
 
 function errno(code: string, path: string): FsError {
@@ -80,7 +80,7 @@ export class CrashFs implements StorageFs {
   private nextInode: number;
   private readonly locks = new Set<number>();
   fault: Fault = () => null;
-  /** Bytes that files may take together; writes that would grow a file beyond it fail with ENOSPC. */
+  /** Most bytes of all files together; writes that would exceed it fail with ENOSPC. */
   capacityBytes = Infinity;
   recording = true;
 
@@ -117,7 +117,7 @@ export class CrashFs implements StorageFs {
     return sum;
   }
 
-  /** The process that held locks was killed; what it wrote is still in the operating system's memory. */
+  /** Kills the process that holds the locks. Its writes stay in the operating system's memory. */
   killed(): void {
     this.locks.clear();
   }
@@ -269,7 +269,7 @@ export class CrashFs implements StorageFs {
           const node = this.tree.get(inode);
           if (node?.kind !== "file") throw new Error("a file handle of a directory");
           if (error !== null) {
-            // As far as it came, in whole sectors.
+            // The first half is written, in whole sectors.
             const end = position + bytes.length / 2;
             const part = Buffer.from(bytes.subarray(0, Math.max(0, end - (end % SECTOR_BYTES) - position)));
             node.data = applyWrite(node.data, position, part);
@@ -360,7 +360,7 @@ export function seeded(seed: number): Below {
 }
 
 interface PendingFile {
-  /** As of the last sync. */
+  /** Contents at the last sync. */
   durable: Buffer;
   readonly writes: { readonly position: number; readonly bytes: Buffer }[];
 }
@@ -370,7 +370,7 @@ interface PendingDir {
   readonly changes: NameChange[];
 }
 
-/** Follows the operations and rebuilds what a power loss after the last one could have left. */
+/** Replays the operations and rebuilds states that a power loss after the last one could have left. */
 export class PowerLoss {
   private readonly fileStates = new Map<number, PendingFile>();
   private readonly dirStates = new Map<number, PendingDir>();
@@ -390,7 +390,7 @@ export class PowerLoss {
         file.durable = applyWrite(file.durable, write.position, write.bytes);
     } else if (op.kind === "names") {
       this.dir(op.dir).changes.push(op.change);
-      // A new node exists, empty, wherever a name that leads to it does.
+      // A new file exists, empty, as soon as a name for it survives.
       if (op.change.kind === "link") {
         if (op.change.node === "dir") this.dir(op.change.inode);
         else this.file(op.change.inode);
@@ -434,7 +434,7 @@ export class PowerLoss {
   }
 }
 
-/** None, all, the first ones, or any of them. */
+/** A random part of a list: none, all, a prefix, or any subset. */
 function keep<T>(all: readonly T[], below: Below): readonly T[] {
   switch (below(4)) {
     case 0:
@@ -461,6 +461,6 @@ function crashFile(file: PendingFile, below: Below): Buffer {
   }
   let data: Buffer = Buffer.from(file.durable);
   for (const { position, bytes } of keep(pieces, below)) data = applyWrite(data, position, bytes);
-  // The size is metadata: it may not have been written although the data were.
+  // The size is metadata and may not have been written although the data were.
   return data.length > file.durable.length && below(3) === 0 ? data.subarray(0, file.durable.length) : data;
 }

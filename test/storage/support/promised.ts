@@ -1,13 +1,13 @@
-/** What a log must show after any end of a scripted run: at least what was acknowledged, at most what was asked for. */
+/** The log after any end of a scripted run must have everything acknowledged, and nothing that was not requested. */
 import type { Storage } from "../../../src/storage/storage";
 import type { Model, Step } from "./scripted_run";
 import { signature } from "./scripted_run";
 import { allEntries } from "./values";
 
-/** What must be there at one moment of a run. */
+/** The expected state of the log at one moment of a run. */
 export interface Promised {
   created: boolean;
-  /** The first and the last step that may be the newest one on disk. */
+  /** The newest step on disk must lie between these two: the last acknowledged and the last requested step. */
   acked: number;
   issued: number;
   savedIndex: number;
@@ -17,7 +17,7 @@ export function nothingPromised(): Promised {
   return { created: false, acked: 0, issued: 0, savedIndex: 0 };
 }
 
-/** Takes in one note of a run's journal. */
+/** Applies one note of a run's journal. */
 export function follow(promised: Promised, note: string, value: number): void {
   if (note === "created") promised.created = true;
   else if (note === "acked") promised.acked = Math.max(promised.acked, value);
@@ -25,7 +25,7 @@ export function follow(promised: Promised, note: string, value: number): void {
   else if (note === "saved") promised.savedIndex = Math.max(promised.savedIndex, value);
 }
 
-/** Whether what was recovered is the log after `step`. A snapshot proves its own index committed. */
+/** Whether the recovered log equals the log after `step`. A snapshot implies that its index is committed. */
 function matches(storage: Storage, step: Step, snapshots: ReadonlyMap<number, string>): boolean {
   const { hardState: state } = storage.initialState();
   if (state.term !== step.state.term || state.vote !== step.state.vote) return false;
@@ -35,7 +35,7 @@ function matches(storage: Storage, step: Step, snapshots: ReadonlyMap<number, st
   return allEntries(storage).every((e) => step.log.get(e.index) === signature(e));
 }
 
-/** @throws when something acknowledged is missing, or something is there that nobody asked for */
+/** @throws when something acknowledged is missing, or something is there that was never requested */
 export function check(storage: Storage, model: Model, promised: Promised): void {
   const newest = storage.snapshot();
   expect(newest?.meta.index ?? 0).toBeGreaterThanOrEqual(promised.savedIndex);

@@ -14,9 +14,9 @@ export const DIR = "/data";
 /** The log after one record. */
 export interface Step {
   readonly state: HardState;
-  /** Everything up to here is replaced by an installed snapshot. */
+  /** Index of the installed snapshot that replaced the entries up to it. */
   readonly base: number;
-  /** By index: "term data" of entries from base + 1 on. */
+  /** "term data" of each entry from base + 1 on, by index. */
   readonly log: ReadonlyMap<number, string>;
   readonly last: number;
 }
@@ -27,9 +27,9 @@ export function signature(e: Entry): string {
 
 export class Model {
   readonly steps: Step[];
-  /** Indexes of snapshots ever saved or installed, with their data. */
+  /** The data of every snapshot that was saved or installed, by index. */
   readonly snapshots = new Map<number, string>();
-  /** As of the last batch: a commit index alone is not written before the next batch that is synced. */
+  /** The hard state of the last batch. A commit index alone is written with the next synced batch only. */
   state: HardState;
 
   constructor(initial: Step) {
@@ -70,7 +70,7 @@ export class Model {
   }
 }
 
-/** Payloads that matter for torn writes: short, several sectors, and zeros. */
+/** Payloads for the cases of torn writes: short ones, several sectors, and zeros. */
 function payload(below: Below, index: number): string | Uint8Array {
   switch (below(6)) {
     case 0:
@@ -90,7 +90,7 @@ function payload(below: Below, index: number): string | Uint8Array {
 export interface Run {
   readonly fs: CrashFs;
   readonly model: Model;
-  /** What the storage answered with errors, in order: none without a fault. */
+  /** The errors that the storage returned, in order; none without an injected fault. */
   readonly failures: readonly unknown[];
 }
 
@@ -113,7 +113,7 @@ export async function scriptedRun(
   });
   const failures: unknown[] = [];
   const note = (error: unknown): void => {
-    // No space for a snapshot: the log goes on without it.
+    // There was no space for a snapshot: the log goes on without it.
     if (!(error instanceof StorageError && error.reason === "disk-full")) failures.push(error);
   };
   try {
@@ -142,7 +142,7 @@ async function play(
     if (below(3) === 0) await Promise.all(waiting.splice(0));
   }
   await Promise.all(waiting);
-  // The commit index may go out at close.
+  // Closing may write the commit index.
   if (goesOn()) fs.note("issued", model.append(batch({ hardState: model.state })));
   await close(storage);
 }
@@ -150,7 +150,7 @@ async function play(
 function step(fs: CrashFs, storage: Storage, model: Model, below: Below): Promise<void> {
   const { last } = model.last;
   const { state } = model;
-  // A batch was refused, because of a failure; that answer is on its way.
+  // The batch was refused because of a failure; its callback has not been called yet.
   if (storage.lastIndex() !== last) return Promise.resolve();
   const kind = below(20);
   if (kind === 0 && state.commit > storage.firstIndex()) return saved(fs, storage, model, below);
@@ -173,7 +173,7 @@ function step(fs: CrashFs, storage: Storage, model: Model, below: Below): Promis
       mustSync: false,
     });
   }
-  // A leader of a later term overwrites what was not committed.
+  // A leader of a later term overwrites entries that are not committed.
   const overwrite = kind === 8 && last > state.commit;
   const term = overwrite ? state.term + 1 : state.term;
   const from = overwrite ? state.commit + 1 + below(last - state.commit) : last + 1;

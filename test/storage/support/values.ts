@@ -1,4 +1,4 @@
-/** Values and short forms that the storage tests share. */
+/** Values and helpers that the storage tests share. */
 import {
   EntryType,
   type ConfState,
@@ -14,6 +14,7 @@ import {
   type Identity,
   type Storage,
 } from "../../../src/storage/storage";
+import { ManualClock } from "../../base/support/manual_clock";
 import { openStorage, type OpenOptions, type OpenReport } from "../../../src/storage/wal";
 
 export const IDENTITY: Identity = {
@@ -106,10 +107,11 @@ export function open(
   dir: string,
   options: OpenOptions = {},
 ): Promise<{ storage: Storage; report: OpenReport }> {
-  return openStorage(fs, dir, { ...SMALL, ...options });
+  // Time stands still unless a test passes a clock, so that no timer of a log that waits for space keeps jest running.
+  return openStorage(fs, dir, { ...SMALL, clock: new ManualClock(), ...options });
 }
 
-/** All entries that a log shows. */
+/** All entries of a log. */
 export function allEntries(storage: Storage): readonly Entry[] {
   const found = storage.entries(storage.firstIndex(), storage.lastIndex() + 1, Infinity);
   if (typeof found === "string") throw new Error(`the log shows nothing: ${found}`);

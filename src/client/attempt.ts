@@ -1,0 +1,41 @@
+/**
+ * One attempt of a call: the method, its limits, and the interface to the member that gets it.
+ *
+ * Caller depends on this file alone, so that the same retry logic runs over gRPC (channel.ts) and over a simulated
+ * network.
+ */
+
+/** A method of a service and the encoding of its messages. Every entry of a generated service definition is one. */
+export interface Method<Req, Res> {
+  /** "/package.Service/Method". */
+  readonly path: string;
+  /** May throw: a field may hold a value that its type on the wire can't express. */
+  readonly requestSerialize: (request: Req) => Buffer;
+  /** Throws when the bytes are not such a message. */
+  readonly responseDeserialize: (bytes: Buffer) => Res;
+}
+
+/** The limits of one attempt. */
+export interface Attempt {
+  /** How long the attempt may take, in milliseconds, on the channel's own clock. */
+  readonly timeoutMs: number;
+  /** The request_id of a write, for the errors of the attempt; undefined for a read. */
+  readonly requestId: string | undefined;
+  /** Ends the attempt with CANCELLED. */
+  readonly signal: AbortSignal | undefined;
+}
+
+/** The way to one member. An attempt that fails rejects with MusterError. */
+export interface Channel {
+  /** The address as host:port; errors name it. */
+  readonly authority: string;
+  /** Makes one attempt of a method with one request and one response. */
+  unary<Req, Res>(method: Method<Req, Res>, request: Req, attempt: Attempt): Promise<Res>;
+  /**
+   * Makes one attempt of a method that responds with a stream. The next message is fetched when the one before it has
+   * been consumed; leaving the loop cancels the call.
+   */
+  serverStream<Req, Res>(method: Method<Req, Res>, request: Req, attempt: Attempt): AsyncIterable<Res>;
+  /** Ends the connection and the calls on it. */
+  close(): void;
+}

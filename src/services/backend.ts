@@ -1,0 +1,46 @@
+/** The parts of a running member that every service uses, and the refusal while there are none. */
+import type { CommandSource } from "../cluster/publish";
+import type { Reads } from "../cluster/reads";
+import type { Writes } from "../cluster/writes";
+import type { ResponseHeader } from "../generated/muster/v1/membership_service";
+import type { ReplicaView } from "../replica/view";
+import { formatId, refused } from "../roster/index";
+import type { RefusedError } from "../roster/index";
+
+/** The cluster layer of a member that has joined. */
+export interface Backend {
+  readonly replica: ReplicaView;
+  readonly writes: Writes;
+  readonly reads: Reads;
+}
+
+export interface ServiceOptions extends CommandSource {
+  /** Null while this member starts or waits to join. */
+  readonly backend: () => Backend | null;
+}
+
+/** The backend. @throws RefusedError SERVER_STOPPING without one */
+export function serving({ backend }: ServiceOptions): Backend {
+  const found = backend();
+  if (found === null) throw notServing();
+  return found;
+}
+
+/** The refusal of a call to a member that does not serve. */
+export function notServing(): RefusedError {
+  return refused(
+    "SERVER_STOPPING",
+    "this member does not serve now: it waits to join, or is stopping; ask another",
+  );
+}
+
+/** @param revision of the answer: the roster's for a read, that of its own entry for a write */
+export function responseHeader(replica: ReplicaView, revision: number): ResponseHeader {
+  return {
+    clusterId: formatId(replica.clusterId),
+    memberId: formatId(replica.id),
+    revision: BigInt(revision),
+    raftTerm: BigInt(replica.term),
+    leaderId: replica.leader === 0n ? "" : formatId(replica.leader),
+  };
+}

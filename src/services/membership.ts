@@ -1,0 +1,232 @@
+/**
+ * MembershipService: checks each request, passes it to the cluster layer, and builds the answer. The roster's rules
+ * (roster/) decide about changes, not this file.
+ *
+ * The same handlers serve clients on the admin listener, and members that forward their clients' calls on the peer
+ * listener.
+ */
+import type { Call } from "../base/call";
+import type { Clock } from "../base/clock";
+import { sha256 } from "../base/random";
+import { clusterStatus } from "../cluster/status";
+import type { Accepted } from "../cluster/leader/submission";
+import type { WriteRequest } from "../cluster/writes";
+import {
+  Consistency,
+  GetMembersResponse,
+  MembershipServiceService,
+} from "../generated/muster/v1/membership_service";
+import type {
+  AddMemberRequest,
+  AddMemberResponse,
+  DeleteMemberRequest,
+  DeleteMemberResponse,
+  GetClusterRequest,
+  GetClusterResponse,
+  GetMembersRequest,
+  UpdateAdminURLRequest,
+  UpdateAdminURLResponse,
+  UpdateMemberRequest,
+  UpdateMemberResponse,
+} from "../generated/muster/v1/membership_service";
+import type { Member } from "../generated/muster/v1/member";
+import type { ReplicaView } from "../replica/view";
+import {
+  RefusedError,
+  addMemberCommand,
+  checkAddMember,
+  checkDeleteMember,
+  checkUpdateAdminUrl,
+  checkUpdateMember,
+  fingerprint,
+  laterMemberId,
+  removeMemberCommand,
+  toMember,
+  updateAdminUrlsCommand,
+  updateMemberCommand,
+} from "../roster/index";
+import type { Checked, CommandEnvelope, WriteFields } from "../roster/index";
+import type { Answer, Handlers, MethodDefinition } from "../rpc/definition";
+import type { PeerRequest } from "../transport/peer_calls";
+import { responseHeader, serving } from "./backend";
+import type { Backend, ServiceOptions } from "./backend";
+
+interface MembershipServiceOptions extends ServiceOptions {
+  /** Measures how long ago the leader heard from each member (GetCluster). */
+  readonly clock: Clock;
+}
+
+/** The public contract's service, for the listeners. */
+export const membershipService = MembershipServiceService;
+
+const { addMember, updateMember, deleteMember, getCluster, updateAdminUrl } = MembershipServiceService;
+
+/** Random bytes in the hash that makes the id of a member. */
+const ID_SALT_BYTES = 16;
+
+export class MembershipService {
+  readonly handlers: Handlers<typeof MembershipServiceService> = {
+    getMembers: (request, call) => this.getMembers(request, call),
+    addMember: async (request, call) => this.addMember(request, call),
+    updateMember: async (request, call) => this.updateMember(request, call),
+    deleteMember: async (request, call) => this.deleteMember(request, call),
+    getCluster: (request, call) => this.getCluster(request, call),
+    updateAdminUrl: async (request, call) => this.updateAdminUrl(request, call),
+  };
+  /** The last answer of getMembers, encoded, and the state that it belongs to. */
+  private encodedMembers: { readonly key: string; readonly bytes: Buffer } | null = null;
+
+  constructor(private readonly options: MembershipServiceOptions) {}
+
+  // --- Reads --------------------------------------------------------------------------------------------------------
+
+  private async getMembers(
+    { consistency }: GetMembersRequest,
+    call: Call,
+  ): Promise<Answer<GetMembersResponse>> {
+    const { replica, reads } = serving(this.options);
+    if (isLinearizable(consistency)) await reads.confirm(call);
+    const { roster, term, leader } = replica;
+    // Nothing else changes the answer: callers at the same revision, term and leader share one encoded answer.
+    const key = `${String(roster.revision)}/${String(term)}/${String(leader)}`;
+    if (this.encodedMembers?.key !== key) {
+      const response = { header: responseHeader(replica, roster.revision), members: members(replica) };
+      this.encodedMembers = { key, bytes: Buffer.from(GetMembersResponse.encode(response).finish()) };
+    }
+    return this.encodedMembers.bytes;
+  }
+
+  private async getCluster(request: GetClusterRequest, call: Call): Promise<Answer<GetClusterResponse>> {
+    const { replica, reads } = serving(this.options);
+    const status = (nowMs: number | null): GetClusterResponse =>
+      clusterStatus(replica, responseHeader(replica, replica.roster.revision), nowMs);
+    if (!isLinearizable(request.consistency)) return status(null);
+    const forward = (): PeerRequest => peerRequest(getCluster, request);
+    return reads.atLeader(call, forward, () => status(this.options.clock.now()));
+  }
+
+  // --- Writes -------------------------------------------------------------------------------------------------------
+
+  private addMember(received: AddMemberRequest, call: Call): Promise<Answer<AddMemberResponse>> {
+    const backend = serving(this.options);
+    const fields = valid(checkAddMember(received));
+    const request = this.withRequestId(received);
+    return execute(backend, call, {
+      validateOnly: fields.validateOnly,
+      command: () => {
+        const id = this.chooseId(backend.replica, fields.name, fields.peerUrl);
+        return addMemberCommand(this.envelope(call, request.requestId, fields), { ...fields, id });
+      },
+      forward: () => peerRequest(addMember, request),
+      answer: (decision) => {
+        const answer = withMembers(backend.replica, decision);
+        if (fields.validateOnly && answer.member !== undefined) answer.member.id = "";
+        return answer;
+      },
+    });
+  }
+
+  private updateMember(received: UpdateMemberRequest, call: Call): Promise<Answer<UpdateMemberResponse>> {
+    const backend = serving(this.options);
+    const fields = valid(checkUpdateMember(received));
+    const request = this.withRequestId(received);
+    return execute(backend, call, {
+      validateOnly: fields.validateOnly,
+      command: () => updateMemberCommand(this.envelope(call, request.requestId, fields), fields),
+      forward: () => peerRequest(updateMember, request),
+      answer: (decision) => withMembers(backend.replica, decision),
+    });
+  }
+
+  private deleteMember(received: DeleteMemberRequest, call: Call): Promise<Answer<DeleteMemberResponse>> {
+    const backend = serving(this.options);
+    const fields = valid(checkDeleteMember(received));
+    const request = this.withRequestId(received);
+    return execute(backend, call, {
+      validateOnly: fields.validateOnly,
+      command: () => removeMemberCommand(this.envelope(call, request.requestId, fields), fields),
+      forward: () => peerRequest(deleteMember, request),
+      answer: (decision) => withMembers(backend.replica, decision),
+    });
+  }
+
+  private updateAdminUrl(
+    received: UpdateAdminURLRequest,
+    call: Call,
+  ): Promise<Answer<UpdateAdminURLResponse>> {
+    const backend = serving(this.options);
+    const fields = valid(checkUpdateAdminUrl(received));
+    const request = this.withRequestId(received);
+    return execute(backend, call, {
+      validateOnly: fields.validateOnly,
+      command: () => updateAdminUrlsCommand(this.envelope(call, request.requestId, fields), fields),
+      forward: () => peerRequest(updateAdminUrl, request),
+      answer: (decision) => ({
+        header: responseHeader(backend.replica, decision.revision),
+        member: memberOf(decision),
+      }),
+    });
+  }
+
+  private envelope({ method }: Call, requestId: string, fields: WriteFields): CommandEnvelope {
+    const { random, wallNow } = this.options;
+    return {
+      proposalId: random.u64(),
+      timeMs: wallNow(),
+      requestId,
+      fingerprint: fingerprint(sha256, method, fields),
+      expectedRevision: fields.expectedRevision,
+    };
+  }
+
+  /**
+   * The request with a request id. The first member that receives a write without one draws it, so that an attempt
+   * whose outcome is unknown can be repeated, here or at another leader, without a second effect.
+   */
+  private withRequestId<Req extends { requestId: string }>(request: Req): Req {
+    return request.requestId === "" ? { ...request, requestId: this.options.random.uuid() } : request;
+  }
+
+  /** A member id that no member has or had. Chosen before the proposal, so that every member applies the same id. */
+  private chooseId({ roster }: ReplicaView, name: string, peerUrl: string): bigint {
+    const { random, wallNow } = this.options;
+    const isTaken = (id: bigint): boolean => roster.member(id) !== null || roster.tombstone(id) !== null;
+    return laterMemberId(sha256, name, peerUrl, wallNow(), random.bytes(ID_SALT_BYTES), isTaken);
+  }
+}
+
+function execute<Res>(backend: Backend, call: Call, request: WriteRequest<Res>): Promise<Answer<Res>> {
+  return backend.writes.execute(request, call);
+}
+
+function peerRequest<Req>(
+  method: Pick<MethodDefinition<Req, unknown>, "path" | "requestSerialize">,
+  request: Req,
+): PeerRequest {
+  return { path: method.path, body: method.requestSerialize(request) };
+}
+
+function isLinearizable(consistency: Consistency): boolean {
+  return consistency !== Consistency.SERIALIZABLE;
+}
+
+function valid<T>(checked: Checked<T>): T {
+  if (!checked.ok) throw new RefusedError(checked.refusal);
+  return checked.value;
+}
+
+function members(replica: ReplicaView): Member[] {
+  return replica.roster.members().map(toMember);
+}
+
+function memberOf({ member }: Accepted): Member | undefined {
+  return member === null ? undefined : toMember(member);
+}
+
+function withMembers(replica: ReplicaView, decision: Accepted) {
+  return {
+    header: responseHeader(replica, decision.revision),
+    member: memberOf(decision),
+    members: members(replica),
+  };
+}

@@ -1,0 +1,170 @@
+/** Each start tells the cluster who the member is: until it has it, or refuses it for good. */
+import { RETRY, done, refusedBy } from "../../src/base/outcome";
+import type { Outcome } from "../../src/base/outcome";
+import { PublishRequest, RaftServiceService } from "../../src/generated/muster/raft/v1/raft_service";
+import type { Reason } from "../../src/roster/index";
+import { refusalError } from "../../src/rpc/rpc_error";
+import { instanceId } from "../replica/support/first_log";
+import { add, adminUrls, publish, remove } from "../roster/support/log";
+import { ELECTION_TICKS, MemoryCluster, adminUrlOf } from "./support/memory_cluster";
+
+const unpublished = (): Promise<MemoryCluster> => new MemoryCluster().startLedBy(1, false);
+const RETRY_TICKS = 5;
+
+/** The requests that member `n` forwarded. */
+function published(cluster: MemoryCluster, n: number): PublishRequest[] {
+  return cluster.member(n).peers.calls.map(({ request: { path, body } }) => {
+    expect(path).toBe(RaftServiceService.publish.path);
+    return PublishRequest.decode(body);
+  });
+}
+
+test.each([1, 2])("member %i counts as started once it has published", async (n) => {
+  const cluster = await unpublished();
+  const { publisher, log, rosterMachine } = cluster.member(n);
+  expect(rosterMachine.roster.member(BigInt(n))?.started).toBe(false);
+  publisher.start();
+  await cluster.run(2);
+  expect(rosterMachine.roster.member(BigInt(n))).toMatchObject({
+    started: true,
+    adminUrls: [adminUrlOf(n)],
+    version: "1.0.0",
+    instanceId: Buffer.from(instanceId(n)),
+  });
+  expect(log.texts).toContain("info published");
+  expect(log.texts.some((text) => text.startsWith("warn"))).toBe(false);
+});
+
+test("a member that is not in its own roster yet waits until it is", async () => {
+  const cluster = await unpublished();
+  for (const n of [1, 2, 3]) await cluster.write(1, publish(n)).settled();
+  await cluster.run(2 * ELECTION_TICKS);
+  const joiner = cluster.join(4);
+  joiner.publisher.start();
+  await cluster.run(10 * ELECTION_TICKS);
+  expect([joiner.peers.calls, joiner.log.texts]).toEqual([[], []]);
+  await cluster.write(1, add(4)).settled();
+  await cluster.run(RETRY_TICKS + 3);
+  expect(cluster.member(1).rosterMachine.roster.member(4n)?.started).toBe(true);
+});
+
+test("it is repeated until the cluster has it, each time as another request", async () => {
+  const cluster = await unpublished();
+  const { peers, publisher, log } = cluster.member(2);
+  peers.answer = () =>
+    Promise.resolve(refusedBy(refusalError({ reason: "DISK_FULL", message: "full", metadata: {} })));
+  publisher.start();
+  await cluster.run(3 * RETRY_TICKS);
+  const requests = published(cluster, 2);
+  expect(requests.length).toBeGreaterThanOrEqual(3);
+  expect(new Set(requests.map(({ requestId }) => requestId)).size).toBe(requests.length);
+  expect(log.texts).toContain("info not published yet; trying again");
+  peers.answer = null;
+  await cluster.run(2 * RETRY_TICKS);
+  expect(cluster.leader().rosterMachine.roster.member(2n)?.started).toBe(true);
+  const { length } = peers.calls;
+  await cluster.run(5 * RETRY_TICKS);
+  expect(peers.calls).toHaveLength(length);
+});
+
+test("one attempt that is repeated keeps its request id", async () => {
+  const cluster = await unpublished();
+  const { peers, publisher } = cluster.member(2);
+  peers.answer = () => Promise.resolve(RETRY);
+  publisher.start();
+  await cluster.run(3);
+  peers.answer = () => Promise.resolve(done(Buffer.alloc(0)));
+  await cluster.run(2);
+  const requests = published(cluster, 2);
+  expect(requests.length).toBeGreaterThan(2);
+  expect(new Set(requests.map(({ requestId }) => requestId)).size).toBe(1);
+  expect(requests[0]).toMatchObject({
+    memberId: 2n,
+    adminUrls: [adminUrlOf(2)],
+    version: "1.0.0",
+    clusterId: 0xc1n,
+  });
+});
+
+test("the configuration wins over admin URLs that were set later, with a warning", async () => {
+  const cluster = await new MemoryCluster().startLedBy(1);
+  await cluster.write(1, adminUrls({ id: 2n }, ["http://elsewhere:1"])).settled();
+  await cluster.run(1);
+  const { publisher, log, rosterMachine } = cluster.member(2);
+  publisher.start();
+  await cluster.run(2);
+  expect(rosterMachine.roster.member(2n)?.adminUrls).toEqual([adminUrlOf(2)]);
+  expect(log.lines.at(-1)).toMatchObject({
+    level: "warn",
+    fields: { was: "http://elsewhere:1", now: adminUrlOf(2) },
+  });
+});
+
+describe("a refusal that is final", () => {
+  test("MEMBER_WIPED is told, and not repeated", async () => {
+    const cluster = await unpublished();
+    await cluster.write(1, publish(2, 99)).settled();
+    await cluster.run(1);
+    const { publisher, refusals, peers } = cluster.member(2);
+    publisher.start();
+    await cluster.run(2);
+    expect(refusals).toContain("0 MEMBER_WIPED");
+    const { length } = peers.calls;
+    await cluster.run(3 * RETRY_TICKS);
+    expect(peers.calls).toHaveLength(length);
+  });
+
+  test("MEMBER_REMOVED begins the removal", async () => {
+    const cluster = await new MemoryCluster().startLedBy(1);
+    const { publisher, removed, refusals, peers } = cluster.member(3);
+    cluster.network.passes = ({ to, from }) => to !== 3n && from !== 3n;
+    await cluster.write(1, remove({ id: 3n })).settled();
+    publisher.start();
+    await cluster.run(2);
+    expect(removed).toEqual([expect.stringContaining("was permanently removed")]);
+    expect(refusals).toEqual([]);
+    expect(peers.calls).toHaveLength(1);
+  });
+
+  test.each<Reason>(["INTERNAL", "NO_QUORUM", "CLUSTER_ID_MISMATCH"])("%s is not", async (reason) => {
+    const cluster = await unpublished();
+    const { publisher, peers, refusals, removed } = cluster.member(2);
+    peers.answer = () => Promise.resolve(refusedBy(refusalError({ reason, message: reason, metadata: {} })));
+    publisher.start();
+    await cluster.run(RETRY_TICKS + 2);
+    expect(peers.calls.length).toBeGreaterThan(1);
+    expect([refusals, removed]).toEqual([[], []]);
+  });
+});
+
+test("an attempt that ends after the stop is not repeated, and no line says that it is", async () => {
+  const cluster = await unpublished();
+  const { publisher, peers, log } = cluster.member(2);
+  let end = (_outcome: Outcome<Uint8Array>): void => undefined;
+  peers.answer = () => new Promise((resolve) => (end = resolve));
+  publisher.start();
+  await cluster.run(1);
+  publisher.stop();
+  end(refusedBy(refusalError({ reason: "DISK_FULL", message: "full", metadata: {} })));
+  await cluster.run(4 * RETRY_TICKS);
+  expect(peers.calls).toHaveLength(1);
+  expect(log.texts.filter((text) => text.includes("published"))).toEqual([]);
+});
+
+test("nothing is published after the stop, and no line says that it is tried again", async () => {
+  const cluster = await unpublished();
+  const { publisher, peers, log } = cluster.member(2);
+  peers.answer = () =>
+    Promise.resolve(refusedBy(refusalError({ reason: "DISK_FULL", message: "full", metadata: {} })));
+  publisher.start();
+  await cluster.run(1);
+  const { timerCount } = cluster.clock;
+  publisher.stop();
+  expect(cluster.clock.timerCount).toBe(timerCount - 1);
+  const { length } = peers.calls;
+  const texts = log.texts.length;
+  await cluster.run(4 * RETRY_TICKS);
+  expect(peers.calls).toHaveLength(length);
+  expect(log.texts).toHaveLength(texts);
+  expect(log.lines.at(-1)?.text).toBe("stopped before it was published");
+});

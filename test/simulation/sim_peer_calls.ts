@@ -1,0 +1,123 @@
+/**
+ * Calls from one member to another over the simulated network, with the outcomes of the real wire: an answer, an error of
+ * the other member, not sent, lost. The called member gets the remaining time of the deadline.
+ */
+import { FORWARD_KEY, CallCancelledError, OpenCall } from "../../src/base/call";
+import type { Call } from "../../src/base/call";
+import { Deadline } from "../../src/base/deadline";
+import { RETRY, UNKNOWN, done, refusedBy } from "../../src/base/outcome";
+import type { Outcome } from "../../src/base/outcome";
+import { methodName } from "../../src/rpc/definition";
+import { RpcError } from "../../src/rpc/rpc_error";
+import type { PeerCalls, PeerRequest } from "../../src/transport/peer_calls";
+import type { Host } from "./host";
+import type { Member } from "./member";
+
+const FORWARDED: ReadonlyMap<string, string> = new Map([[FORWARD_KEY, "never"]]);
+
+export class SimPeerCalls implements PeerCalls {
+  constructor(private readonly member: Member) {}
+
+  call(url: string, request: PeerRequest, call: Call, connectMs: number): Promise<Outcome<Uint8Array>> {
+    this.member.world.coverage.add("write forwarded");
+    const remainingMs = call.deadline.remainingMs();
+    const target = this.reachable(url);
+    const outcome = this.send(target, request, remainingMs, connectMs, () => call.deadline.remainingMs());
+    return new Promise((resolve, reject) => {
+      const forget = call.onCancel(() => {
+        reject(new CallCancelledError());
+      });
+      void outcome.then((settled) => {
+        forget();
+        resolve(settled);
+      });
+    });
+  }
+
+  async ask(url: string, request: PeerRequest, timeoutMs: number): Promise<Uint8Array | null> {
+    const endMs = this.member.clock.now() + timeoutMs;
+    const remaining = (): number => Math.max(0, endMs - this.member.clock.now());
+    const outcome = await this.send(this.reachable(url), request, timeoutMs, timeoutMs, remaining);
+    return outcome.kind === "done" ? outcome.value : null;
+  }
+
+  close(): void {
+    // Calls that are under way end as lost when their timers fire.
+  }
+
+  private reachable(url: string): Host | null {
+    const { member } = this;
+    const target = member.world.hostAt(url);
+    return target === null || member.world.network.isBlocked(member.host, target) ? null : target;
+  }
+
+  private send(
+    target: Host | null,
+    request: PeerRequest,
+    remainingMs: number,
+    connectMs: number,
+    remainingThere: () => number,
+  ): Promise<Outcome<Uint8Array>> {
+    const { member } = this;
+    const { world } = member;
+    return new Promise((resolve) => {
+      let settled = false;
+      const settle = (outcome: Outcome<Uint8Array>): void => {
+        if (settled || !member.alive) return;
+        settled = true;
+        timer.cancel();
+        resolve(outcome);
+      };
+      const waitMs = target === null ? Math.min(connectMs, remainingMs) : remainingMs;
+      const timer = member.clock.setTimeout(() => {
+        settle(target === null ? RETRY : UNKNOWN);
+      }, waitMs);
+      if (target === null) return;
+      const lost = world.random.chance(0.5)
+        ? (): void => {
+            settle(UNKNOWN);
+          }
+        : (): void => undefined;
+      const arrive = (): void => {
+        this.arrive(target, request, remainingThere(), settle);
+      };
+      world.network.carry("request", member.host, target, arrive, {
+        once: true,
+        detail: methodName(request.path),
+        lost,
+      });
+    });
+  }
+
+  private arrive(
+    target: Host,
+    { path, body }: PeerRequest,
+    remainingMs: number,
+    settle: (outcome: Outcome<Uint8Array>) => void,
+  ): void {
+    const { host, world } = this.member;
+    const reply = (outcome: Outcome<Uint8Array>): void => {
+      const arrive = (): void => {
+        settle(outcome);
+      };
+      world.network.carry("reply", target, host, arrive, { once: true, detail: outcome.kind });
+    };
+    const called = target.member;
+    const listener = called?.peerListener;
+    if (called == null || listener?.isOpen !== true) {
+      reply(RETRY);
+      return;
+    }
+    const deadline = Deadline.of(called.clock, remainingMs, world.profile.electionMs);
+    const call = new OpenCall({ method: methodName(path), deadline, headers: () => FORWARDED });
+    listener.serve(path, Buffer.from(body), call).then(
+      (answer) => {
+        if (called.alive) reply(done(answer));
+      },
+      (error: unknown) => {
+        if (!(error instanceof RpcError)) world.fail(error);
+        else if (called.alive) reply(refusedBy(error));
+      },
+    );
+  }
+}
