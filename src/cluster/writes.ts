@@ -78,6 +78,9 @@ export class Writes {
       if (call.cancelled) throw new CallCancelledError();
       if (this.stopped) throw unknown ? outcomeUnknown() : stopping();
       if (call.deadline.passed) throw unknown ? outcomeUnknown() : (lastError ?? this.deadlinePassed());
+      // Decided by this member alone, so it says nothing of an earlier attempt that a log may have.
+      if (!this.options.replica.isLeader && !call.mayForward)
+        throw unknown ? outcomeUnknown() : this.options.routing.notLeader();
       const outcome = await this.attempt(request, call);
       if (outcome.kind === "done") return outcome.value;
       if (outcome.kind === "refused") throw outcome.error;
@@ -93,7 +96,6 @@ export class Writes {
   private async attempt<Res>(request: WriteRequest<Res>, call: Call): Promise<Outcome<Res | Buffer>> {
     const { replica, routing, peers, connectMs } = this.options;
     if (replica.isLeader) return this.attemptHere(request, call);
-    if (!call.mayForward) return refusedBy(routing.notLeader());
     const url = routing.leaderUrl();
     if (url === null) return RETRY;
     return fromPeer(await this.unlessStopped(peers.call(url, request.forward(), call, connectMs)));

@@ -5,24 +5,29 @@
  *
  * It may end when so many voters of the new configuration are known to have applied the removal that each of its
  * quorums has one of them; or when no member has asked for a vote for a while, since some may never answer. Pure.
- * Why: docs/adr/0010-a-removed-member-stays-for-its-vote.md.
+ * Why: docs/adr/0010-a-removed-member-stays-for-its-vote.md and docs/adr/0012-how-long-a-removed-member-stays.md.
  */
 import type { NodeId } from "../raft/index";
 
-/** Election timeouts without a request for a vote; a voter that needs one asks at least every second timeout. */
-const QUIET_ELECTIONS = 10;
+/**
+ * Election timeouts without a request for a vote, for a member that only heard of its removal: the voters that it lists
+ * may be gone. A voter that needs its vote asks at least every second timeout.
+ */
+const QUIET_ELECTIONS_HEARSAY = 10;
+/**
+ * The same for a member that has applied its own removal: the voters that it lists are those of that very change, and one
+ * that is away for minutes may still need its vote. An hour at an election timeout of one second.
+ */
+const QUIET_ELECTIONS = 3600;
 
 export class Removal {
   private readonly knowing = new Set<NodeId>();
-  private readonly quietTicks: number;
 
   /** @param lastAskedTick the present tick */
   constructor(
     private lastAskedTick: number,
-    electionTicks: number,
-  ) {
-    this.quietTicks = QUIET_ELECTIONS * electionTicks;
-  }
+    private readonly electionTicks: number,
+  ) {}
 
   /** `id` has applied the removal, and will not forget it. */
   knows(id: NodeId): void {
@@ -39,9 +44,13 @@ export class Removal {
     return voters.filter((id) => !this.knowing.has(id));
   }
 
-  /** @param voters of the configuration, without this member */
-  isOver(tick: number, voters: readonly NodeId[]): boolean {
+  /**
+   * @param voters of the configuration, without this member
+   * @param applied whether this member has applied its own removal; false: others said so
+   */
+  isOver(tick: number, voters: readonly NodeId[], applied: boolean): boolean {
     const open = this.waitsFor(voters).length;
-    return 2 * (voters.length - open) >= voters.length || tick - this.lastAskedTick >= this.quietTicks;
+    const quietTicks = this.electionTicks * (applied ? QUIET_ELECTIONS : QUIET_ELECTIONS_HEARSAY);
+    return 2 * (voters.length - open) >= voters.length || tick - this.lastAskedTick >= quietTicks;
   }
 }

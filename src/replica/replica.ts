@@ -454,8 +454,9 @@ export class Replica implements ReplicaView {
 
   private endOrAsk(removal: Removal): void {
     const voters = this.raw.status().confState.voters.filter((id) => id !== this.id);
-    if (removal.isOver(this.tickNow, voters)) {
-      const revision = this.roster.tombstone(this.id)?.revision ?? 0;
+    const tombstone = this.roster.tombstone(this.id);
+    if (removal.isOver(this.tickNow, voters, tombstone !== null)) {
+      const revision = tombstone?.revision ?? 0;
       this.listeners.tell((listener) => listener.onDismissed?.(revision));
       return;
     }

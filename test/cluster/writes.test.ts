@@ -185,6 +185,18 @@ describe("at another member", () => {
     expect(calls.every(({ connectMs }) => connectMs === 77)).toBe(true);
   });
 
+  test("is not asked when the caller forbids it; an attempt made while this member led stays unknown", async () => {
+    one.view.leader = one.view.id;
+    const { tracked } = one.write({ mayForward: false });
+    const attempt = one.here.at(-1);
+    one.view.leader = 2n;
+    attempt?.end(UNKNOWN);
+    await promisesSettle();
+    await one.tick();
+    expect(answerOf(tracked)).toBe("OUTCOME_UNKNOWN");
+    expect(one.there).toEqual([]);
+  });
+
   test("is not asked when the caller forbids it: NOT_LEADER with the leader's address", async () => {
     one.view.leader = 2n;
     const { tracked } = one.write({ mayForward: false });

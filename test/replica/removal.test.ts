@@ -6,7 +6,7 @@ const ELECTION_TICKS = 10;
 function after(known: readonly bigint[], voters: readonly bigint[], tick = 0): boolean {
   const removal = new Removal(0, ELECTION_TICKS);
   for (const id of known) removal.knows(id);
-  return removal.isOver(tick, voters);
+  return removal.isOver(tick, voters, false);
 }
 
 test.each([
@@ -27,12 +27,16 @@ test("who is no voter does not count", () => {
   expect(new Removal(0, ELECTION_TICKS).waitsFor([1n, 2n])).toEqual([1n, 2n]);
 });
 
-test("it is over, too, when nobody has asked for ten election timeouts", () => {
+test.each([
+  ["that only heard of its removal", false, 10],
+  ["that has applied its own removal", true, 3600],
+])("for a member %s it is over, too, when nobody has asked for a while", (_what, applied, elections) => {
+  const quietTicks = elections * ELECTION_TICKS;
   const removal = new Removal(5, ELECTION_TICKS);
-  expect(removal.isOver(104, [1n])).toBe(false);
+  expect(removal.isOver(4 + quietTicks, [1n], applied)).toBe(false);
   removal.asked(100);
-  expect(removal.isOver(199, [1n])).toBe(false);
-  expect(removal.isOver(200, [1n])).toBe(true);
+  expect(removal.isOver(99 + quietTicks, [1n], applied)).toBe(false);
+  expect(removal.isOver(100 + quietTicks, [1n], applied)).toBe(true);
 });
 
 test("without another voter nobody is waited for", () => {

@@ -333,7 +333,7 @@ export class Faults {
     const behind = others.filter((_, i) => i % 2 === 0);
     for (const laggard of behind) this.isolate(laggard, null, true);
     scheduler.after(random.between(300, 1500) * 1000, "fault", nobody, () => {
-      if (this.stopped || host.running === null || !this.isKnownTo(host, behind)) return;
+      if (this.stopped || host.running === null || !this.isKnownEverywhere(host)) return;
       coverage.add("wiped beside members that are behind");
       for (const other of others)
         if (!behind.includes(other)) other.crash("kill", random.between(4000, 9000));
@@ -342,10 +342,6 @@ export class Faults {
       this.isolate(host, null, true);
       this.later(1300, 2500, () => network.heal(), "network");
     });
-  }
-
-  private isKnownTo(host: Host, others: readonly Host[]): boolean {
-    return others.every(({ running }) => running?.replica.roster.member(host.id)?.started === true);
   }
 
   /** @param friend the only host that stays connected, if any */
@@ -361,6 +357,8 @@ export class Faults {
   private isKnownEverywhere(host: Host): boolean {
     const members = this.newestRoster();
     const others = this.hosts.filter((other) => other !== host && members.has(other.id));
+    // A member that has never started here knows nothing, and may start at any time.
+    if (others.length < members.size - 1) return false;
     for (const { running } of others) {
       const snapshot = running?.storage.snapshot() ?? null;
       const known = running?.replica.roster.member(host.id) ?? null;
