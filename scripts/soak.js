@@ -89,6 +89,12 @@ const SUITES = [
       return totalsOf(run(process.execPath, [...program, ...schedules], { limitMs }));
     },
   },
+  {
+    name: "operator",
+    minutes: 180,
+    start: (scale, limitMs) =>
+      totalsOf(runScript("operator.js", ["--operations", "150", "--scale", String(scale)], { limitMs })),
+  },
 ];
 
 function choose(names) {

@@ -1,10 +1,10 @@
 /**
- * Short descriptions of log entries and snapshots for `muster wal`. Never throws: a command that this version does not
+ * Short descriptions of log entries for `muster wal`. Never throws: a command that this version does not
  * know is reported as "unknown".
  */
-import { CommandKind, decodeCommand, formatId, Roster } from "../roster/index";
+import { CommandKind, decodeCommand } from "../roster/index";
 import { EntryType } from "../raft/index";
-import type { Entry, Snapshot } from "../raft/index";
+import type { Entry } from "../raft/index";
 
 /** One log entry in a form for people. */
 interface EntrySummary {
@@ -27,6 +27,7 @@ const KINDS: ReadonlyMap<number, string> = new Map([
   [CommandKind.PUBLISH, "publish"],
   [CommandKind.PROMOTE_MEMBER, "promote member"],
   [CommandKind.REPLACE_MEMBER, "replace member"],
+  [CommandKind.REFUSE, "refuse"],
 ]);
 
 export function summarise({ index, term, type, data, confChange }: Entry): EntrySummary {
@@ -40,15 +41,5 @@ export function summarise({ index, term, type, data, confChange }: Entry): Entry
     return { ...common, kind: KINDS.get(kind) ?? `unknown (${String(kind)})`, requestId };
   } catch {
     return { ...common, kind: "unknown", requestId: "" };
-  }
-}
-
-/** Why a snapshot does not contain a roster of this cluster; null when it does. */
-export function checkRoster({ meta, data }: Snapshot, clusterId: bigint): string | null {
-  try {
-    const roster = Roster.restore(data, { appliedIndex: meta.index });
-    return roster.clusterId === clusterId ? null : `its roster is of cluster ${formatId(roster.clusterId)}`;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
   }
 }

@@ -102,6 +102,7 @@ export function restoredCluster(
     tombstones: tombstones.sort(byId),
     outcomes: [],
     events,
+    requestClock: undefined,
   };
   // Restoring a roster checks the state and cuts the event history to its limit.
   const roster = Roster.restore(RosterSnapshot.encode(state).finish(), { appliedIndex: index });
@@ -157,6 +158,8 @@ function newRecord(member: NewClusterMember & { readonly id: bigint }, revision:
     started: false,
     createRevision: revision,
     updateRevision: revision,
+    bootId: Buffer.alloc(0),
+    bootRevision: 0,
   };
 }
 

@@ -6,6 +6,7 @@
  * docs/formats/snapshot-file.md describes the bytes.
  */
 import { createHash } from "node:crypto";
+import { asBuffer } from "../base/bytes";
 import { SavedSnapshotHead } from "../generated/muster/storage/v1/saved_snapshot";
 import { Roster } from "../roster/index";
 import type { Snapshot, SnapshotMeta } from "../raft/index";
@@ -49,7 +50,43 @@ class SavedSnapshotError extends Error {
   }
 }
 
+/** A backup file that is sent or written in parts, so that a large state is never copied whole. */
+interface SavedSnapshotFile {
+  readonly sizeBytes: number;
+  /** The bytes of the file, in parts of `partBytes`, the last one shorter. */
+  readonly parts: (partBytes: number) => Generator<Buffer, undefined>;
+}
+
+export function savedSnapshotFile(saved: SavedSnapshot): SavedSnapshotFile {
+  const head = encodeHead(saved);
+  const { data } = saved.snapshot;
+  return {
+    sizeBytes: head.length + data.length + HASH_BYTES,
+    parts: (partBytes) => fileParts(head, asBuffer(data), partBytes),
+  };
+}
+
+function* fileParts(head: Buffer, data: Buffer, partBytes: number): Generator<Buffer, undefined> {
+  const hash = createHash("sha256").update(head);
+  let open = head;
+  for (let at = 0; at < data.length;) {
+    for (; open.length >= partBytes; open = open.subarray(partBytes)) yield open.subarray(0, partBytes);
+    const piece = data.subarray(at, at + partBytes - open.length);
+    hash.update(piece);
+    at += piece.length;
+    open = open.length === 0 ? piece : Buffer.concat([open, piece]);
+  }
+  open = Buffer.concat([open, hash.digest()]);
+  for (; open.length > 0; open = open.subarray(partBytes)) yield open.subarray(0, partBytes);
+}
+
+/** The whole file. Copies: not for a large state on a member that serves. */
 export function encodeSavedSnapshot(saved: SavedSnapshot): Buffer {
+  const { sizeBytes, parts } = savedSnapshotFile(saved);
+  return Buffer.concat([...parts(sizeBytes)]);
+}
+
+function encodeHead(saved: SavedSnapshot): Buffer {
   const { clusterId, memberId, timeMs, version, snapshot } = saved;
   const { index, term, confState } = snapshot.meta;
   const head = SavedSnapshotHead.encode({
@@ -74,8 +111,7 @@ export function encodeSavedSnapshot(saved: SavedSnapshot): Buffer {
   const prefix = Buffer.alloc(PREFIX_BYTES);
   MAGIC.copy(prefix);
   prefix.writeUInt32LE(head.length, MAGIC.length);
-  const content = Buffer.concat([prefix, head, snapshot.data]);
-  return Buffer.concat([content, createHash("sha256").update(content).digest()]);
+  return Buffer.concat([prefix, head]);
 }
 
 /**

@@ -42,6 +42,9 @@ export class CallCancelledError extends Error {
   }
 }
 
+/** The one instance: callers go away by the thousand, and an error with a stack of its own for each costs more than the call. */
+export const CALL_CANCELLED = new CallCancelledError();
+
 const NO_HEADERS: ReadonlyMap<string, string> = new Map();
 const nothing = (): void => undefined;
 

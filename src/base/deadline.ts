@@ -4,13 +4,16 @@
  * A member answers shortly before the caller's deadline, so that the caller gets an error with details and not the
  * client library's bare DEADLINE_EXCEEDED. The margin is 5 % of the time left, at least 20 ms, at most 250 ms.
  */
-import type { Clock, Timer } from "./clock";
+import type { Clock } from "./clock";
 
 const MARGIN_RATIO = 0.05;
 const MARGIN_MS_MIN = 20;
 const MARGIN_MS_MAX = 250;
-/** A longer deadline is cut to this: setTimeout accepts at most 2^31 - 1 ms, and no call needs to wait for a day. */
-const REMAINING_MS_MAX = 24 * 3600 * 1000;
+/**
+ * The longest that a call may wait on a member, in milliseconds; a longer deadline is cut to this. A call that waits costs
+ * memory and a place among those that may wait, and a client that has waited for so long can as well ask again.
+ */
+export const WAIT_MS_MAX = 5 * 60 * 1000;
 const DEFAULT_BASE_MS = 5000;
 
 export class Deadline {
@@ -23,9 +26,15 @@ export class Deadline {
   /**
    * @param received milliseconds from now to the caller's deadline; null when the caller set none, which allows 5 s and
    *   two election timeouts
+   * @param waitMsMax the longest that the call may wait, in milliseconds
    */
-  static of(clock: Clock, received: number | null, electionTimeoutMs: number): Deadline {
-    const total = Math.min(received ?? DEFAULT_BASE_MS + 2 * electionTimeoutMs, REMAINING_MS_MAX);
+  static of(
+    clock: Clock,
+    received: number | null,
+    electionTimeoutMs: number,
+    waitMsMax = WAIT_MS_MAX,
+  ): Deadline {
+    const total = Math.min(received ?? DEFAULT_BASE_MS + 2 * electionTimeoutMs, waitMsMax);
     const margin = Math.min(MARGIN_MS_MAX, Math.max(MARGIN_MS_MIN, total * MARGIN_RATIO));
     return new Deadline(clock, clock.now() + Math.max(0, total - margin));
   }
@@ -33,11 +42,6 @@ export class Deadline {
   /** Milliseconds left; 0 when the deadline has passed. */
   remainingMs(): number {
     return Math.max(0, this.at - this.clock.now());
-  }
-
-  /** Calls `fn` when the deadline passes. */
-  onPassed(fn: () => void): Timer {
-    return this.clock.setTimeout(fn, this.remainingMs());
   }
 
   get passed(): boolean {

@@ -1,5 +1,11 @@
 /** Randomness as an argument, with the operating system's generator as the default; and SHA-256. */
 import { createHash, randomBytes, randomUUID } from "node:crypto";
+import type { Hash } from "node:crypto";
+
+/** SHA-256 of what is given to update(), part by part; digest() ends it. */
+export function sha256OfParts(): Hash {
+  return createHash("sha256");
+}
 
 export function sha256(bytes: Uint8Array): Uint8Array {
   return createHash("sha256").update(bytes).digest();

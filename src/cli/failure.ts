@@ -23,10 +23,12 @@ const HINTS: Readonly<Record<ReasonName, string | null>> = {
   MEMBER_NOT_FOUND: "`muster member list` shows names and ids",
   MEMBER_REMOVED: "a new member needs an empty data directory",
   NOT_ENOUGH_STARTED_MEMBERS: "start the members that never ran, or remove them, then try again",
-  UNHEALTHY_CLUSTER: "bring the members back that do not answer, then try again; `muster cluster` shows them",
+  UNHEALTHY_CLUSTER:
+    "bring the members back that do not answer, or remove them, then try again; `muster cluster` shows them",
   LAST_VOTER: "add another member first",
   MEMBER_MISMATCH: "compare name, id and peer URL with `muster member list`",
   MEMBER_WIPED: "remove the member and add it again",
+  MEMBER_ROLLED_BACK: "stop that member, remove it and add it again with an empty data directory",
   NOT_LEADER: "ask the leader; `muster cluster` shows it",
   CLUSTER_ID_MISMATCH: "check --endpoints: the members belong to different clusters",
   REVISION_MISMATCH: "the roster changed meanwhile: look at it again, then repeat with its revision",
@@ -39,6 +41,7 @@ const HINTS: Readonly<Record<ReasonName, string | null>> = {
   SERVER_STOPPING: "ask another member with --endpoints",
   OUTCOME_UNKNOWN: null, // hintFor() adds it, with the request id
   NOT_PROPOSED: "nothing was changed; try again, or allow more time with --timeout",
+  TRANSFER_FAILED: "`muster cluster` shows who leads, and which voters are in contact",
   INTERNAL: "the member's log has the details",
 };
 
@@ -87,6 +90,7 @@ function describe(error: MusterError): string {
 function hintFor(error: MusterError): string | undefined {
   if (error.reason === "OUTCOME_UNKNOWN") {
     const id = printable(error.requestId ?? "");
+    if (id === "") return "look with `muster cluster` before you repeat the command";
     return `the change may have been made; repeat the command with --request-id ${id}`;
   }
   const hint = error.reason === undefined ? undefined : hints.get(error.reason);

@@ -8,6 +8,11 @@ interface TextSink {
   write(text: string): unknown;
 }
 
+/** Accepts bytes too, at the pace of its reader. */
+interface OutputSink extends TextSink {
+  writeBytes(bytes: Uint8Array): Promise<void>;
+}
+
 /**
  * Why the process should stop: the name of a signal, or "disconnect" when the `muster dev` that started the process has
  * ended.
@@ -17,7 +22,7 @@ export type StopCause = "SIGINT" | "SIGTERM" | "SIGHUP" | "disconnect";
 /** The process as commands see it. */
 export interface Io {
   /** For results only. */
-  readonly stdout: TextSink;
+  readonly stdout: OutputSink;
   /** For refusals, notes and progress. */
   readonly stderr: TextSink;
   /** The environment variables. */

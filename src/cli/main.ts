@@ -10,9 +10,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, CommanderError } from "commander";
 import { addClusterCommand } from "./cluster";
+import { addDoctorCommand } from "./doctor";
 import { reportFailure } from "./failure";
 import { ExitCode } from "./io";
 import type { Io, StopCause } from "./io";
+import { addLeaderCommands } from "./leader";
 import { addMemberCommands } from "./member";
 import type * as Offline from "./offline";
 import { addClientOptions, refuseClientOptions } from "./options";
@@ -20,6 +22,7 @@ import { addDevOptions } from "./dev_options";
 import type { DevFlags } from "./dev_options";
 import type * as RunDev from "./run_dev";
 import type * as RunServer from "./run_server";
+import { addRescueCommand } from "./rescue";
 import { addServerOptions, serverFlags } from "./server_options";
 import { addSnapshotCommands } from "./snapshot";
 import { addWalCommands } from "./wal";
@@ -60,11 +63,14 @@ function buildProgram(io: Io, exitWith: (code: number) => void): Command {
     );
   addClientOptions(program);
   addMemberCommands(program, io);
-  addClusterCommand(program, io);
+  addLeaderCommands(program, io);
+  addClusterCommand(program, io, exitWith);
+  addDoctorCommand(program, io, exitWith);
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- see the header: loaded when it runs
   const offline = () => (require("./offline") as typeof Offline).offlineCommands;
   addSnapshotCommands(program, io, offline);
   addWalCommands(program, io, offline, exitWith);
+  addRescueCommand(program, io, offline);
   addServerOptions(program.command("server")).action(
     async (options: Record<string, string>, command: Command) => {
       refuseClientOptions(command, program);
@@ -93,7 +99,16 @@ function packageVersion(): string {
 
 function processIo(): Io {
   return {
-    stdout: process.stdout,
+    stdout: {
+      write: (text) => process.stdout.write(text),
+      writeBytes: (bytes) =>
+        new Promise((resolve, reject) => {
+          process.stdout.write(bytes, (error) => {
+            if (error == null) resolve();
+            else reject(error);
+          });
+        }),
+    },
     stderr: process.stderr,
     env: process.env,
     onStop: (causes, listener) => {

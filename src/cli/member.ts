@@ -2,7 +2,7 @@
  * `muster member list|add|update|remove`: lists and changes the members.
  */
 import type { Command } from "commander";
-import type { Member, ResponseHeader } from "../client";
+import type { CallOptions, Member, ResponseHeader } from "../client";
 import {
   AddMemberResponse,
   DeleteMemberResponse,
@@ -104,9 +104,15 @@ function writeFields(options: WriteOptions): {
   };
 }
 
-async function list({ client, io, output }: CommandContext, serializable: boolean): Promise<void> {
-  const response = await readWithFallback(io, serializable, (consistency) =>
-    client.getMembers({ consistency }),
+/** A request id on the command line repeats an earlier command, whose attempts may still be on their way. */
+function repeating({ requestId }: WriteOptions): CallOptions {
+  return { repeats: requestId !== undefined };
+}
+
+async function list(context: CommandContext, serializable: boolean): Promise<void> {
+  const { client, io, output } = context;
+  const { answer: response } = await readWithFallback(context, serializable, (consistency, options) =>
+    client.getMembers({ consistency }, options),
   );
   if (output === "json") {
     io.stdout.write(jsonLine(GetMembersResponse, response));
@@ -118,7 +124,10 @@ async function list({ client, io, output }: CommandContext, serializable: boolea
 
 async function add({ client, io, output }: CommandContext, name: string, options: AddOptions): Promise<void> {
   const { peerUrl, adminUrl } = options;
-  const response = await client.addMember({ name, peerUrl, adminUrl, ...writeFields(options) });
+  const response = await client.addMember(
+    { name, peerUrl, adminUrl, ...writeFields(options) },
+    repeating(options),
+  );
   if (output === "json") {
     io.stdout.write(jsonLine(AddMemberResponse, response));
     return;
@@ -140,12 +149,12 @@ async function update(
   const dryRun = options.dryRun === true;
   if (peerUrl === undefined) {
     const adminUrls = (adminUrl ?? "").split(",").map((url) => url.trim());
-    const response = await client.updateAdminUrl({ ...target, adminUrls });
+    const response = await client.updateAdminUrl({ ...target, adminUrls }, repeating(options));
     const text = changed(dryRun, "updated", response.member, response.header);
     io.stdout.write(output === "json" ? jsonLine(UpdateAdminURLResponse, response) : text);
     return;
   }
-  const response = await client.updateMember({ ...target, newPeerUrl: peerUrl });
+  const response = await client.updateMember({ ...target, newPeerUrl: peerUrl }, repeating(options));
   if (output === "json") io.stdout.write(jsonLine(UpdateMemberResponse, response));
   else
     io.stdout.write(changed(dryRun, "updated", response.member, response.header) + after(dryRun, response));
@@ -157,7 +166,10 @@ async function remove(
   options: RemoveOptions,
 ): Promise<void> {
   const { id, peerUrl } = options;
-  const response = await client.deleteMember({ name, id, peerUrl, ...writeFields(options) });
+  const response = await client.deleteMember(
+    { name, id, peerUrl, ...writeFields(options) },
+    repeating(options),
+  );
   const dryRun = options.dryRun === true;
   if (output === "json") io.stdout.write(jsonLine(DeleteMemberResponse, response));
   else

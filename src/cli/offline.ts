@@ -3,31 +3,35 @@
  * makes data directories from them, without a running member. An entry point of the process: it depends on storage and
  * on parts of the server.
  */
-import { readFile } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import type { RosterSnapshot } from "../generated/muster/storage/v1/snapshot";
 import { RosterSnapshot as RosterSnapshotMessage } from "../generated/muster/storage/v1/snapshot";
 import { checkFirstStart, ConfigError, parseInitialCluster } from "../server/config";
 import type { InitialMember } from "../server/config";
-import { checkRoster, summarise } from "../backup/log_report";
+import { summarise } from "../backup/log_report";
+import { replayRoster } from "../backup/replay_roster";
 import { createRestoredDataDir, restoredCluster } from "../backup/restore";
-import { decodeSavedSnapshot } from "../backup/saved_snapshot";
+import { rescue as rescueState } from "../backup/rescue";
+import { decodeSavedSnapshot, encodeSavedSnapshot } from "../backup/saved_snapshot";
 import type { ReadSnapshot } from "../backup/saved_snapshot";
 import { readDataDirState } from "../storage/data_dir";
 import { nodeFs } from "../storage/node_fs";
 import { readLogOffline } from "../storage/offline";
 import type { OfflineLog } from "../storage/offline";
 import { UsageError } from "./io";
+import { readSnapshotFile } from "./snapshot_file";
 import type {
   LogReport,
   OfflineCommands,
   PlaceReport,
+  RescueReport,
   RestoreReport,
   RestoreRequest,
   SegmentReport,
   SnapshotReport,
 } from "./offline_commands";
 
-export const offlineCommands: OfflineCommands = { readLog, readSnapshot, restore };
+export const offlineCommands: OfflineCommands = { readLog, readSnapshot, restore, rescue };
 
 const hex = (id: bigint): string => id.toString(16);
 
@@ -36,6 +40,7 @@ async function readLog(dir: string, withEntries: boolean): Promise<LogReport> {
   const state = await readDataDirState(nodeFs, dir);
   const removed = typeof state === "string" ? null : state.removed;
   const { identity, hardState, report } = log;
+  const broken = brokenOf(dir, log);
   const { tornTail, firstIndex, lastIndex, bytesSinceSnapshot, snapshots, leftovers } = report;
   return {
     dir,
@@ -55,7 +60,8 @@ async function readLog(dir: string, withEntries: boolean): Promise<LogReport> {
       tornTail === null
         ? null
         : { file: tornTail.file, offset: tornTail.offset, text: tornTail.what, sizeBytes: tornTail.bytes },
-    damage: damageOf(dir, log),
+    damage: [...damageOf(log), ...broken],
+    usable: broken.length === 0,
     leftovers,
     entries: withEntries ? log.entries.map(summarise) : [],
   };
@@ -72,19 +78,26 @@ function segmentsOf({ report }: OfflineLog): SegmentReport[] {
   });
 }
 
-function damageOf(dir: string, { report, snapshot, identity }: OfflineLog): PlaceReport[] {
-  const found: PlaceReport[] = report.damagedSnapshots.map(({ file, offset, message }) => {
-    return { file, offset, text: message };
-  });
-  if (snapshot === null) return found;
-  const problem = checkRoster(snapshot, identity.clusterId);
-  if (problem === null) return found;
-  const file = report.snapshots.find(({ index }) => index === snapshot.meta.index)?.name ?? "";
-  return [...found, { file: `${dir}/member/${file}`, offset: null, text: `${file}: ${problem}` }];
+function damageOf({ report }: OfflineLog): PlaceReport[] {
+  return report.damagedSnapshots.map(({ file, offset, message }) => ({ file, offset, text: message }));
+}
+
+/** What can't be applied, although every byte of it is as it was written: a member does not start from it. */
+function brokenOf(dir: string, log: OfflineLog): PlaceReport[] {
+  const { report, snapshot } = log;
+  const replayed = replayRoster(log);
+  if (replayed.kind === "whole") return [];
+  const { index, text } = replayed;
+  if (index === null) {
+    const file = report.snapshots.find((kept) => kept.index === snapshot?.meta.index)?.name ?? "";
+    return [{ file: `${dir}/member/${file}`, offset: null, text: `${file}: ${text}` }];
+  }
+  const file = report.segments.findLast(({ nextIndex }) => nextIndex <= index)?.file ?? dir;
+  return [{ file, offset: null, text: `${file}: entry ${String(index)} can't be applied: ${text}` }];
 }
 
 async function readSaved(file: string): Promise<ReadSnapshot> {
-  return decodeSavedSnapshot(file, await readFile(file));
+  return decodeSavedSnapshot(file, await readSnapshotFile(file));
 }
 
 async function readSnapshot(file: string): Promise<SnapshotReport> {
@@ -131,6 +144,48 @@ async function restore(request: RestoreRequest): Promise<RestoreReport> {
     tombstoneCount: cluster.tombstoneCount,
     droppedOutcomes: cluster.droppedOutcomes,
   };
+}
+
+async function rescue(dirs: readonly string[]): Promise<{ report: RescueReport; bytes: Uint8Array }> {
+  // Two names of one directory would find it locked by this process itself.
+  const real = await Promise.all(dirs.map((dir) => realpath(dir).catch(() => dir)));
+  const different = dirs.filter((_, i) => real.indexOf(real[i] ?? "") === i);
+  const { chosen, survivors, leftOut, commit, saved } = await rescueState(nodeFs, different, Date.now());
+  const { roster } = chosen;
+  const { index, term } = saved.snapshot.meta;
+  const roleOf = (id: bigint): RescueReport["survivors"][number]["role"] => {
+    const member = roster.member(id);
+    if (member === null) return roster.tombstone(id) === null ? "unknown" : "removed";
+    return member.learner ? "learner" : "voter";
+  };
+  const report: RescueReport = {
+    survivors: survivors.map(({ dir, log, lastIndex, lastTerm }) => {
+      const { identity, hardState } = log;
+      const { memberId } = identity;
+      const name = roster.member(memberId)?.name ?? roster.tombstone(memberId)?.name ?? "";
+      const role = roleOf(memberId);
+      return {
+        dir,
+        memberId: hex(memberId),
+        name,
+        role,
+        lastIndex,
+        lastTerm,
+        term: hardState.term,
+        commit: hardState.commit,
+      };
+    }),
+    leftOut,
+    clusterId: hex(saved.clusterId),
+    index,
+    term,
+    revision: roster.revision,
+    members: roster.members().map(({ id, name, learner, peerUrls }) => {
+      return { id: hex(id), name, role: learner ? "learner" : "voter", peerUrl: peerUrls[0] ?? "" };
+    }),
+    beyondCommit: Math.max(0, index - commit),
+  };
+  return { report, bytes: encodeSavedSnapshot(saved) };
 }
 
 /** The members of the new cluster, with the same checks as in a server's configuration. @throws UsageError */

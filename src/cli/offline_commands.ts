@@ -60,6 +60,8 @@ export interface LogReport {
   readonly tornTail: (PlaceReport & { readonly sizeBytes: number }) | null;
   /** Damaged or missing snapshots, in place of which an older one is used, and contents that contradict each other. */
   readonly damage: readonly PlaceReport[];
+  /** Whether a member starts from it all the same: the log and an older snapshot hold the same state. */
+  readonly usable: boolean;
   /** Files of unfinished work; the next start deletes them. */
   readonly leftovers: readonly string[];
   /** Empty unless they were asked for. */
@@ -131,6 +133,39 @@ export interface RestoreReport {
   readonly droppedOutcomes: number;
 }
 
+/** One data directory whose log can be read to its end. */
+interface SurvivorReport {
+  readonly dir: string;
+  readonly memberId: string;
+  /** The name in the rescued state; empty when it does not know the member. */
+  readonly name: string;
+  /** In the rescued state. */
+  readonly role: "voter" | "learner" | "removed" | "unknown";
+  readonly lastIndex: number;
+  readonly lastTerm: number;
+  readonly term: number;
+  readonly commit: number;
+}
+
+/** What `muster rescue` found, and what the file holds. */
+export interface RescueReport {
+  /** The one with the longest log first: the file is made of it. */
+  readonly survivors: readonly SurvivorReport[];
+  readonly leftOut: readonly { readonly dir: string; readonly problem: string }[];
+  readonly clusterId: string;
+  readonly index: number;
+  readonly term: number;
+  readonly revision: number;
+  readonly members: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly role: "voter" | "learner";
+    readonly peerUrl: string;
+  }[];
+  /** Number of entries in the file that no survivor knows to be committed. */
+  readonly beyondCommit: number;
+}
+
 /** Commands that work on files. */
 export interface OfflineCommands {
   /** @throws Error with a message of one line that names file and offset, when the directory can't be read */
@@ -139,6 +174,8 @@ export interface OfflineCommands {
   readSnapshot(file: string): Promise<SnapshotReport>;
   /** @throws UsageError when the request is wrong, Error with a message of one line for any other failure */
   restore(request: RestoreRequest): Promise<RestoreReport>;
+  /** @throws Error with a message of one line when nothing can be rescued, or a member still runs */
+  rescue(dirs: readonly string[]): Promise<{ readonly report: RescueReport; readonly bytes: Uint8Array }>;
 }
 
 /** Loads the implementation when a command needs it. */

@@ -9,11 +9,14 @@ import type { Command } from "commander";
 import {
   ClientConfigError,
   Consistency,
+  DEFAULT_TIMEOUT_MS,
   MusterClient,
   MusterError,
   parseEndpoints,
+  systemClock,
   TIMEOUT_MAX_MS,
 } from "../client";
+import type { CallOptions, Clock } from "../client";
 import { isUnavailable } from "./failure";
 import { UsageError } from "./io";
 import type { Io } from "./io";
@@ -38,6 +41,11 @@ interface ClientOptions {
    */
   readonly timeout?: number;
 }
+
+/** When a read is also made at a further member. Short: a person waits, and one command is no load. */
+const HEDGE_READS_MS = 250;
+/** The part of a command's time that a linearizable read may use when a serializable one is to follow it. */
+const LINEARIZABLE_SHARE = 0.75;
 
 const NAMES = ["endpoints", "output", "timeout"] as const;
 
@@ -84,6 +92,30 @@ export interface CommandContext {
   readonly client: MusterClient;
   readonly io: Io;
   readonly output: OutputFormat;
+  /** The addresses that the user gave, or the default. */
+  readonly endpoints: readonly string[];
+  /** Milliseconds left of the time for the whole command. */
+  readonly remainingMs: () => number;
+  /** Undefined: the machine's. */
+  readonly clock: Clock | undefined;
+}
+
+/** What a command needs that asks each member by itself. The time begins now. */
+export function surveyContext(
+  command: Command,
+  io: Io,
+  defaultTimeoutMs = DEFAULT_TIMEOUT_MS,
+): Omit<CommandContext, "client"> {
+  const options = command.optsWithGlobals<ClientOptions>();
+  const clock = io.clock ?? systemClock;
+  const end = clock.now() + (options.timeout ?? defaultTimeoutMs);
+  return {
+    io,
+    output: options.output ?? "table",
+    endpoints: endpointList(options.endpoints, io.env["MUSTER_ENDPOINTS"]),
+    remainingMs: () => Math.max(1, end - clock.now()),
+    clock: io.clock,
+  };
 }
 
 /**
@@ -96,15 +128,16 @@ export async function withClient(
   run: (context: CommandContext) => Promise<void>,
   defaultTimeoutMs?: number,
 ): Promise<void> {
-  const options = command.optsWithGlobals<ClientOptions>();
+  const context = surveyContext(command, io, defaultTimeoutMs);
   const client = new MusterClient({
-    endpoints: endpointList(options.endpoints, io.env["MUSTER_ENDPOINTS"]),
-    timeoutMs: options.timeout ?? defaultTimeoutMs,
+    endpoints: context.endpoints,
+    timeoutMs: context.remainingMs(),
     waitForConnection: false,
+    hedgeReadsMs: HEDGE_READS_MS,
     clock: io.clock,
   });
   try {
-    await run({ client, io, output: options.output ?? "table" });
+    await run({ ...context, client });
   } finally {
     client.close();
   }
@@ -115,18 +148,23 @@ export async function withClient(
  * knowledge of one member alone, and says so in a note on stderr: during an outage an operator needs that answer.
  */
 export async function readWithFallback<T>(
-  io: Io,
+  { io, remainingMs }: Pick<CommandContext, "io" | "remainingMs">,
   serializable: boolean,
-  read: (consistency: Consistency) => Promise<T>,
-): Promise<T> {
-  if (serializable) return read(Consistency.SERIALIZABLE);
+  read: (consistency: Consistency, options: CallOptions) => Promise<T>,
+): Promise<{ readonly answer: T; readonly confirmed: boolean }> {
+  const local = async (): Promise<{ answer: T; confirmed: boolean }> => ({
+    answer: await read(Consistency.SERIALIZABLE, { timeoutMs: remainingMs() }),
+    confirmed: false,
+  });
+  if (serializable) return local();
   try {
-    return await read(Consistency.LINEARIZABLE);
+    const timeoutMs = remainingMs() * LINEARIZABLE_SHARE;
+    return { answer: await read(Consistency.LINEARIZABLE, { timeoutMs }), confirmed: true };
   } catch (error) {
     if (!(error instanceof MusterError) || !error.sent || !isUnavailable(error)) throw error;
-    let answer: T;
+    let found: { answer: T; confirmed: boolean };
     try {
-      answer = await read(Consistency.SERIALIZABLE);
+      found = await local();
     } catch {
       throw error; // more informative than the failure of the fallback
     }
@@ -134,7 +172,7 @@ export async function readWithFallback<T>(
     io.stderr.write(
       `muster: note: no quorum confirmed this answer (${why}); it is what one member knows and may be old\n`,
     );
-    return answer;
+    return found;
   }
 }
 

@@ -13,6 +13,8 @@ export type OutputFormat = "table" | "json";
 
 /** Printed in place of a missing value. */
 const NOTHING = "-";
+/** Printed in place of a value that the answering member can't know. */
+const UNKNOWN = "unknown how many";
 
 /** The text without control characters, line breaks and lone surrogates: each becomes a question mark. */
 export function printable(text: string): string {
@@ -58,7 +60,7 @@ export function clusterText(cluster: GetClusterResponse): string {
     `cluster ${printable(header?.clusterId ?? NOTHING)}: ${leader}, term ${String(header?.raftTerm ?? 0n)}, ` +
       `revision ${String(header?.revision ?? 0n)}`,
     `quorum: ${String(cluster.quorumSize)} of ${String(voters)} voters, ` +
-      `${String(cluster.failuresTolerated)} more may fail`,
+      `${cluster.failuresToleratedKnown ? String(cluster.failuresTolerated) : UNKNOWN} more may fail now`,
     `log: committed ${String(cluster.commitIndex)}, applied ${String(cluster.appliedIndex)}, ` +
       `as ${nameOf(members, header?.memberId ?? "")} knows it`,
   ];
@@ -87,8 +89,12 @@ export const clusterJson: { toJSON(message: GetClusterResponse): unknown } = {
   toJSON: (message) => {
     const json = ClusterMessage.toJSON(message) as { members?: object[] };
     const members = json.members?.map((member, i) => {
-      const lastContact = message.members[i]?.lastContact;
-      return lastContact === undefined ? member : { ...member, lastContact: durationJson(lastContact) };
+      const { lastContact, lastHeard } = message.members[i] ?? {};
+      return {
+        ...member,
+        ...(lastContact === undefined ? {} : { lastContact: durationJson(lastContact) }),
+        ...(lastHeard === undefined ? {} : { lastHeard: durationJson(lastHeard) }),
+      };
     });
     return members === undefined ? json : { ...json, members };
   },
@@ -125,7 +131,7 @@ function statusTable(statuses: readonly MemberStatus[]): string {
       stateOf(status),
       optional(status.matchIndex),
       optional(status.lagEntries),
-      status.lastContact === undefined ? "" : ago(status.lastContact),
+      status.lastContact === undefined ? "" : shortTime(milliseconds(status.lastContact)),
       status.version,
       member?.peerUrls.join(",") ?? "",
       member?.adminUrls.join(",") ?? "",
@@ -136,14 +142,23 @@ function statusTable(statuses: readonly MemberStatus[]): string {
 
 /** The state of a member in one or two words. Leading comes first, then a start that is not complete, then contact. */
 function stateOf(status: MemberStatus): string {
+  const full = status.diskFull === true ? ", disk full" : "";
+  return `${roleOrContact(status)}${full}`;
+}
+
+function roleOrContact(status: MemberStatus): string {
   if (status.isLeader) return "leader";
   if (status.member?.started === false) return status.reachable === true ? "starting" : "never started";
   if (status.reachable === undefined) return "unknown";
   return status.reachable ? "ok" : "unreachable";
 }
 
-function ago(duration: Duration): string {
-  const ms = Number(duration.seconds) * 1000 + duration.nanos / 1e6;
+export function milliseconds({ seconds, nanos }: Duration): number {
+  return Number(seconds) * 1000 + nanos / 1e6;
+}
+
+/** A time in milliseconds, for people. */
+export function shortTime(ms: number): string {
   return ms < 1000 ? `${String(Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 

@@ -3,11 +3,14 @@
  *
  * Exit codes: 0 after SIGINT or SIGTERM, which stop the member gracefully; 130 after a second signal, which ends it at
  * once; 2 for a wrong configuration and 1 for any other failure to start, each with one line on stderr. A member that
- * ends by itself, because it was removed or its log can't be written, has logged the cause and sets the exit code.
+ * ends by itself, because it was removed or its log can't be written, has logged the cause and sets the exit code. 8
+ * (removed) and 9 (its data directory must not be used again) are final, at a start too: starting again does not help.
  */
 import { ConfigError, loadConfig } from "../server/config";
 import type { ConfigSources, ServerConfig } from "../server/config";
+import { FinalExit, StartRefusedError } from "../server/errors";
 import { startServer } from "../server/index";
+import { DataDirError } from "../storage/errors";
 import { ExitCode } from "./io";
 import type { Io, StopCause } from "./io";
 import { printable } from "./output";
@@ -75,7 +78,9 @@ async function supervise(starting: Promise<RunningServer>, stops: StopRequests, 
 
 function refused(error: unknown, io: Io): number {
   io.stderr.write(`muster: ${printable(error instanceof Error ? error.message : String(error))}\n`);
-  return error instanceof ConfigError ? ExitCode.Usage : ExitCode.Refused;
+  if (error instanceof ConfigError) return ExitCode.Usage;
+  if (error instanceof DataDirError && error.reason === "removed") return FinalExit.Removed;
+  return error instanceof StartRefusedError && error.wiped ? FinalExit.Unusable : ExitCode.Refused;
 }
 
 function startMember(config: ServerConfig): Promise<RunningServer> {

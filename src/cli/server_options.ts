@@ -10,6 +10,8 @@ const KEYS: readonly (readonly [key: string, placeholder: string, description: s
   ["name", "name", "the member's name, unique in the cluster"],
   ["admin-url", "url", "where clients reach it; listens there"],
   ["peer-url", "url", "where the other members reach it; listens there"],
+  ["listen-admin-url", "url", "where to listen for clients, if elsewhere than admin-url"],
+  ["listen-peer-url", "url", "where to listen for members, if elsewhere than peer-url"],
   ["metrics-addr", "host:port", "reserved"],
   ["heartbeat-interval", "ms", "time between heartbeats of the leader"],
   ["election-timeout", "ms", "time without a leader before an election"],

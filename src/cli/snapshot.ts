@@ -1,20 +1,24 @@
 /**
  * `muster snapshot save|inspect|restore`: saves the state of a cluster to a file, and makes a new cluster from it.
  */
-import { access } from "node:fs/promises";
 import type { Command } from "commander";
 import type { ReceivedSnapshot } from "../client";
-import { UsageError } from "./io";
 import type { Io } from "./io";
 import type { LoadOffline, RestoreReport, SnapshotReport } from "./offline_commands";
 import { refuseClientOptions, withClient } from "./options";
 import type { CommandContext } from "./options";
 import type { OutputFormat } from "./output";
 import { printable, renderTable } from "./output";
-import { SnapshotFile } from "./snapshot_file";
+import { STDOUT, snapshotTarget } from "./snapshot_file";
 
 /** Default timeout of `save`: longer than that of other commands, because a snapshot is larger than other answers. */
 const SAVE_TIMEOUT_MS = 60_000;
+
+/** The flags of `save`. */
+interface SaveOptions {
+  readonly overwrite?: boolean;
+  readonly serializable?: boolean;
+}
 
 /** The flags of `restore`. */
 interface RestoreOptions {
@@ -36,10 +40,13 @@ export function addSnapshotCommands(program: Command, io: Io, offline: LoadOffli
   };
   snapshot
     .command("save <file>")
-    .description("save every change acknowledged so far to a file, from a member that runs")
-    .option("--overwrite", "replace a file of that name")
-    .action((file: string, options: { overwrite?: boolean }, command: Command) =>
-      withClient(command, io, (context) => save(context, file, options.overwrite === true), SAVE_TIMEOUT_MS),
+    .description(
+      `save every change acknowledged so far to a file, from a member that runs; ${STDOUT} is standard output`,
+    )
+    .option("--overwrite", "replace a regular file of that name")
+    .option("--serializable", "ask one member alone: needs no quorum, may miss acknowledged changes")
+    .action((file: string, options: SaveOptions, command: Command) =>
+      withClient(command, io, (context) => save(context, file, options), SAVE_TIMEOUT_MS),
     );
   snapshot
     .command("inspect <file>")
@@ -71,28 +78,26 @@ export function addSnapshotCommands(program: Command, io: Io, offline: LoadOffli
     });
 }
 
-async function save({ client, io, output }: CommandContext, file: string, overwrite: boolean): Promise<void> {
-  if (!overwrite && (await exists(file))) {
-    throw new UsageError(`${file} is there already: give another name, or --overwrite`);
-  }
-  const target = new SnapshotFile(file);
+async function save(
+  { client, io, output }: CommandContext,
+  file: string,
+  { overwrite = false, serializable = false }: SaveOptions,
+): Promise<void> {
+  const target = await snapshotTarget(file, overwrite, io);
   try {
-    const received = await client.saveSnapshot(target);
+    const received = await client.saveSnapshot(target, { serializable });
     const sha256 = await target.finish(received.sha256);
-    io.stdout.write(
-      output === "json" ? savedJson(file, received, sha256) : savedText(file, received, sha256),
-    );
+    if (serializable) {
+      io.stderr.write(
+        "muster: note: no quorum confirmed this snapshot; it is what one member has, and changes that were acknowledged " +
+          "may be missing from it\n",
+      );
+    }
+    // On standard output the file itself went.
+    const report = file === STDOUT ? io.stderr : io.stdout;
+    report.write(output === "json" ? savedJson(file, received, sha256) : savedText(file, received, sha256));
   } finally {
     await target.abandon();
-  }
-}
-
-async function exists(file: string): Promise<boolean> {
-  try {
-    await access(file);
-    return true;
-  } catch {
-    return false;
   }
 }
 

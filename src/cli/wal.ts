@@ -62,10 +62,11 @@ function verdict(report: LogReport): string {
   const lines: string[] = [];
   if (tornTail !== null) lines.push(`note: ${tornText(tornTail)}; the next start cuts it off`);
   if (damage.length === 0) lines.push(`ok: ${dir}: ${counts}, no damage`);
-  else
+  else if (report.usable)
     lines.push(
       `damaged: ${dir}: ${counts}; the log and an older snapshot hold the same state, nothing is lost`,
     );
+  else lines.push(`damaged: ${dir}: ${counts}; a member does not start from it`);
   return `${lines.map(printable).join("\n")}\n`;
 }
 

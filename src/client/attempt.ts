@@ -21,14 +21,29 @@ export interface Attempt {
   readonly timeoutMs: number;
   /** The request_id of a write, for the errors of the attempt; undefined for a read. */
   readonly requestId: string | undefined;
+  /**
+   * The number of this attempt, from 1. 2 or more says that an earlier attempt of the same write may have been made, or
+   * be on its way; the member is told, and makes sure that a refusal holds for that one too.
+   */
+  readonly number: number;
   /** Ends the attempt with CANCELLED. */
   readonly signal: AbortSignal | undefined;
 }
+
+/**
+ * What became of connecting: "connected"; "failed", so that an attempt fails at once and says why; or the error of a
+ * connection that was not made in time.
+ */
+export type Readiness = "connected" | "failed" | Error;
 
 /** The way to one member. An attempt that fails rejects with MusterError. */
 export interface Channel {
   /** The address as host:port; errors name it. */
   readonly authority: string;
+  /**
+   * Connects, and sends nothing. Never rejects. A channel without this method is always connected.
+   */
+  ready?(attempt: Attempt): Promise<Readiness>;
   /** Makes one attempt of a method with one request and one response. */
   unary<Req, Res>(method: Method<Req, Res>, request: Req, attempt: Attempt): Promise<Res>;
   /**

@@ -3,14 +3,25 @@
  * time of the call is over.
  *
  * Invariants: all attempts of a write carry one request_id. A write that may have happened never ends as
- * "unavailable" or as plain "deadline exceeded": it ends as OUTCOME_UNKNOWN with its request_id.
+ * "unavailable" or as plain "deadline exceeded": it ends as OUTCOME_UNKNOWN with its request_id. Attempts after one that
+ * may have happened say so to the member.
+ * Endpoints are connected to side by side, staggered; an attempt goes to the first one that is connected, so that a dead
+ * address does not use up the time of a call. Nothing is sent twice by this: only connecting is.
  * Reads no clock, draws no random number and opens no connection: all three are passed in.
  */
 import { status } from "@grpc/grpc-js";
 import type { Attempt, Channel, Method } from "./attempt";
 import type { Clock } from "./clock";
 import { MusterError } from "./errors";
-import { attemptMinMs, attemptMs, isRepeatable, mayHaveHappened, pauseMs } from "./retry";
+import {
+  attemptMinMs,
+  attemptMs,
+  holdsForEarlierAttempts,
+  isRepeatable,
+  mayHaveHappened,
+  pauseMs,
+} from "./retry";
+import { STAGGER_MS, stagger } from "./stagger";
 
 /** The settings of one call, independent of its method. */
 export interface CallPlan {
@@ -22,6 +33,10 @@ export interface CallPlan {
   readonly requestId: string | undefined;
   /** Whether a success changes the cluster: false for reads and for validate_only. */
   readonly changes: boolean;
+  /** Whether an earlier call with this request_id may have been made. @default false */
+  readonly repeats?: boolean;
+  /** Whether an attempt that may have happened must not be repeated. @default false: a request_id makes repeats safe */
+  readonly once?: boolean;
 }
 
 /** Makes one attempt over one channel. Rejects with MusterError; any other error ends the call. */
@@ -33,11 +48,31 @@ export interface CallerDeps {
   readonly channels: readonly Channel[];
   /** Rules pauses and the deadline of a call. */
   readonly clock: Clock;
+  /**
+   * The clock that attempts themselves run on: rules the delay between one that was begun and the next one beside it.
+   * @default clock
+   */
+  readonly attemptClock?: Clock;
   /** A number in [0, 1) for the jitter of pauses. */
   readonly random: () => number;
   /** False: a call ends as soon as no endpoint of a whole round could be connected to. */
   readonly waitForConnection: boolean;
+  /**
+   * Milliseconds after which a read that has no answer yet is made at a further endpoint beside it; null: never.
+   * @default null
+   */
+  readonly hedgeReadsMs?: number | null;
 }
+
+/** Where the next attempt goes. */
+interface ReadyChannels {
+  readonly usable: readonly Channel[];
+  /** Those that were not connected in time. */
+  readonly late: readonly { readonly channel: Channel; readonly error: Error }[];
+}
+
+/** Most runs of one read side by side. More would only add load where all members are slow. */
+const HEDGES_MAX = 3;
 
 /** Runs calls over the endpoints of one cluster. A call starts at the endpoint that answered last. */
 export class Caller {
@@ -51,11 +86,56 @@ export class Caller {
 
   /** Calls a method with one request and one response. @throws MusterError only */
   call<Req, Res>(method: Method<Req, Res>, request: Req, plan: CallPlan): Promise<Res> {
-    return this.run((channel, attempt) => channel.unary(method, request, attempt), plan);
+    const make: MakeAttempt<Res> = (channel, attempt) => channel.unary(method, request, attempt);
+    const { hedgeReadsMs = null, channels } = this.deps;
+    const isRead = plan.requestId === undefined && !plan.changes;
+    if (hedgeReadsMs === null || !isRead || channels.length < 2) return this.run(make, plan);
+    return this.hedge(make, plan, hedgeReadsMs);
   }
 
-  /** Runs a call whose attempts are made by `make`. @throws MusterError only */
-  async run<Res>(make: MakeAttempt<Res>, plan: CallPlan): Promise<Res> {
+  /** The same read from several endpoints on, a delay apart: the first answer counts. */
+  private async hedge<Res>(make: MakeAttempt<Res>, plan: CallPlan, delayMs: number): Promise<Res> {
+    const { clock, channels, attemptClock = clock } = this.deps;
+    const end = clock.now() + plan.timeoutMs;
+    const first = this.preferred;
+    type Result = { readonly answer: Res } | { readonly error: MusterError };
+    const starts = channels
+      .slice(0, HEDGES_MAX)
+      .map((_, i) => async (signal: AbortSignal): Promise<Result> => {
+        const forward = (): void => {
+          abort.abort();
+        };
+        const abort = new AbortController();
+        for (const source of [signal, plan.signal])
+          source?.addEventListener("abort", forward, { once: true });
+        if (plan.signal?.aborted === true) forward();
+        try {
+          const timeoutMs = Math.max(1, end - clock.now());
+          return { answer: await this.run(make, { ...plan, timeoutMs, signal: abort.signal }, first + i) };
+        } catch (thrown) {
+          const error = asMusterError(thrown, plan);
+          if (!isRepeatable(error)) throw error;
+          return { error };
+        } finally {
+          for (const source of [signal, plan.signal]) source?.removeEventListener("abort", forward);
+        }
+      });
+    // A run that failed has tried every endpoint until the end: another one would do no better.
+    const isGood = (result: Result): boolean => "answer" in result;
+    const results = await stagger(starts, { clock: attemptClock, delayMs, isGood, nextOnBad: false });
+    const last = results.at(-1);
+    if (last !== undefined && "answer" in last) return last.answer;
+    const failed = results.flatMap((result) => ("error" in result ? [result.error] : []));
+    throw failed.find((error) => error.reason !== undefined) ?? failed[0] ?? new Failures(plan).last;
+  }
+
+  /**
+   * Runs a call whose attempts are made by `make`.
+   *
+   * @param first index of the channel to begin with; one past the last is the first again
+   * @throws MusterError only
+   */
+  async run<Res>(make: MakeAttempt<Res>, plan: CallPlan, first = this.preferred): Promise<Res> {
     const abort = new AbortController();
     const cancel = (): void => {
       abort.abort();
@@ -64,7 +144,7 @@ export class Caller {
     plan.signal?.addEventListener("abort", cancel, { once: true });
     this.inFlight.add(abort);
     try {
-      return await this.repeat(make, { ...plan, signal: abort.signal });
+      return await this.repeat(make, { ...plan, signal: abort.signal }, first);
     } finally {
       this.inFlight.delete(abort);
       plan.signal?.removeEventListener("abort", cancel);
@@ -78,36 +158,78 @@ export class Caller {
     for (const channel of this.deps.channels) channel.close();
   }
 
-  private async repeat<Res>(make: MakeAttempt<Res>, plan: CallPlan): Promise<Res> {
+  private async repeat<Res>(make: MakeAttempt<Res>, plan: CallPlan, first: number): Promise<Res> {
     const { channels, clock } = this.deps;
     const deadline = clock.now() + plan.timeoutMs;
-    const first = this.preferred;
     const failures = new Failures(plan);
-    for (let attempt = 0; ; attempt++) {
+    const begin = first % channels.length;
+    /** The channels that this round has not tried. */
+    let round: readonly Channel[] = [];
+    for (let attempt = 0; ;) {
       this.checkOpen(plan);
-      const index = (first + attempt) % channels.length;
-      const channel = channels[index];
-      if (channel === undefined) throw new MusterError({ code: status.INTERNAL, message: "no endpoints" });
-      try {
-        const timeoutMs = attemptMs(deadline - clock.now(), attempt, channels.length);
-        const response = await make(channel, {
-          timeoutMs,
-          requestId: plan.requestId,
-          signal: plan.signal,
-        });
-        this.preferred = index;
-        return response;
-      } catch (thrown) {
-        const error = asMusterError(thrown, plan);
+      const limits = (): Attempt => ({
+        timeoutMs: attemptMs(deadline - clock.now(), attempt, channels.length),
+        requestId: plan.requestId,
+        number: attemptNumber(attempt, plan, failures),
+        signal: plan.signal,
+      });
+      if (round.length === 0) round = [...channels.slice(begin), ...channels.slice(0, begin)];
+      const ready = await this.firstReady(round, limits());
+      const tried = [...ready.usable, ...ready.late.map(({ channel }) => channel)];
+      round = round.filter((channel) => !tried.includes(channel));
+      for (const { channel, error } of ready.late)
+        failures.add(channel.authority, asMusterError(error, plan));
+      for (const channel of ready.usable) {
         this.checkOpen(plan);
-        if (!isRepeatable(error)) {
-          if (error.reason !== undefined) this.preferred = index;
-          throw error;
+        try {
+          const response = await make(channel, limits());
+          this.preferred = channels.indexOf(channel);
+          return response;
+        } catch (thrown) {
+          const error = asMusterError(thrown, plan);
+          this.checkOpen(plan);
+          if (!isRepeatable(error)) {
+            if (error.reason !== undefined) this.preferred = channels.indexOf(channel);
+            if (!failures.isAmbiguous || holdsForEarlierAttempts(error)) throw error;
+            failures.add(channel.authority, error);
+            throw failures.outcome();
+          }
+          failures.add(channel.authority, error);
+          if (plan.once === true && failures.isAmbiguous) throw failures.outcome();
         }
-        failures.add(channel.authority, error);
+        attempt++;
       }
-      await this.pause(failures, attempt + 1, deadline, plan);
+      attempt += ready.late.length;
+      await this.pause(failures, attempt, deadline, plan);
     }
+  }
+
+  /**
+   * The channels for the next attempt: the first one that is connected. When none can be: those that failed, whose
+   * attempts end at once with the cause, and those that were late.
+   */
+  private async firstReady(order: readonly Channel[], limits: Attempt): Promise<ReadyChannels> {
+    const [first] = order;
+    if (first === undefined) throw new MusterError({ code: status.INTERNAL, message: "no endpoints" });
+    if (order.length === 1 || first.ready === undefined) return { usable: [first], late: [] };
+    const starts = order.map((channel) => async (signal: AbortSignal) => {
+      const readiness = (await channel.ready?.({ ...limits, signal })) ?? "connected";
+      return { channel, readiness };
+    });
+    const results = await stagger(starts, {
+      clock: this.deps.attemptClock ?? this.deps.clock,
+      delayMs: STAGGER_MS,
+      isGood: ({ readiness }) => readiness === "connected" || limits.signal?.aborted === true,
+      nextOnBad: true,
+    });
+    const last = results.at(-1);
+    if (last?.readiness === "connected") return { usable: [last.channel], late: [] };
+    return {
+      usable: results.flatMap(({ channel, readiness }) => (readiness === "failed" ? [channel] : [])),
+      late: results.flatMap(({ channel, readiness: error }) =>
+        error instanceof Error ? [{ channel, error }] : [],
+      ),
+    };
   }
 
   /** Waits before the next attempt. @throws MusterError with the outcome of the call when no attempt is left */
@@ -125,6 +247,12 @@ export class Caller {
     const message = this.closed ? "the client is closed" : "the caller cancelled the call";
     throw new MusterError({ code: status.CANCELLED, message, requestId: plan.requestId });
   }
+}
+
+/** @param before attempts made before by this call */
+function attemptNumber(before: number, { repeats = false }: CallPlan, failures: Failures): number {
+  if (repeats) return before + 2;
+  return failures.isAmbiguous ? before + 1 : 1;
 }
 
 /** The failed attempts of one call, and the error that follows from them. */

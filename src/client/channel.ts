@@ -6,7 +6,7 @@
  */
 import { Client, connectivityState, credentials as GrpcCredentials, Metadata, status } from "@grpc/grpc-js";
 import type { ChannelCredentials, ClientOptions, ServiceError } from "@grpc/grpc-js";
-import type { Attempt, Channel, Method } from "./attempt";
+import type { Attempt, Channel, Method, Readiness } from "./attempt";
 import type { Endpoint } from "./endpoints";
 import { fromServiceError, fromStatus } from "./errors";
 import type { MusterError } from "./errors";
@@ -55,6 +55,14 @@ export class EndpointChannel implements Channel {
     this.client = new Client(endpoint.target, chosen, { ...CHANNEL_OPTIONS, ...options });
   }
 
+  async ready(attempt: Attempt): Promise<Readiness> {
+    const until = Date.now() + Math.min(attempt.timeoutMs, CONNECT_TIMEOUT_MS);
+    if (!(await this.connected(until, attempt.signal))) return this.notConnected(attempt);
+    return this.client.getChannel().getConnectivityState(false) === connectivityState.READY
+      ? "connected"
+      : "failed";
+  }
+
   async unary<Req, Res>(method: Method<Req, Res>, request: Req, attempt: Attempt): Promise<Res> {
     const deadline = await this.connect(attempt);
     return new Promise((resolve, reject) => {
@@ -73,7 +81,7 @@ export class EndpointChannel implements Channel {
         requestSerialize,
         responseDeserialize,
         request,
-        new Metadata(),
+        headers(attempt),
         { deadline },
         done,
       );
@@ -93,7 +101,7 @@ export class EndpointChannel implements Channel {
       requestSerialize,
       responseDeserialize,
       request,
-      new Metadata(),
+      headers(attempt),
       { deadline },
     );
     // Cancelling emits an error after the loop has ended, and an error event without a listener ends the process.
@@ -155,6 +163,15 @@ export class EndpointChannel implements Channel {
       if (!changed) return false;
     }
   }
+}
+
+/** The header by which a member learns that an earlier attempt may have been made. */
+const ATTEMPT_KEY = "muster-attempt";
+
+function headers({ number }: Attempt): Metadata {
+  const metadata = new Metadata();
+  if (number > 1) metadata.set(ATTEMPT_KEY, String(number));
+  return metadata;
 }
 
 /** Calls `abort` when the signal is aborted, or at once when it already is. */

@@ -10,6 +10,7 @@
  *     client.close();
  */
 import type { ChannelCredentials, ClientOptions } from "@grpc/grpc-js";
+import { HealthCheckResponse_ServingStatus, HealthService } from "../generated/grpc/health/v1/health";
 import { MaintenanceServiceService } from "../generated/muster/v1/maintenance_service";
 import {
   AddMemberRequest,
@@ -17,6 +18,7 @@ import {
   GetClusterRequest,
   GetMembersRequest,
   MembershipServiceService,
+  TransferLeadershipRequest,
   UpdateAdminURLRequest,
   UpdateMemberRequest,
 } from "../generated/muster/v1/membership_service";
@@ -25,6 +27,7 @@ import type {
   DeleteMemberResponse,
   GetClusterResponse,
   GetMembersResponse,
+  TransferLeadershipResponse,
   UpdateAdminURLResponse,
   UpdateMemberResponse,
 } from "../generated/muster/v1/membership_service";
@@ -52,6 +55,7 @@ export type {
   GetClusterResponse,
   GetMembersResponse,
   ResponseHeader,
+  TransferLeadershipResponse,
   UpdateAdminURLResponse,
   UpdateMemberResponse,
 } from "../generated/muster/v1/membership_service";
@@ -68,7 +72,7 @@ export const DEFAULT_TIMEOUT_MS = 7000;
 export const TIMEOUT_MAX_MS = 24 * 60 * 60 * 1000;
 
 /** The methods of the service. */
-const { getMembers, getCluster, addMember, updateMember, deleteMember, updateAdminUrl } =
+const { getMembers, getCluster, addMember, updateMember, deleteMember, updateAdminUrl, transferLeadership } =
   MembershipServiceService;
 
 /** A request whose fields are optional, except for those in `Required`. */
@@ -120,6 +124,13 @@ export interface MusterClientOptions {
    */
   readonly channelOptions?: ClientOptions | undefined;
   /**
+   * Milliseconds after which a read without an answer is also made at another endpoint, at most at three side by side.
+   * Set it for interactive use, where one member that hangs must not use up the time; leave it out where many reads
+   * would only add load to members that are slow.
+   * @default none: a read goes to one endpoint at a time
+   */
+  readonly hedgeReadsMs?: number | undefined;
+  /**
    * Time for pauses and for the deadline of a call. Replaced in tests, which need not wait.
    * @default the machine's monotonic clock
    */
@@ -131,6 +142,8 @@ export interface MusterClientOptions {
   readonly random?: (() => number) | undefined;
 }
 
+/** Names the member by `name`, `id` or both. @default the most advanced voter in contact with the leader */
+export type TransferLeadershipInput = Input<TransferLeadershipRequest>;
 /** Settings of one call. */
 export interface CallOptions {
   /**
@@ -143,6 +156,22 @@ export interface CallOptions {
    * @default none
    */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Says that a call with this request_id may have been made before, so that a refusal is final for that one too. Only for
+   * writes with a request_id of your own, after one that ended as OUTCOME_UNKNOWN, was cancelled, or was lost with its process.
+   * @default false
+   */
+  readonly repeats?: boolean | undefined;
+}
+
+/** Settings of a call that saves a snapshot. */
+export interface SaveSnapshotOptions extends CallOptions {
+  /**
+   * Takes what one member has applied, without a quorum's word. Set it when there is no quorum and a backup is needed
+   * all the same: the file may miss acknowledged changes.
+   * @default false
+   */
+  readonly serializable?: boolean | undefined;
 }
 
 /**
@@ -162,8 +191,10 @@ export class MusterClient {
     this.caller = new Caller({
       channels,
       clock: options.clock ?? systemClock,
+      attemptClock: systemClock,
       random: options.random ?? Math.random,
       waitForConnection: options.waitForConnection ?? true,
+      hedgeReadsMs: options.hedgeReadsMs ?? null,
     });
   }
 
@@ -202,20 +233,41 @@ export class MusterClient {
   }
 
   /**
+   * Hands leadership to a voter, or without a name or id to the most advanced one in contact; resolves when it leads.
+   * Such a call without a member is not repeated when its answer was lost: a second one could hand leadership back.
+   */
+  async transferLeadership(
+    input: TransferLeadershipInput = {},
+    options: CallOptions = {},
+  ): Promise<TransferLeadershipResponse> {
+    const request = TransferLeadershipRequest.fromPartial(given(input));
+    const once = request.name === "" && request.id === "";
+    const plan = { ...this.settings(options), requestId: undefined, changes: true, once };
+    return this.caller.call(transferLeadership, request, plan);
+  }
+
+  /**
    * Receives the whole state of the cluster as a file, in pieces, at the pace of the sink. The file contains every
-   * change that was acknowledged before the call. `sink.begin` is called again when a further attempt starts over.
+   * change that was acknowledged before the call, unless `serializable` is set. `sink.begin` is called again when a further attempt starts over.
    * @returns the file's header, and the SHA-256 that the member computed over it: compare it with that of the bytes
    *   received
    * @throws MusterError, or an error of the sink
    */
-  async saveSnapshot(sink: SnapshotSink, options: CallOptions = {}): Promise<ReceivedSnapshot> {
+  async saveSnapshot(sink: SnapshotSink, options: SaveSnapshotOptions = {}): Promise<ReceivedSnapshot> {
+    const request = { serializable: options.serializable === true };
     const plan = { ...this.settings(options), requestId: undefined, changes: false };
     return ownErrors(sink, (guarded) =>
       this.caller.run((channel, attempt) => {
-        const messages = channel.serverStream(MaintenanceServiceService.saveSnapshot, {}, attempt);
+        const messages = channel.serverStream(MaintenanceServiceService.saveSnapshot, request, attempt);
         return receiveSnapshot(messages, guarded, channel.authority);
       }, plan),
     );
+  }
+
+  /** Whether a member says of itself that it serves (grpc.health.v1): the one that answers first. */
+  async checkHealth(options: CallOptions = {}): Promise<boolean> {
+    const { status } = await this.read(HealthService.check, { service: "" }, options);
+    return status === HealthCheckResponse_ServingStatus.SERVING;
   }
 
   /** Closes the connections. Calls in flight, and calls made later, end with CANCELLED. */
@@ -241,6 +293,7 @@ export class MusterClient {
       ...this.settings(options),
       requestId: request.requestId,
       changes: !request.validateOnly,
+      repeats: options.repeats ?? false,
     });
   }
 

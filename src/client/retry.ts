@@ -59,6 +59,23 @@ export function mayHaveHappened(error: MusterError): boolean {
   return error.reason === undefined ? error.sent : error.reason === "OUTCOME_UNKNOWN";
 }
 
+/** Refusals that say nothing of an earlier attempt: its member could take what this one could not. */
+const OF_THIS_ATTEMPT: ReadonlySet<string> = new Set([
+  "NOT_LEADER",
+  "DISK_FULL",
+  "INTERNAL",
+  "UNAUTHENTICATED",
+  "PERMISSION_DENIED",
+]);
+
+/**
+ * Whether a final failure also ends the attempts before, which may have been made or be on their way. The members see to
+ * it that a refusal by the leader does.
+ */
+export function holdsForEarlierAttempts({ reason }: MusterError): boolean {
+  return reason !== undefined && !OF_THIS_ATTEMPT.has(reason);
+}
+
 /**
  * The pause after a failed attempt, in milliseconds: none while the round has untried endpoints, otherwise exponential
  * with jitter. Never shorter than the retry delay of the error.

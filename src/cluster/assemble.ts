@@ -5,7 +5,6 @@
 import type { Clock } from "../base/clock";
 import type { Log } from "../base/log";
 import type { Random } from "../base/random";
-import { NO_NODE } from "../raft/index";
 import type { NodeId } from "../raft/index";
 import type { SnapshotPolicy } from "../replica/applier";
 import { Replica } from "../replica/replica";
@@ -14,16 +13,29 @@ import type { HistoryOptions } from "../roster/index";
 import type { Storage } from "../storage/storage";
 import type { PeerCalls } from "../transport/peer_calls";
 import type { Transport, TransportEvents } from "../transport/transport";
+import { NO_BOOT } from "./boots";
+import type { Boots } from "./boots";
+import { Divergence } from "./divergence";
 import { ChangeQueue } from "./leader/change_queue";
+import { handOverWhenFull } from "./leader/disk_handover";
 import { LeaderViews } from "./leader/leader_view";
 import { Submissions } from "./leader/submissions";
+import { readHello } from "./leader/url_check";
+import { AddressHints } from "./address_hints";
+import { executePublish } from "./moved_address";
 import { PeerAdmission } from "./peer_admission";
+import { PeerIdentities } from "./peer_identity";
+import type { MetStore } from "./peer_identity";
 import { askHello } from "./peer_questions";
 import { Publisher } from "./publish";
 import type { PublishedFacts } from "./publish";
 import { Reads } from "./reads";
 import { RosterMachine } from "./roster_machine";
 import { Routing } from "./routing";
+import { Transfers } from "./transfers";
+import { Verdicts, isVerdict } from "./verdicts";
+import type { VerdictReason } from "./verdicts";
+import { WaitingRoom } from "./waiting_room";
 import { Writes } from "./writes";
 
 /** What a cluster layer is made of. */
@@ -41,6 +53,12 @@ interface ClusterParts {
   readonly random: Random;
   readonly log: Log;
   readonly facts: Omit<PublishedFacts, "instanceId">;
+  /** Addresses where members may listen, whatever the roster says; in normal form. @default none */
+  readonly hints?: readonly string[];
+  /** The boot ids of this start. @default none: nothing tells a copy of the data directory, for tests */
+  readonly boots?: Boots;
+  /** Keeps which data directories of other members were met. @default in memory only, for tests */
+  readonly metStore?: MetStore;
   /** One tick; see ReplicaOptions. */
   readonly heartbeatMs: number;
   /** The election timeout, and how long a forwarded call waits for a connection; see ReplicaOptions. */
@@ -52,21 +70,26 @@ interface ClusterParts {
   /** State machines beside the roster, by number (1 to 127). @default none */
   readonly stateMachines?: ReadonlyMap<MachineNumber, StateMachine>;
   /**
-   * Another member refused this one, with the reason of its error. A refusal as removed does not come here: the replica
-   * handles it, and its listeners hear of it. NO_NODE: it is not known which member.
+   * This member can't go on under its id: its data directory is not the one that the cluster knows, or it was removed and
+   * the others are gone. A removal that is certain comes by the replica's onRemoved instead.
    */
+  readonly onEnd: (reason: VerdictReason, text: string) => void;
+  /** Another member refused this one, for a reason that says nothing against this member itself. */
   readonly onRefused: (id: NodeId, reason: string, text: string) => void;
+  /** Another copy of this member's data directory has published since: this one must stop. @default ignored, for tests */
+  readonly onRolledBack?: () => void;
 }
 
 export interface ClusterLimits {
   /**
-   * Most writes that wait on this member at once. Raise it where many callers write at the same moment and can wait;
+   * Most writes that are under way on this member at once, wherever they wait: for a leader, for the leader's answer, or
+   * here for their entry. More are refused with TOO_MANY_REQUESTS. Raise it where many callers write at the same moment and can wait;
    * lower it to refuse them sooner.
    * @default 4096: about as many as are committed in one second
    */
   readonly writesWaitingMax: number;
   /**
-   * Most linearizable reads that wait on this member at once. Raise it where very many callers read in the same round;
+   * Most linearizable reads that are under way on this member at once. More are refused with TOO_MANY_REQUESTS. Raise it where very many callers read in the same round;
    * lower it to bound memory.
    * @default 16384
    */
@@ -82,8 +105,13 @@ export interface Cluster {
   readonly routing: Routing;
   readonly writes: Writes;
   readonly reads: Reads;
+  readonly transfers: Transfers;
   readonly publisher: Publisher;
   readonly peerAdmission: PeerAdmission;
+  /** The data directories of members: this one's, and whether another one of a member is known than that given. */
+  readonly instances: { readonly own: Uint8Array; metAnother: PeerIdentities["metAnother"] };
+  /** Null where nothing tells a copy of the data directory. */
+  readonly boots: Boots | null;
   readonly transport: Transport;
 }
 
@@ -94,12 +122,18 @@ export function assembleCluster(parts: ClusterParts): Cluster {
   const transport = parts.transport({
     onUnreachable: (id) => {
       replica.reportUnreachable(id);
+      verdicts.unreachable(id);
+    },
+    rosterDigest: (to) => divergence.tell(to),
+    onAccepted: (id) => {
+      verdicts.accepted(id);
     },
     onSnapshotResult: (id, delivered) => {
       replica.reportSnapshot(id, delivered);
     },
     onRefused: (id, reason, text) => {
-      if (reason === "MEMBER_REMOVED") replica.refusedAsRemoved(id, text);
+      if (reason === "MEMBER_REMOVED") replica.refusedAsRemoved(id);
+      if (isVerdict(reason)) verdicts.refused(id, reason, text);
       else onRefused(id, reason, text);
     },
   });
@@ -111,28 +145,81 @@ export function assembleCluster(parts: ClusterParts): Cluster {
     machines: parts.stateMachines ?? new Map(),
     firstReadContext: random.u64(),
   });
+  const verdicts = judgedBy(replica, parts);
   const roster = () => rosterMachine.roster;
   const views = new LeaderViews({ replica, roster, heartbeatMs, waitingMax: limits.writesWaitingMax });
-  const askJoiner = async (name: string, peerUrl: string): Promise<boolean> => {
-    const hello = await askHello(peers, peerUrl);
-    return hello !== null && hello.waitingToJoin && hello.name === name;
-  };
-  const changes = new ChangeQueue({ replica, roster, views, askJoiner });
-  const submissions = new Submissions({ replica, clock, views, changes });
-  const routing = new Routing(replica);
+  const askUrl = (url: string) => whoIsAt(peers, url);
+  const changes = new ChangeQueue({ replica, roster, views, heartbeatMs, askUrl });
+  const submissions = new Submissions({ replica, clock, views, changes, roster });
+  const routing = new Routing(replica, clock, (id) => replica.peerUrl(id));
   const connectMs = electionMs;
-  const writes = new Writes({ replica, submissions, peers, routing, connectMs });
-  const reads = new Reads({ replica, clock, peers, routing, waitingMax: limits.readsWaitingMax, connectMs });
+  const room = new WaitingRoom("writes", limits.writesWaitingMax);
+  const writes = new Writes({ replica, submissions, peers, routing, room, connectMs });
+  const readsRoom = new WaitingRoom("reads", limits.readsWaitingMax);
+  const reads = new Reads({ replica, clock, peers, routing, room: readsRoom, connectMs });
+  const transfers = new Transfers({ replica, reads, peers, routing, connectMs });
+  const { boots } = parts;
   const publisher = new Publisher({
     ...parts,
+    claim: () => boots?.claim ?? NO_BOOT,
     replica,
-    writes,
+    execute: (request, call) =>
+      executePublish(request, parts, { replica, writes, drewRequestId: true }, call),
     facts: { ...parts.facts, instanceId },
-    onRefused: (reason, text) => {
-      if (reason === "MEMBER_REMOVED") replica.refusedAsRemoved(NO_NODE, text);
-      else onRefused(NO_NODE, reason, text);
+    onVerdict: (by, reason, text) => {
+      verdicts.refused(by, reason, text);
     },
   });
-  const peerAdmission = new PeerAdmission(replica, log);
-  return { replica, rosterMachine, submissions, routing, writes, reads, publisher, peerAdmission, transport };
+  if (boots !== undefined) watchBoots(replica, boots, parts.onRolledBack ?? (() => undefined));
+  const identities = new PeerIdentities(replica, log, parts.metStore ?? null);
+  const divergence = new Divergence({
+    replica,
+    roster,
+    onDiverged: (error) => {
+      replica.fail(error);
+    },
+  });
+  const peerAdmission = new PeerAdmission(replica, log, identities, divergence);
+  handOverWhenFull(replica, log);
+  new AddressHints({ replica, identities, peers, instanceId, urls: parts.hints ?? [] });
+  const instances = { own: instanceId, metAnother: identities.metAnother.bind(identities) };
+  const calls = { submissions, routing, writes, reads, transfers, instances };
+  return { replica, rosterMachine, ...calls, publisher, peerAdmission, boots: boots ?? null, transport };
+}
+
+async function whoIsAt(peers: PeerCalls, url: string): Promise<ReturnType<typeof readHello> | "nobody"> {
+  const hello = await askHello(peers, url);
+  return hello === null ? "nobody" : readHello(hello);
+}
+
+/** Follows this member's own record: a publish of this start shortens the list of boot ids, one of another copy ends it. */
+function watchBoots(replica: Replica, boots: Boots, onRolledBack: () => void): void {
+  replica.listen({
+    onApplied: () => {
+      const own = replica.roster.member(replica.id);
+      if (own !== null && !boots.noticed(own)) onRolledBack();
+    },
+  });
+}
+
+/** What others say of this member, heard as long as the replica runs. */
+function judgedBy(replica: Replica, { storage, log, onEnd }: ClusterParts): Verdicts {
+  const verdicts = new Verdicts({
+    replica,
+    instanceId: storage.identity.instanceId,
+    log,
+    onRemoved: (by, text) => {
+      replica.leaveOnWordOf(by, text);
+    },
+    onEnd,
+  });
+  replica.listen({
+    onTick: () => {
+      verdicts.tick();
+    },
+    onApplied: () => {
+      verdicts.applied();
+    },
+  });
+  return verdicts;
 }

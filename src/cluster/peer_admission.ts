@@ -1,15 +1,19 @@
 /**
  * Which members may talk to this one, decided by its roster: another cluster's member, a removed one and a wiped one are
- * refused with a reason. An id that the roster does not list yet is let in (a joiner's roster is empty at first).
+ * refused with a reason (peer_identity.ts). An id that the roster does not list yet is let in (a joiner's roster is empty
+ * at first).
  */
 import type { Log } from "../base/log";
 import type { Handshake } from "../generated/muster/raft/v1/raft_service";
 import type { Message, NodeId } from "../raft/index";
 import type { Replica } from "../replica/replica";
-import { formatId, normaliseUrl, sameBytes } from "../roster/index";
+import { formatId, normaliseUrl } from "../roster/index";
+import { PeerIdentities } from "./peer_identity";
 import { refusalError } from "../rpc/rpc_error";
 import type { RpcError } from "../rpc/rpc_error";
 import type { StreamGate } from "../transport/stream_gate";
+import type { RosterDigest } from "../transport/transport";
+import type { Divergence } from "./divergence";
 
 export class PeerAdmission implements StreamGate {
   private refusedMessages = 0;
@@ -17,6 +21,8 @@ export class PeerAdmission implements StreamGate {
   constructor(
     private readonly replica: Replica,
     private readonly log: Log,
+    readonly identities: PeerIdentities = new PeerIdentities(replica, log, null),
+    private readonly divergence: Divergence | null = null,
   ) {}
 
   get memberId(): NodeId {
@@ -30,9 +36,11 @@ export class PeerAdmission implements StreamGate {
 
   check(handshake: Handshake): RpcError | null {
     const refusal = this.judge(handshake);
-    if (refusal !== null) {
+    // Without a reason it passes by itself, and peer_identity.ts has logged it.
+    const reason = refusal?.reason ?? null;
+    if (refusal !== null && reason !== null) {
       const { term, applied: index } = this.replica;
-      const fields = { from: handshake.memberId, reason: refusal.reason ?? "", text: refusal.message };
+      const fields = { from: handshake.memberId, reason, text: refusal.message };
       this.log.info({ ...fields, term, index }, "refused a peer's stream");
     }
     return refusal;
@@ -48,7 +56,12 @@ export class PeerAdmission implements StreamGate {
   }
 
   expelled(id: NodeId): RpcError | null {
+    return this.removed(id) ?? this.identities.expelled(id);
+  }
+
+  private removed(id: NodeId): RpcError | null {
     const { replica } = this;
+    if (replica.inbound.isRegressed(id)) return this.rolledBack(id);
     const tombstone = replica.roster.tombstone(id);
     if (tombstone === null || replica.isLeaving(id)) return null;
     const { name } = tombstone;
@@ -57,13 +70,28 @@ export class PeerAdmission implements StreamGate {
     return refusalError({ reason: "MEMBER_REMOVED", message, metadata });
   }
 
-  accepted({ memberId, peerUrl }: Handshake): void {
+  accepted(handshake: Handshake): void {
+    const { memberId, peerUrl } = handshake;
+    this.identities.accepted(handshake);
     const url = normaliseUrl(peerUrl);
     if (url.ok) this.replica.addProvisionalPeer({ id: memberId, peerUrls: [url.url] });
   }
 
   receive(from: NodeId, messages: readonly Message[]): void {
-    this.replica.receive(from, messages);
+    this.identities.receive(from, messages);
+  }
+
+  closed(from: NodeId): void {
+    this.identities.closed(from);
+  }
+
+  digest(from: NodeId, digest: RosterDigest): void {
+    const problem = this.divergence?.hear(from, digest) ?? null;
+    if (problem !== null) this.refused(from, problem);
+  }
+
+  diskFull(from: NodeId, full: boolean): void {
+    this.replica.disks.heard(from, full);
   }
 
   refused(from: NodeId, problem: string): void {
@@ -75,17 +103,20 @@ export class PeerAdmission implements StreamGate {
     else this.log.debug(fields, "refused what a peer sent");
   }
 
-  private judge({ clusterId, memberId, instanceId }: Handshake): RpcError | null {
+  /** No replacement has this id: the verdict stands as long as this process. */
+  private rolledBack(id: NodeId): RpcError {
+    const metadata = { id: formatId(id), name: this.replica.roster.member(id)?.name ?? "" };
+    const message =
+      `the log of member ${metadata.name} (${metadata.id}) ends before what it had acknowledged: its data directory is an ` +
+      "older copy, or lost what was synced; remove the member and add it again with an empty data directory";
+    return refusalError({ reason: "MEMBER_ROLLED_BACK", message, metadata });
+  }
+
+  private judge(handshake: Handshake): RpcError | null {
+    const { clusterId, memberId } = handshake;
     const { replica } = this;
     if (clusterId !== replica.clusterId) return clusterMismatch(clusterId, replica.clusterId);
-    const removed = this.expelled(memberId);
-    if (removed !== null) return removed;
-    const known = replica.roster.member(memberId);
-    if (known === null || known.instanceId.length === 0) return null;
-    if (sameBytes(known.instanceId, instanceId)) return null;
-    const id = formatId(memberId);
-    const message = `member ${known.name} (${id}) does not have the data directory it started with: remove it and add it again`;
-    return refusalError({ reason: "MEMBER_WIPED", message, metadata: { id, name: known.name } });
+    return this.removed(memberId) ?? this.identities.judge(handshake);
   }
 }
 

@@ -23,10 +23,15 @@ export function askMembers(peers: Ask, url: string): Promise<ListedMembers | nul
   return ask(peers, url, { path, body }, (bytes) => GetMembersResponse.decode(bytes));
 }
 
-/** Which member listens at `url`. */
-export function askHello(peers: Ask, url: string): Promise<HelloResponse | null> {
+/** Who asks, for the member that answers; zeros and no bytes: not told. */
+export type Asker = HelloRequest;
+
+const NOBODY: Asker = { clusterId: 0n, memberId: 0n, instanceId: Buffer.alloc(0) };
+
+/** Which member listens at `url`. @param asker who asks; by default it is not told */
+export function askHello(peers: Ask, url: string, asker: Asker = NOBODY): Promise<HelloResponse | null> {
   const { path } = RaftServiceService.hello;
-  const body = HelloRequest.encode({}).finish();
+  const body = HelloRequest.encode(asker).finish();
   return ask(peers, url, { path, body }, (bytes) => HelloResponse.decode(bytes));
 }
 

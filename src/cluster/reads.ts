@@ -4,7 +4,7 @@
  * A read that gets no confirmation in time says which part was missing: a leader, a quorum, or only time.
  */
 import { asBuffer } from "../base/bytes";
-import { CallCancelledError } from "../base/call";
+import { CALL_CANCELLED } from "../base/call";
 import type { Call } from "../base/call";
 import type { Clock } from "../base/clock";
 import { UNKNOWN } from "../base/outcome";
@@ -17,9 +17,13 @@ import type { RefusedError } from "../roster/index";
 import { RpcError } from "../rpc/rpc_error";
 import type { PeerCalls, PeerRequest } from "../transport/peer_calls";
 import type { Routing } from "./routing";
+import type { WaitingRoom } from "./waiting_room";
 
-/** When a caller that was refused as one too many should come back, in milliseconds. */
-const RETRY_DELAY_MS = 1000;
+/**
+ * Part of an election timeout after which a read without confirmation says that there is no quorum. That is at least one
+ * heartbeat interval, two by default, and a healthy cluster confirms in less; before that only the time was too short.
+ */
+const ROUND_ELECTIONS = 0.2;
 
 interface OpenRead {
   readonly end: (error: Error) => void;
@@ -30,8 +34,8 @@ interface ReadsOptions {
   readonly clock: Clock;
   readonly peers: Pick<PeerCalls, "call">;
   readonly routing: Routing;
-  /** Most reads that wait at once; more are refused with TOO_MANY_REQUESTS. */
-  readonly waitingMax: number;
+  /** Bounds the reads that are under way on this member; more are refused with TOO_MANY_REQUESTS. */
+  readonly room: WaitingRoom;
   /** How long to wait for a connection to the leader before looking again which member leads, in milliseconds. */
   readonly connectMs: number;
 }
@@ -52,13 +56,19 @@ export class Reads {
   }
 
   /** Settles when everything acknowledged before this call is applied here. @throws RefusedError, CallCancelledError */
-  confirm(call: Call): Promise<void> {
-    const { waitingMax, clock, replica } = this.options;
-    if (this.stopped) return Promise.reject(stopping());
-    if (this.open.size >= waitingMax) {
-      const text = `${String(waitingMax)} reads wait already; try again later`;
-      return Promise.reject(refused("TOO_MANY_REQUESTS", text, {}, RETRY_DELAY_MS));
+  async confirm(call: Call): Promise<void> {
+    const { room } = this.options;
+    room.enter();
+    try {
+      await this.confirmed(call);
+    } finally {
+      room.leave();
     }
+  }
+
+  private confirmed(call: Call): Promise<void> {
+    const { clock, replica } = this.options;
+    if (this.stopped) return Promise.reject(stopping());
     return new Promise((resolve, reject) => {
       let read: Read | null = null;
       let forget = (): void => undefined;
@@ -74,8 +84,9 @@ export class Reads {
           reject(error);
         },
       };
+      const beganMs = clock.now();
       const timer = clock.setTimeout(() => {
-        open.end(this.unanswered(read?.confirmed ?? false));
+        open.end(this.unanswered(read?.confirmed ?? false, beganMs));
       }, call.deadline.remainingMs());
       this.open.add(open);
       read = replica.readIndex(() => {
@@ -83,7 +94,7 @@ export class Reads {
         resolve();
       });
       forget = call.onCancel(() => {
-        open.end(new CallCancelledError());
+        open.end(CALL_CANCELLED);
       });
     });
   }
@@ -95,11 +106,26 @@ export class Reads {
    * @throws RefusedError, RpcError (the leader's own), CallCancelledError
    */
   async atLeader<Res>(call: Call, request: () => PeerRequest, here: () => Res): Promise<Res | Buffer> {
-    const { replica, routing } = this.options;
+    const { room } = this.options;
+    room.enter();
+    try {
+      return await this.untilAnswered(call, request, here);
+    } finally {
+      room.leave();
+    }
+  }
+
+  private async untilAnswered<Res>(
+    call: Call,
+    request: () => PeerRequest,
+    here: () => Res,
+  ): Promise<Res | Buffer> {
+    const { replica, routing, clock } = this.options;
+    const beganMs = clock.now();
     for (;;) {
-      if (call.cancelled) throw new CallCancelledError();
+      if (call.cancelled) throw CALL_CANCELLED;
       if (this.stopped) throw stopping();
-      if (call.deadline.passed) throw this.unanswered(false);
+      if (call.deadline.passed) throw this.unanswered(false, beganMs);
       if (!replica.isLeader && !call.mayForward) throw routing.notLeader();
       const found = await (replica.isLeader ? this.here(call, here) : this.ask(call, request));
       if (found !== null) return found.answer;
@@ -109,7 +135,7 @@ export class Reads {
 
   /** Null: this member stopped leading while it waited. */
   private async here<Res>(call: Call, read: () => Res): Promise<{ answer: Res } | null> {
-    await this.confirm(call);
+    await this.confirmed(call);
     return this.options.replica.isLeader ? { answer: read() } : null;
   }
 
@@ -139,15 +165,22 @@ export class Reads {
     });
   }
 
-  private unanswered(confirmed: boolean): RefusedError {
+  /** @param beganMs when the read began */
+  private unanswered(confirmed: boolean, beganMs: number): RefusedError {
+    const { replica, clock, connectMs } = this.options;
     if (confirmed) {
       const text = "the read was confirmed, but this member was too far behind to answer before the deadline";
       return refused("NOT_PROPOSED", text);
     }
     const instead = "a serializable read still answers from this member's own roster";
-    return this.options.replica.leader === NO_NODE
-      ? refused("NO_LEADER", `no leader was found before the deadline; ${instead}`)
-      : refused("NO_QUORUM", `no quorum confirmed the read before the deadline; ${instead}`);
+    if (replica.leader === NO_NODE)
+      return refused("NO_LEADER", `no leader was found before the deadline; ${instead}`);
+    if (clock.now() - beganMs < ROUND_ELECTIONS * connectMs)
+      return refused(
+        "NOT_PROPOSED",
+        "the deadline was too short for a quorum to confirm the read; allow more time",
+      );
+    return refused("NO_QUORUM", `no quorum confirmed the read before the deadline; ${instead}`);
   }
 }
 

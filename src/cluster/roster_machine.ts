@@ -4,6 +4,7 @@
  * Invariant: `roster` is the state after the last applied entry. Installing a snapshot replaces it by another object.
  */
 import type { Log } from "../base/log";
+import { sha256 } from "../base/random";
 import { EMPTY_BYTES, EntryType } from "../raft/index";
 import type { ConfChange, Entry } from "../raft/index";
 import type { Applied, EntryPosition, MembershipMachine } from "../replica/state_machine";
@@ -23,7 +24,7 @@ export class RosterMachine implements MembershipMachine<Decision> {
   private current: Roster;
 
   constructor(private readonly options: RosterMachineOptions) {
-    this.current = new Roster({ clusterId: options.clusterId, ...options.history });
+    this.current = new Roster({ clusterId: options.clusterId, sha256, ...options.history });
   }
 
   get roster(): Roster {
@@ -47,11 +48,15 @@ export class RosterMachine implements MembershipMachine<Decision> {
     return this.current.snapshot();
   }
 
+  freeze(): Iterator<Uint8Array, undefined> {
+    return this.current.freeze();
+  }
+
   /** @throws RosterSnapshotError, or an Error when the state is another cluster's */
   restore(state: Uint8Array | null, index: number): () => void {
     const { clusterId, history } = this.options;
     if (state === null) throw new Error("the snapshot has no roster");
-    const restored = Roster.restore(state, { appliedIndex: index, ...history });
+    const restored = Roster.restore(state, { appliedIndex: index, sha256, ...history });
     if (restored.clusterId !== clusterId) {
       const [theirs, ours] = [formatId(restored.clusterId), formatId(clusterId)];
       throw new Error(`the snapshot is of cluster ${theirs}, not ${ours}`);

@@ -1,51 +1,89 @@
 /** Where the leader is, and how a call waits for one. */
 import type { Call } from "../base/call";
+import type { Clock } from "../base/clock";
 import { NO_NODE } from "../raft/index";
+import type { NodeId } from "../raft/index";
 import type { ReplicaView } from "../replica/view";
 import { formatId, refused } from "../roster/index";
 import type { RefusedError } from "../roster/index";
+import { SharedTimers } from "./shared_timers";
+
+/** One call that waits. */
+interface Wait {
+  readonly end: () => void;
+  /** Whether a tick ends it: an attempt failed on its way, and may succeed later. */
+  readonly byTick: boolean;
+}
 
 export class Routing {
-  /** What ends the waits under way, for a member that stops. */
-  private readonly waits = new Set<() => void>();
+  /** Ended by one listener for all of them. */
+  private readonly waits = new Set<Wait>();
+  private readonly deadlines: SharedTimers;
   private stopped = false;
 
-  constructor(private readonly replica: ReplicaView) {}
+  /** @param peerUrl where a member is reached, null when it is not listed; by default what the roster says */
+  constructor(
+    private readonly replica: ReplicaView,
+    clock: Clock,
+    private readonly peerUrl: (id: NodeId) => string | null = (id) =>
+      replica.roster.member(id)?.peerUrls[0] ?? null,
+  ) {
+    this.deadlines = new SharedTimers(clock);
+    replica.listen({
+      onLeadership: () => {
+        this.wake(() => true);
+      },
+      onTick: () => {
+        this.wake(({ byTick }) => byTick);
+      },
+      onApplied: () => {
+        // The leader may have come into this member's roster.
+        if (this.waits.size > 0 && this.hasWay) this.wake(() => true);
+      },
+    });
+  }
 
   /** Every wait ends, and those that come end at once: a call may have to see yet that its member stops. */
   stop(): void {
     this.stopped = true;
-    for (const end of [...this.waits]) end();
+    this.wake(() => true);
+  }
+
+  private wake(which: (wait: Wait) => boolean): void {
+    if (this.waits.size === 0) return;
+    for (const wait of [...this.waits]) if (which(wait)) wait.end();
+  }
+
+  /** Whether an attempt could be made now: here, or at the leader. */
+  private get hasWay(): boolean {
+    return this.replica.isLeader || this.leaderUrl() !== null;
   }
 
   /** The peer URL of the member that leads; null when it is this one, or none is known. */
   leaderUrl(): string | null {
-    const { leader, id, roster } = this.replica;
-    if (leader === NO_NODE || leader === id) return null;
-    return roster.member(leader)?.peerUrls[0] ?? null;
+    const { leader, id } = this.replica;
+    return leader === NO_NODE || leader === id ? null : this.peerUrl(leader);
   }
 
   /**
-   * Waits for the leadership to change, or for a tick: nothing else makes another attempt worth while. A tick may be
-   * longer than what is left before the caller must have its answer, so the deadline ends the wait too.
+   * Waits until another attempt is worth while: for the leadership to change, or for a tick where there was a leader to
+   * ask. A tick may be longer than what is left before the caller must have its answer, so the deadline ends the wait too.
    */
   changeOrTick(call: Call): Promise<void> {
     if (this.stopped) return Promise.resolve();
     return new Promise((resolve) => {
-      const { waits } = this;
-      const undo: (() => void)[] = [];
+      let forgetCaller = (): void => undefined;
       const end = (): void => {
-        waits.delete(end);
-        for (const act of undo) act();
+        if (!this.waits.delete(wait)) return;
+        forgetDeadline();
+        forgetCaller();
         resolve();
       };
-      waits.add(end);
-      const timer = call.deadline.onPassed(end);
-      undo.push(this.replica.listen({ onLeadership: end, onTick: end }), () => {
-        timer.cancel();
-      });
+      const wait: Wait = { end, byTick: this.hasWay };
+      this.waits.add(wait);
+      const forgetDeadline = this.deadlines.after(call.deadline.remainingMs(), end);
       // Last: it ends the wait at once when the caller has gone away already.
-      undo.push(call.onCancel(end));
+      forgetCaller = call.onCancel(end);
     });
   }
 

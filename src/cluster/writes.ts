@@ -3,28 +3,32 @@
  * again with the same request id while leaders come and go, within the caller's deadline.
  *
  * Invariant: UNAVAILABLE and NOT_PROPOSED are answered only when no attempt of this call can have been appended; once
- * one may have been, only its outcome, a refusal that a leader confirmed, or OUTCOME_UNKNOWN is answered. A refusal is
- * final even then: the leader that gave it had confirmed its term, so an attempt that its log does not have can't be
- * committed any more.
+ * one may have been, only its outcome, a refusal that is remembered under the request id, or OUTCOME_UNKNOWN is answered.
+ * An attempt that follows one of unknown outcome says so (attempts.ts), and the leader then logs a refusal before it
+ * answers with it: the earlier attempt may still arrive, and is refused then.
  */
 import { asBuffer } from "../base/bytes";
-import { CallCancelledError } from "../base/call";
+import { CALL_CANCELLED } from "../base/call";
 import type { Call } from "../base/call";
 import { RETRY, UNKNOWN, done, refusedBy, retryBecause } from "../base/outcome";
 import type { Outcome } from "../base/outcome";
 import { NO_NODE } from "../raft/index";
 import type { ReplicaView } from "../replica/view";
-import { RefusedError, refused } from "../roster/index";
+import { CommandKind, RefusedError, knowsKind, refused } from "../roster/index";
 import type { RosterCommand } from "../roster/index";
 import { RpcError } from "../rpc/rpc_error";
 import type { PeerCalls, PeerRequest } from "../transport/peer_calls";
+import { Attempts } from "./attempts";
 import { notProposed, stopping } from "./leader/submissions";
 import type { Submissions } from "./leader/submissions";
 import type { Accepted } from "./leader/submission";
 import type { Routing } from "./routing";
+import type { WaitingRoom } from "./waiting_room";
 
 export interface WriteRequest<Res> {
   readonly validateOnly: boolean;
+  /** Whether this member drew the request id, because the caller gave none. @default false */
+  readonly drewRequestId?: boolean;
   /** The command with ids and times of this attempt. */
   command(): RosterCommand;
   /** The same write as a call to the leader. */
@@ -49,6 +53,8 @@ interface WritesOptions {
   readonly submissions: Pick<Submissions, "submit">;
   readonly peers: Pick<PeerCalls, "call">;
   readonly routing: Routing;
+  /** Bounds the writes that are under way on this member; more are refused with TOO_MANY_REQUESTS. */
+  readonly room: WaitingRoom;
   /** How long to wait for a connection to the leader before looking again which member leads, in milliseconds. */
   readonly connectMs: number;
 }
@@ -72,39 +78,84 @@ export class Writes {
    * @throws RefusedError, RpcError (the leader's own), CallCancelledError
    */
   async execute<Res>(request: WriteRequest<Res>, call: Call): Promise<Res | Buffer> {
-    let unknown = false;
+    const { room } = this.options;
+    room.enter();
+    try {
+      return await this.untilDecided(request, call);
+    } finally {
+      room.leave();
+    }
+  }
+
+  private async untilDecided<Res>(request: WriteRequest<Res>, call: Call): Promise<Res | Buffer> {
+    const attempts = new Attempts(call, request.drewRequestId ?? false);
     let lastError: Error | null = null;
     for (;;) {
-      if (call.cancelled) throw new CallCancelledError();
-      if (this.stopped) throw unknown ? outcomeUnknown() : stopping();
-      if (call.deadline.passed) throw unknown ? outcomeUnknown() : (lastError ?? this.deadlinePassed());
+      if (call.cancelled) throw CALL_CANCELLED;
+      if (this.stopped) throw attempts.ambiguous ? outcomeUnknown() : stopping();
+      if (call.deadline.passed)
+        throw attempts.ambiguous ? outcomeUnknown() : (lastError ?? this.deadlinePassed());
       // Decided by this member alone, so it says nothing of an earlier attempt that a log may have.
       if (!this.options.replica.isLeader && !call.mayForward)
-        throw unknown ? outcomeUnknown() : this.options.routing.notLeader();
-      const outcome = await this.attempt(request, call);
+        throw attempts.ambiguous ? outcomeUnknown() : this.options.routing.notLeader();
+      attempts.begin(this.options.replica.applied);
+      const outcome = await this.attempt(request, attempts, call);
       if (outcome.kind === "done") return outcome.value;
-      if (outcome.kind === "refused") throw outcome.error;
+      if (outcome.kind === "refused") {
+        if (this.isFinal(outcome.error, request, attempts)) throw outcome.error;
+        attempts.ambiguous = true;
+      }
       // A dry run that was lost on its way changed nothing.
-      if (outcome.kind === "unknown") unknown ||= !request.validateOnly;
-      else if (!unknown && !hasGone(call) && outcome.because !== null && isReturnedAtOnce(outcome.because))
+      else if (outcome.kind === "unknown") attempts.ambiguous ||= !request.validateOnly;
+      else if (
+        !attempts.ambiguous &&
+        !hasGone(call) &&
+        outcome.because !== null &&
+        isReturnedAtOnce(outcome.because)
+      )
         throw outcome.because;
       else lastError = outcome.because;
       await this.options.routing.changeOrTick(call);
     }
   }
 
-  private async attempt<Res>(request: WriteRequest<Res>, call: Call): Promise<Outcome<Res | Buffer>> {
-    const { replica, routing, peers, connectMs } = this.options;
-    if (replica.isLeader) return this.attemptHere(request, call);
-    const url = routing.leaderUrl();
-    if (url === null) return RETRY;
-    return fromPeer(await this.unlessStopped(peers.call(url, request.forward(), call, connectMs)));
+  /**
+   * Whether no earlier attempt can be done after this refusal. A leader of a version that does not log refusals can't
+   * promise it; a malformed request is refused in every attempt.
+   */
+  private isFinal(error: Error, { validateOnly }: WriteRequest<unknown>, { repeats }: Attempts): boolean {
+    if (!repeats || validateOnly || reasonOf(error) === "INVALID_REQUEST") return true;
+    return knowsKind(this.options.replica.roster.members(), CommandKind.REFUSE);
   }
 
-  private async attemptHere<Res>(request: WriteRequest<Res>, call: Call): Promise<Outcome<Res>> {
+  private async attempt<Res>(
+    request: WriteRequest<Res>,
+    attempts: Attempts,
+    call: Call,
+  ): Promise<Outcome<Res | Buffer>> {
+    const { replica, routing, peers, connectMs } = this.options;
+    if (replica.isLeader) return this.attemptHere(request, attempts, call);
+    const url = routing.leaderUrl();
+    if (url === null) return RETRY;
+    return fromPeer(
+      await this.unlessStopped(peers.call(url, request.forward(), attempts.forwarded(), connectMs)),
+    );
+  }
+
+  private async attemptHere<Res>(
+    request: WriteRequest<Res>,
+    attempts: Attempts,
+    call: Call,
+  ): Promise<Outcome<Res>> {
     const { validateOnly } = request;
-    const command = request.command();
-    const pending = this.options.submissions.submit({ command, validateOnly, deadline: call.deadline });
+    const command = attempts.mark(request.command());
+    const { repeats } = attempts;
+    const pending = this.options.submissions.submit({
+      command,
+      validateOnly,
+      repeats,
+      deadline: call.deadline,
+    });
     const forget = call.onCancel(() => {
       pending.cancel();
     });
@@ -136,9 +187,16 @@ function hasGone({ cancelled }: Call): boolean {
   return cancelled;
 }
 
+function reasonOf(error: Error): string | null {
+  return error instanceof RefusedError
+    ? error.refusal.reason
+    : error instanceof RpcError
+      ? error.reason
+      : null;
+}
+
 function isReturnedAtOnce(error: Error): boolean {
-  const reason =
-    error instanceof RefusedError ? error.refusal.reason : error instanceof RpcError ? error.reason : null;
+  const reason = reasonOf(error);
   return reason !== null && RETURNED_AT_ONCE.has(reason);
 }
 

@@ -178,6 +178,16 @@ export interface RaftConfig {
    * @default false; the product sets it
    */
   readonly stepDownOnRemoval?: boolean;
+
+  /**
+   * Whether heartbeats name the index up to which the follower has acknowledged the log in this term, so that a follower
+   * whose log ends before it says so. No correct member loses what it acknowledged: its data directory is an older copy.
+   *
+   * Turn it on where a member's disk may be put back to an earlier state. Leave it off to send the messages of etcd's
+   * raft, which leave the field at zero.
+   * @default false; the product sets it
+   */
+  readonly reportRegress?: boolean;
 }
 
 /** An option has an invalid value. */
@@ -220,6 +230,7 @@ export function validateRaftConfig(config: RaftConfig): ResolvedConfig {
     disableProposalForwarding: config.disableProposalForwarding ?? false,
     disableConfChangeValidation: config.disableConfChangeValidation ?? false,
     stepDownOnRemoval: config.stepDownOnRemoval ?? false,
+    reportRegress: config.reportRegress ?? false,
   };
   checkNumbers(resolved);
   if (!isMemberId(resolved.id)) throw new ConfigError("id", `${resolved.id} is no member id`);

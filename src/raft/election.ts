@@ -231,7 +231,7 @@ export function forgetLeader(r: RaftState): void {
 /** One tick of a member that does not lead. */
 export function tickElection(r: RaftState): void {
   r.electionElapsed++;
-  if (r.electionElapsed < r.randomizedElectionTimeout || !r.promotable()) return;
+  if (r.electionElapsed < r.randomizedElectionTimeout + r.campaignDelay || !r.promotable()) return;
   r.electionElapsed = 0;
   campaignByConfig(r);
 }

@@ -25,6 +25,16 @@ export function beat(r: RaftState): void {
  * means a faulty leader or lost data, and is refused.
  */
 export function handleHeartbeat(r: RaftState, m: Message): StepRefusal | null {
+  if (m.index > r.log.lastIndex()) {
+    // The leader has an acknowledgement of this member, and the entries are gone. No late message can look like this: in
+    // one term a correct log never ends before what was acknowledged.
+    const regress = r.draft(MessageType.HeartbeatResponse, m.from);
+    regress.reject = true;
+    regress.index = m.index;
+    regress.rejectHint = r.log.lastIndex();
+    r.send(regress);
+    return "log-regressed";
+  }
   // A faulty leader that sends two logs in one term can shorten this log after it was verified.
   const known = Math.min(Math.max(r.verifiedIndex, r.log.committed), r.log.lastIndex());
   if (m.commit > known) return "commit-beyond-match";
@@ -35,10 +45,16 @@ export function handleHeartbeat(r: RaftState, m: Message): StepRefusal | null {
   return null;
 }
 
-/** Leader: the follower is alive. If it lags, or is being probed, it is sent an Append to answer. */
+/**
+ * Leader: the follower is alive, or it reports that it has lost entries that it acknowledged in this term. If it lags, or
+ * is being probed, it is sent an Append to answer.
+ */
 export function handleHeartbeatResponse(r: RaftState, m: Message): StepRefusal | null {
   const progress = r.tracker.progress.get(m.from);
   if (r.role !== Role.Leader || progress === undefined) return null;
+  // Only what was acknowledged can be lost.
+  if (m.reject)
+    return m.index <= progress.match && m.rejectHint < m.index ? "log-regressed" : "invalid-field";
   if (m.context !== 0n && !acknowledgeRound(r, m.from, m.context)) return "invalid-field";
   progress.recentActive = true;
   progress.msgAppFlowPaused = false;

@@ -192,9 +192,8 @@ export class Raft extends RaftState {
     this.electionElapsed = 0;
     this.leader = m.from;
     if (m.type === MessageType.Heartbeat) return handleHeartbeat(this, m);
-    if (m.type === MessageType.Append) handleAppend(this, m);
-    else if (m.snapshot !== null) handleSnapshot(this, m, m.snapshot);
-    return null;
+    if (m.type === MessageType.Append) return handleAppend(this, m);
+    return m.snapshot === null ? null : handleSnapshot(this, m, m.snapshot);
   }
 
   private handleUnreachable(m: Message): void {

@@ -8,6 +8,7 @@
 import { assert } from "./assert";
 import { validateRaftConfig } from "./config";
 import type { RaftConfig } from "./config";
+import type { Contradiction } from "./contradiction";
 import { campaignByConfig, forgetLeader } from "./election";
 import { applyConfChange } from "./reconfiguration";
 import { MessageType, newMessage } from "./message";
@@ -88,6 +89,11 @@ export class RawNode {
     return this.raft.log.hasPendingSnapshot();
   }
 
+  /** What the last message contradicted, when step() refused it with "contradiction"; null otherwise. */
+  get contradiction(): Contradiction | null {
+    return this.raft.contradiction;
+  }
+
   /** The number of refused messages by reason. */
   get refusedMessages(): ReadonlyMap<StepRefusal, number> {
     return this.refused;
@@ -96,6 +102,14 @@ export class RawNode {
   /** One unit of time; see RaftConfig.electionTicks. */
   tick(): void {
     this.raft.tick();
+  }
+
+  /**
+   * How much longer than its election timeout this member waits before it campaigns by itself, in ticks; 0 at first. It
+   * still votes, and campaigns at a leader's request. For a member that should lead only when no other can.
+   */
+  setCampaignDelay(ticks: number): void {
+    this.raft.campaignDelay = ticks;
   }
 
   /**
@@ -150,6 +164,14 @@ export class RawNode {
   /** Makes a follower forget its leader, so that it grants votes. Its term stays the same. */
   forgetLeader(): void {
     forgetLeader(this.raft);
+  }
+
+  /** Membership changes in this log that are not known to be committed, oldest first. */
+  uncommittedChanges(): ConfChange[] {
+    const { log } = this.raft;
+    const tail = log.slice(log.committed + 1, log.lastIndex() + 1, Infinity);
+    if (typeof tail === "string") return [];
+    return tail.flatMap(({ confChange }) => (confChange === null ? [] : [confChange]));
   }
 
   /** Whether ready() would return any work. */

@@ -98,6 +98,7 @@ export function broadcastHeartbeats(r: RaftState): void {
     // At most `match`: beyond it the follower's log may differ from this one.
     m.commit = Math.min(progress.match, r.log.committed);
     m.context = round;
+    if (r.config.reportRegress) m.index = progress.match;
     progress.bumpSentCommit(m.commit);
     r.send(m);
   }

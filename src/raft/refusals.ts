@@ -47,6 +47,10 @@ export type StepRefusal =
   | "beyond-log"
   /** A heartbeat with a commit index beyond what this log is known to share with the leader's. */
   | "commit-beyond-match"
+  /** The leader's log differs from this one where correct logs agree; see RawNode.contradiction. */
+  | "contradiction"
+  /** A follower's log ends before what it acknowledged to the leader in this term. Of a follower: its own log does. */
+  | "log-regressed"
   /** Only a leader can handle the message, and this member is not one. */
   | "not-leader"
   /** This leader refused the forwarded proposal. */

@@ -4,6 +4,7 @@
  *
  * Raft paper, sections 5.3 and 5.4.2; thesis, section 10.2.1 (pipelining). Pure.
  */
+import { findContradiction } from "./contradiction";
 import { MessageType } from "./message";
 import type { Message } from "./message";
 import { releaseEarlyReads } from "./read_index";
@@ -69,21 +70,26 @@ export function maybeCommit(r: RaftState): boolean {
   return true;
 }
 
-/** Follower: appends, or rejects with a hint where the leader should try next. */
-export function handleAppend(r: RaftState, m: Message): void {
+/**
+ * Follower: appends, or rejects with a hint where the leader should try next. What can't be of a correct leader is
+ * refused without an answer.
+ */
+export function handleAppend(r: RaftState, m: Message): StepRefusal | null {
+  r.contradiction = findContradiction(r, m.from, m.index, m.logTerm, m.entries);
+  if (r.contradiction !== null) return "contradiction";
   const response = r.draft(MessageType.AppendResponse, m.from);
   if (m.index < r.log.committed) {
-    // Committed entries match the leader's log in any case.
+    // Committed entries match the leader's log.
     response.index = r.log.committed;
     r.send(response);
-    return;
+    return null;
   }
   const lastNew = r.log.tryAppend(m.index, m.logTerm, m.entries, m.commit);
   if (lastNew >= 0) {
     r.verifiedIndex = Math.max(r.verifiedIndex, lastNew);
     response.index = lastNew;
     r.send(response);
-    return;
+    return null;
   }
   // The hint skips our entries of later terms than the leader's at that index; the leader then skips its entries of
   // later terms than the hint's. That takes one round trip per differing term, not one per entry.
@@ -94,6 +100,7 @@ export function handleAppend(r: RaftState, m: Message): void {
   response.rejectHint = hint.index;
   response.logTerm = hint.term;
   r.send(response);
+  return null;
 }
 
 /** Leader: a member acknowledges entries, or rejects an Append. */

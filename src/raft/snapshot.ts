@@ -5,8 +5,10 @@
  * applied no longer count.
  * Raft paper, section 7. Pure.
  */
+import { contradictionAt } from "./contradiction";
 import { MessageType } from "./message";
 import type { Message } from "./message";
+import type { StepRefusal } from "./refusals";
 import type { RaftState } from "./state";
 import { ProgressState } from "./status";
 import type { Progress } from "./tracker";
@@ -36,11 +38,15 @@ export function handleSnapshotStatus(r: RaftState, m: Message): void {
 }
 
 /** Follower: installs the snapshot unless its log already reaches that far. Acknowledges the resulting index. */
-export function handleSnapshot(r: RaftState, m: Message, snapshot: Snapshot): void {
+export function handleSnapshot(r: RaftState, m: Message, snapshot: Snapshot): StepRefusal | null {
+  const { index, term } = snapshot.meta;
+  r.contradiction = contradictionAt(r, m.from, index, term);
+  if (r.contradiction !== null) return "contradiction";
   const response = r.draft(MessageType.AppendResponse, m.from);
   response.index = install(r, snapshot) ? r.log.lastIndex() : r.log.committed;
   r.verifiedIndex = Math.max(r.verifiedIndex, response.index);
   r.send(response);
+  return null;
 }
 
 /**

@@ -9,6 +9,7 @@
 import { restore } from "./confchange";
 import { assert } from "./assert";
 import type { RaftTrace, ResolvedConfig } from "./config";
+import type { Contradiction } from "./contradiction";
 import { RaftLog } from "./log";
 import { MessageType, newMessage } from "./message";
 import type { Message, MessageDraft } from "./message";
@@ -60,6 +61,8 @@ export class RaftState {
    * commit index. After a restart in the same term the whole log counts: what was verified before is not recorded.
    */
   verifiedIndex = 0;
+  /** Why the last Append or Snapshot was refused with "contradiction"; null when it was not. */
+  contradiction: Contradiction | null = null;
   /** The active configuration already includes every configuration change up to this index. */
   snapshotConfIndex = 0;
 
@@ -68,6 +71,8 @@ export class RaftState {
   heartbeatElapsed = 0;
   /** Drawn anew in each term from [electionTicks, 2 * electionTicks). */
   randomizedElectionTimeout = 0;
+  /** Added to randomizedElectionTimeout, in ticks: set by the application, and kept through terms. */
+  campaignDelay = 0;
 
   constructor(config: ResolvedConfig) {
     this.config = config;

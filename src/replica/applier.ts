@@ -5,8 +5,9 @@
  * changes neither. Waiting calls are settled by what was applied, never by what was proposed.
  */
 import type { Log } from "../base/log";
-import type { ConfChange, ConfState, Entry, Snapshot } from "../raft/index";
+import type { ConfChange, ConfState, Entry, NodeId, Snapshot, SnapshotMeta } from "../raft/index";
 import type { Storage, StorageError } from "../storage/storage";
+import { CAPTURE_BYTES_PER_TURN, Captures } from "./captures";
 import type { Machines } from "./machines";
 import type { Waiters } from "./waiters";
 
@@ -30,6 +31,12 @@ export interface SnapshotPolicy {
    * @default 5000
    */
   readonly keepEntries: number;
+  /**
+   * So many bytes of the state are encoded in one turn of the event loop. Raise it to have snapshots sooner; lower it where
+   * turns take too long. Tests lower it so that a small state takes many turns.
+   * @default 1 MiB: a few milliseconds
+   */
+  readonly captureBytesPerTurn?: number;
 }
 
 export const DEFAULT_SNAPSHOT_POLICY: SnapshotPolicy = {
@@ -40,6 +47,8 @@ export const DEFAULT_SNAPSHOT_POLICY: SnapshotPolicy = {
 
 /** After a snapshot that found no space, this part of the usual number of entries passes before the next try. */
 const SAVE_RETRY_DIVISOR = 10;
+/** The bound in bytes differs between members by at most this part of it. */
+const STAGGER_BYTES_DIVISOR = 4;
 
 interface ApplierOptions {
   readonly storage: Storage;
@@ -53,6 +62,12 @@ interface ApplierOptions {
   /** The roster changed, a joint configuration was left, or another state was installed. */
   readonly onMembershipChange: () => void;
   readonly onStorageError: (error: StorageError) => void;
+  /** This member's id: members take their snapshots at different indexes. */
+  readonly id: NodeId;
+  /** Runs a function soon, in a turn of its own. */
+  readonly defer: (fn: () => void) => void;
+  /** Runs it so that an error ends the member. */
+  readonly guard: (act: () => void) => void;
 }
 
 export class Applier {
@@ -66,6 +81,10 @@ export class Applier {
   /** A peer's snapshot is decoded once to find out whether it can be, and kept until it is installed. */
   private readonly decoded = new WeakMap<Snapshot, () => void>();
 
+  private readonly captures: Captures;
+  /** By how many entries this member's snapshots come before those of one with phase 0. */
+  private readonly phase: number;
+
   /** Puts the storage's newest snapshot in place. @throws what a machine's restore throws */
   constructor(private readonly options: ApplierOptions) {
     const snapshot = options.storage.snapshot();
@@ -73,6 +92,10 @@ export class Applier {
     this.applied = snapshot?.meta.index ?? 0;
     this.snapshotIndex = this.applied;
     this.lastTerm = snapshot?.meta.term ?? 0;
+    const { id, defer, guard, snapshots } = options;
+    const bytesPerTurn = snapshots.captureBytesPerTurn ?? CAPTURE_BYTES_PER_TURN;
+    this.captures = new Captures({ defer, guard, bytesPerTurn });
+    this.phase = Number(id % BigInt(snapshots.everyEntries));
   }
 
   /** Applies committed entries, in order. @throws what a machine's apply throws: the member must stop */
@@ -123,38 +146,66 @@ export class Applier {
     return this.options.machines.restore(data, meta.index);
   }
 
-  /** The state as it is now, with the configuration at the same index. */
-  capture(): Snapshot {
-    const meta = { index: this.applied, term: this.lastTerm, confState: this.options.confState() };
-    return { meta, data: this.options.machines.capture() };
+  /** The state as it is now, with the configuration at the same index, in slices; see Captures.take. */
+  capture(done: (snapshot: Snapshot) => void): () => void {
+    return this.captures.take(this.metaNow(), () => this.options.machines.freeze(), done);
+  }
+
+  private metaNow(): SnapshotMeta {
+    return { index: this.applied, term: this.lastTerm, confState: this.options.confState() };
+  }
+
+  /**
+   * Whether a snapshot is due. Members pass the bounds at different indexes, by their ids: they have the same state, and
+   * while one of them encodes and writes it the others have their full speed.
+   */
+  private isDue(index: number): boolean {
+    const { snapshots, storage } = this.options;
+    const { everyEntries, everyBytes } = snapshots;
+    const round = (at: number): number => Math.floor((at + this.phase) / everyEntries);
+    if (round(index) > round(this.snapshotIndex)) return true;
+    const bytesMax = everyBytes * (1 - this.phase / everyEntries / STAGGER_BYTES_DIVISOR);
+    return storage.logBytesSinceSnapshot() >= bytesMax;
   }
 
   private maybeSave(): void {
-    const { snapshots, storage, log, onStorageError } = this.options;
     const index = this.applied;
-    if (this.saving || index === this.snapshotIndex || index < this.nextSaveIndex) return;
-    const due =
-      index - this.snapshotIndex >= snapshots.everyEntries ||
-      storage.logBytesSinceSnapshot() >= snapshots.everyBytes;
-    if (!due) return;
-    const snapshot = this.capture();
-    const { term } = snapshot.meta;
+    if (this.saving || index === this.snapshotIndex || index < this.nextSaveIndex || !this.isDue(index))
+      return;
     this.saving = true;
+    this.captures.takeOnce(
+      this.metaNow(),
+      () => this.options.machines.freeze(),
+      (snapshot) => {
+        this.save(snapshot);
+      },
+    );
+  }
+
+  private save(snapshot: Snapshot): void {
+    const { snapshots, storage, guard } = this.options;
     storage.saveSnapshot(snapshot, snapshots.keepEntries, (error) => {
-      this.saving = false;
-      if (error?.reason === "disk-full") {
-        // Nothing is lost: the log keeps what the snapshot would have covered.
-        this.nextSaveIndex = index + Math.ceil(snapshots.everyEntries / SAVE_RETRY_DIVISOR);
-        const fields = { index, term, file: error.file, errno: error.errno };
-        log.warn(fields, "no space for a snapshot; tried again later");
-        return;
-      }
-      if (error !== null) {
-        onStorageError(error);
-        return;
-      }
-      this.snapshotIndex = Math.max(this.snapshotIndex, index);
-      log.info({ index, term }, "saved a snapshot");
+      guard(() => {
+        this.saved(snapshot.meta, error);
+      });
     });
+  }
+
+  private saved({ index, term }: SnapshotMeta, error: StorageError | null): void {
+    const { snapshots, log, onStorageError } = this.options;
+    this.saving = false;
+    if (error?.reason === "disk-full") {
+      // Nothing is lost: the log keeps what the snapshot would have covered.
+      this.nextSaveIndex = index + Math.ceil(snapshots.everyEntries / SAVE_RETRY_DIVISOR);
+      const fields = { index, term, file: error.file, errno: error.errno };
+      log.warn(fields, "no space for a snapshot; tried again later");
+      return;
+    }
+    if (error !== null) {
+      onStorageError(error);
+      return;
+    }
+    this.snapshotIndex = Math.max(this.snapshotIndex, index);
+    log.info({ index, term }, "saved a snapshot");
   }
 }

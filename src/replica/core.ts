@@ -43,5 +43,6 @@ export function createCore({ id, storage, random, log, electionTicks, applied }:
     preVote: true,
     disableProposalForwarding: true,
     stepDownOnRemoval: true,
+    reportRegress: true,
   });
 }

@@ -77,6 +77,41 @@ export function frameStates(states: ReadonlyMap<MachineNumber, Uint8Array>): Uin
   return framed;
 }
 
+/** The bytes of frameStates in pieces. Each state comes whole or in pieces; how long it is shows when the last is there. */
+export function* framePieces(
+  membership: Iterator<Uint8Array, undefined>,
+  others: ReadonlyMap<MachineNumber, Uint8Array>,
+): Generator<Uint8Array, undefined> {
+  if (others.size === 0) {
+    for (let next = membership.next(); next.done !== true; next = membership.next()) yield next.value;
+    return;
+  }
+  // The length stands before the state: its pieces are kept until it is known. An empty one says that time passes.
+  const pieces: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for (let next = membership.next(); next.done !== true; next = membership.next()) {
+    pieces.push(next.value);
+    sizeBytes += next.value.length;
+    yield EMPTY;
+  }
+  yield Uint8Array.of(FRAME_MARK);
+  yield sectionHead(MEMBERSHIP_MACHINE, sizeBytes);
+  yield* pieces;
+  for (const [machine, state] of others) {
+    yield sectionHead(machine, state.length);
+    yield state;
+  }
+}
+
+const EMPTY = new Uint8Array(0);
+
+function sectionHead(machine: MachineNumber, sizeBytes: number): Uint8Array {
+  const head = Buffer.alloc(SECTION_HEAD_BYTES);
+  head.writeUInt8(machine, 0);
+  head.writeUInt32LE(sizeBytes, 1);
+  return head;
+}
+
 /**
  * The states in the data of a snapshot.
  *

@@ -10,6 +10,7 @@ import type { ConfChange, Entry } from "../raft/index";
 import type { RosterView } from "../roster/index";
 import {
   assertMachineNumber,
+  framePieces,
   frameStates,
   unframeCommand,
   unframeStates,
@@ -73,6 +74,13 @@ export class Machines {
     const states = new Map([[MEMBERSHIP_MACHINE, this.membership.capture()]]);
     for (const [machine, other] of this.others) states.set(machine, other.capture());
     return frameStates(states);
+  }
+
+  /** The bytes of capture() as they are now, in pieces that are encoded later. Other machines are captured whole, at once. */
+  freeze(): Iterator<Uint8Array, undefined> {
+    const others = new Map<MachineNumber, Uint8Array>();
+    for (const [machine, other] of this.others) others.set(machine, other.capture());
+    return framePieces(this.membership.freeze(), others);
   }
 
   /**

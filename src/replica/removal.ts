@@ -7,7 +7,8 @@
  * quorums has one of them; or when no member has asked for a vote for a while, since some may never answer. Pure.
  * Why: docs/adr/0010-a-removed-member-stays-for-its-vote.md and docs/adr/0012-how-long-a-removed-member-stays.md.
  */
-import type { NodeId } from "../raft/index";
+import { ConfChangeType, MessageType, newMessage } from "../raft/index";
+import type { ConfChange, Message, NodeId } from "../raft/index";
 
 /**
  * Election timeouts without a request for a vote, for a member that only heard of its removal: the voters that it lists
@@ -19,6 +20,13 @@ const QUIET_ELECTIONS_HEARSAY = 10;
  * that is away for minutes may still need its vote. An hour at an election timeout of one second.
  */
 const QUIET_ELECTIONS = 3600;
+
+/** Whether one of the changes removes `id`. */
+export function removes(changes: readonly ConfChange[], id: NodeId): boolean {
+  return changes.some((change) =>
+    change.changes.some(({ type, nodeId }) => type === ConfChangeType.Remove && nodeId === id),
+  );
+}
 
 export class Removal {
   private readonly knowing = new Set<NodeId>();
@@ -39,8 +47,16 @@ export class Removal {
     this.lastAskedTick = tick;
   }
 
+  /**
+   * Messages that ask the voters whether they know of the removal. They have no content, but a member that has applied it
+   * refuses them, and so says that it knows.
+   */
+  questions(voters: readonly NodeId[], self: NodeId, term: number): Message[] {
+    return this.waitsFor(voters).map((id) => newMessage(MessageType.HeartbeatResponse, id, self, term));
+  }
+
   /** Of the voters, those that are not known to have applied the removal. */
-  waitsFor(voters: readonly NodeId[]): NodeId[] {
+  private waitsFor(voters: readonly NodeId[]): NodeId[] {
     return voters.filter((id) => !this.knowing.has(id));
   }
 

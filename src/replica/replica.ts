@@ -10,14 +10,7 @@
  * and a simulation run this same loop. What a listener, a timer or a callback throws inside the loop is a broken
  * invariant: the member ends by onFatal, and the process does not just die of it.
  */
-import {
-  EntryType,
-  LOCAL_APPEND_THREAD,
-  LOCAL_APPLY_THREAD,
-  MessageType,
-  Role,
-  newMessage,
-} from "../raft/index";
+import { EntryType, MessageType, Role } from "../raft/index";
 import type {
   RawNode,
   ConfChange,
@@ -32,10 +25,11 @@ import type { RosterView } from "../roster/index";
 import type { Storage, StorageError } from "../storage/storage";
 import type { PeerAddress } from "../transport/transport";
 import { Applier } from "./applier";
-import { ContactTracker } from "./contact";
+import { ContactTracker, isAnswer } from "./contact";
 import { createCore } from "./core";
-import { admitMessage } from "./inbound";
-import type { InboundOptions } from "./inbound";
+import { Disks } from "./disks";
+import { EntryCheck } from "./entry_check";
+import { Inbound } from "./inbound";
 import { Leadership } from "./leadership";
 import { Listeners, asError } from "./listeners";
 import { Machines } from "./machines";
@@ -45,7 +39,8 @@ import { ProposalQueue } from "./proposal_queue";
 import type { Proposal } from "./proposal_queue";
 import { ReadRounds } from "./read_rounds";
 import type { Read } from "./read_rounds";
-import { Removal } from "./removal";
+import { byReceiver, writeOf } from "./ready";
+import { Removal, removes } from "./removal";
 import { Ticker } from "./ticker";
 import type { ReplicaListener, ReplicaView } from "./view";
 import { Waiters } from "./waiters";
@@ -56,6 +51,7 @@ export class Replica implements ReplicaView {
   readonly clusterId: bigint;
   readonly electionTicks: number;
   readonly contacts: ContactTracker;
+  readonly disks: Disks;
 
   private readonly raw: RawNode;
   private readonly waiters = new Waiters();
@@ -67,7 +63,7 @@ export class Replica implements ReplicaView {
   private readonly leadership: Leadership;
   private readonly ticker: Ticker;
   private readonly peers: PeerSet;
-  private readonly inbound: InboundOptions;
+  readonly inbound: Inbound;
   private tickNow = 0;
   private turnScheduled = false;
   private stopped = false;
@@ -83,13 +79,21 @@ export class Replica implements ReplicaView {
     this.clusterId = storage.identity.clusterId;
     this.electionTicks = Math.round(electionMs / heartbeatMs);
     this.contacts = new ContactTracker(this.electionTicks);
+    this.disks = new Disks(options, this.electionTicks);
     this.peers = new PeerSet(this.id);
-    this.inbound = {
-      term: () => this.raw.term,
+    this.inbound = new Inbound({
+      core: () => this.raw,
+      ticks: () => this.tickNow,
+      electionTicks: this.electionTicks,
       hasSpace: () => this.hasSpace,
       canInstall: (snapshot) => this.applier.canInstall(snapshot),
+      isMember: (id) => this.roster.member(id) !== null,
+      onRegressed: (id) => {
+        this.listeners.tell((listener) => listener.onRegressed?.(id));
+      },
+      entries: new EntryCheck(log),
       log,
-    };
+    });
     this.listeners = new Listeners(log);
     this.leadership = new Leadership(this.id, log);
     this.reads = new ReadRounds(options.firstReadContext, Math.ceil(this.electionTicks / 2));
@@ -109,12 +113,11 @@ export class Replica implements ReplicaView {
         this.raw.applyConfChange(change, index);
       },
       confState: () => this.raw.status().confState,
-      onMembershipChange: () => {
-        this.afterMembershipChange();
-      },
-      onStorageError: (error) => {
-        this.onStorageError(error);
-      },
+      id: this.id,
+      defer: options.defer,
+      guard: this.guard.bind(this),
+      onMembershipChange: this.afterMembershipChange.bind(this),
+      onStorageError: this.onStorageError.bind(this),
     });
     this.raw = createCore({
       ...options,
@@ -159,14 +162,21 @@ export class Replica implements ReplicaView {
   get writesWaiting(): number {
     return this.proposals.size + this.waiters.size;
   }
+  get mayBeRemoved(): boolean {
+    return removes(this.raw.uncommittedChanges(), this.id);
+  }
   isLeaving(id: NodeId): boolean {
     return this.unsettledChanges > 0 || this.raw.status().confState.votersOutgoing.includes(id);
   }
   status(): RaftStatus {
     return this.raw.status();
   }
-  capture(): Snapshot {
-    return this.applier.capture();
+  capture(done: (snapshot: Snapshot) => void): () => void {
+    return this.applier.capture(done);
+  }
+  /** Where calls to a member go; null when the roster does not list it. */
+  peerUrl(id: NodeId): string | null {
+    return this.peers.urlOf(id, this.roster);
   }
   listen(listener: ReplicaListener): () => void {
     return this.listeners.add(listener);
@@ -175,9 +185,7 @@ export class Replica implements ReplicaView {
   // --- Start and stop -----------------------------------------------------------------------------------------------
 
   start(): void {
-    this.options.storage.onFailure((error) => {
-      this.onStorageError(error);
-    });
+    this.options.storage.onFailure(this.onStorageError.bind(this));
     this.afterMembershipChange();
     // A member that just started has heard no leader for longer than it can tell. Beginning one tick short of an election
     // timeout brings a cold cluster its leader sooner; PreVote keeps it from disturbing one that has a leader.
@@ -191,8 +199,10 @@ export class Replica implements ReplicaView {
     if (this.stopped) return;
     this.stopped = true;
     this.ticker.stop();
-    this.proposals.refuseAll();
-    this.waiters.abandonAll();
+    this.listeners.attempt(() => {
+      this.proposals.refuseAll();
+      this.waiters.abandonAll();
+    });
   }
 
   // --- Input --------------------------------------------------------------------------------------------------------
@@ -200,30 +210,32 @@ export class Replica implements ReplicaView {
   /** Messages from the member `from`, decoded and checked by the transport. */
   receive(from: NodeId, messages: readonly Message[]): void {
     this.take(() => {
+      this.contacts.receivedFrom(from, this.options.clock.now());
       for (const message of messages) this.receiveOne(from, message);
     });
   }
 
   private receiveOne(from: NodeId, message: Message): void {
-    const taken = admitMessage(from, message, this.inbound);
+    const taken = this.inbound.step(from, message);
     if (taken === null) return;
-    this.raw.step(taken);
     if (taken.type === MessageType.Vote || taken.type === MessageType.PreVote)
       this.removal?.asked(this.tickNow);
-    const heardAsLeader = this.isLeader && message.term === this.raw.term;
+    const heardAsLeader = this.isLeader && message.term === this.raw.term && isAnswer(message);
     if (heardAsLeader && this.roster.member(from) !== null)
       this.contacts.heard(from, this.tickNow, this.options.clock.now());
   }
 
-  /**
-   * Another member refused this one as removed.
-   *
-   * @param id of that member; NO_NODE when it is not known
-   */
-  refusedAsRemoved(id: NodeId, text: string): void {
+  /** These members say that this one was removed, and enough of them do: it begins to leave. */
+  leaveOnWordOf(members: readonly NodeId[], text: string): void {
     this.take(() => {
-      this.beginRemoval(text).knows(id);
+      const removal = this.beginRemoval(text);
+      for (const id of members) removal.knows(id);
     });
+  }
+
+  /** `id` refused this member as removed. That ends nobody, but a member that leaves need not wait for `id` any more. */
+  refusedAsRemoved(id: NodeId): void {
+    this.removal?.knows(id);
   }
 
   reportUnreachable(id: NodeId): void {
@@ -238,9 +250,11 @@ export class Replica implements ReplicaView {
     });
   }
 
-  /** A stream came from a member that the roster does not list yet: answers need its address. */
+  /** A stream came from a member that the roster does not list yet, or lists elsewhere: answers need its address. */
   addProvisionalPeer(peer: PeerAddress): void {
-    if (this.peers.addProvisional(peer, this.roster)) this.syncPeers();
+    this.guard(() => {
+      if (this.peers.addProvisional(peer, this.roster)) this.syncPeers();
+    });
   }
 
   /** Proposes a command that changes no configuration. Settled inside this call when this member does not lead. */
@@ -312,8 +326,8 @@ export class Replica implements ReplicaView {
     this.schedule();
   }
 
-  /** What is thrown ends the member. */
-  private guard(act: () => void): void {
+  /** For all that is called from outside a caller's own promise: what is thrown ends the member, by onFatal. */
+  guard(act: () => void): void {
     try {
       act();
     } catch (error) {
@@ -323,6 +337,8 @@ export class Replica implements ReplicaView {
 
   private tick(): void {
     this.tickNow++;
+    this.disks.tick();
+    this.raw.setCampaignDelay(this.disks.campaignDelayTicks(() => this.otherVoters()));
     this.raw.tick();
     this.reads.tick(this.tickNow);
     this.listeners.tell((listener) => listener.onTick?.());
@@ -357,12 +373,7 @@ export class Replica implements ReplicaView {
     if (ready.softState !== null || ready.hardState !== null) this.noticeLeadership();
     if (ready.readStates.length > 0) this.reads.onReadStates(ready.readStates);
 
-    const outgoing: Message[] = [];
-    const local: Message[] = [];
-    for (const message of ready.messages) {
-      const isLocal = message.to === LOCAL_APPEND_THREAD || message.to === LOCAL_APPLY_THREAD;
-      (isLocal ? local : outgoing).push(message);
-    }
+    const { outgoing, local } = byReceiver(ready.messages);
     if (outgoing.length > 0) this.options.transport.send(outgoing);
     for (const message of local) {
       if (message.type === MessageType.StorageAppend) this.write(message, ready.mustSync);
@@ -372,13 +383,12 @@ export class Replica implements ReplicaView {
   }
 
   private write(message: Message, mustSync: boolean): void {
-    const { entries, snapshot, responses } = message;
-    // A term of 0 says that the hard state did not change.
-    const hardState =
-      message.term === 0 ? null : { term: message.term, vote: message.vote, commit: message.commit };
-    const batch = { hardState, entries, snapshot, mustSync: mustSync || snapshot !== null };
-    this.append(batch, () => {
-      if (snapshot !== null) this.install(snapshot);
+    const { snapshot, responses } = message;
+    this.append(writeOf(message, mustSync), () => {
+      if (snapshot !== null) {
+        this.applier.install(snapshot);
+        this.afterApply();
+      }
       this.deliver(responses);
     });
   }
@@ -396,11 +406,6 @@ export class Replica implements ReplicaView {
     if (message.entries.some(({ type }) => type !== EntryType.Normal)) this.settleChange();
     this.applier.applyAll(message.entries);
     this.deliver(message.responses);
-    this.afterApply();
-  }
-
-  private install(snapshot: Snapshot): void {
-    this.applier.install(snapshot);
     this.afterApply();
   }
 
@@ -441,6 +446,7 @@ export class Replica implements ReplicaView {
 
   private syncPeers(): void {
     const { votersOutgoing } = this.raw.status().confState;
+    this.contacts.retain((id) => this.roster.member(id) !== null);
     this.options.transport.setPeers(this.peers.addresses(this.roster, votersOutgoing));
   }
 
@@ -452,19 +458,19 @@ export class Replica implements ReplicaView {
     return this.removal;
   }
 
+  private otherVoters(): readonly NodeId[] {
+    return this.raw.status().confState.voters.filter((id) => id !== this.id);
+  }
+
   private endOrAsk(removal: Removal): void {
-    const voters = this.raw.status().confState.voters.filter((id) => id !== this.id);
+    const voters = this.otherVoters();
     const tombstone = this.roster.tombstone(this.id);
     if (removal.isOver(this.tickNow, voters, tombstone !== null)) {
       const revision = tombstone?.revision ?? 0;
       this.listeners.tell((listener) => listener.onDismissed?.(revision));
       return;
     }
-    // Has no content, but a member that has applied the removal refuses it, and so says that it knows.
-    const questions = removal
-      .waitsFor(voters)
-      .map((id) => newMessage(MessageType.HeartbeatResponse, id, this.id, this.term));
-    this.options.transport.send(questions);
+    this.options.transport.send(removal.questions(voters, this.id, this.term));
   }
 
   // --- Notices ------------------------------------------------------------------------------------------------------
@@ -484,11 +490,10 @@ export class Replica implements ReplicaView {
     this.fail(error);
   }
 
-  private fail(error: Error): void {
+  /** Ends this member by onFatal: going on would give wrong answers. */
+  fail(error: Error): void {
     if (this.stopped) return;
-    this.listeners.attempt(() => {
-      this.stop();
-    });
+    this.stop();
     this.listeners.fatal(error);
   }
 }

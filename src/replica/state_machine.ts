@@ -46,6 +46,8 @@ export interface MembershipMachine<Result = unknown> extends StateMachine<Result
   readonly roster: RosterView;
   /** Applies a command that may change the membership. `confChange` is what the core must do; null: nothing. */
   apply(command: Uint8Array, at: EntryPosition): Applied<Result> & { readonly confChange: ConfChange | null };
+  /** The bytes of capture() as they are now, in pieces that are encoded when they are asked for, however much later. */
+  freeze(): Iterator<Uint8Array, undefined>;
   /** An entry without a command for this machine. */
   skip(at: EntryPosition): void;
 }

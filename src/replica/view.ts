@@ -2,6 +2,7 @@
 import type { NodeId, RaftStatus, Snapshot } from "../raft/index";
 import type { RosterView } from "../roster/index";
 import type { ContactTracker } from "./contact";
+import type { Disks } from "./disks";
 
 /** Called from inside the replica's loop. What one throws ends the member by onFatal. */
 export interface ReplicaListener {
@@ -11,7 +12,7 @@ export interface ReplicaListener {
   onApplied?(): void;
   /** One tick passed. */
   onTick?(): void;
-  /** This member was removed. It goes on until onDismissed, so that others can still have its vote. */
+  /** This member was removed, by its own log or by the word of enough others. It goes on until onDismissed, so that others can still have its vote. */
   onRemoved?(text: string): void;
   /**
    * The cluster can do without this removed member. Called at every tick from then on.
@@ -19,6 +20,8 @@ export interface ReplicaListener {
    * @param revision of its removal; 0 when its own roster does not have it, and only another member said so
    */
   onDismissed?(revision: number): void;
+  /** The log of this follower ends before what it had acknowledged: it is not to be trusted any more. */
+  onRegressed?(id: NodeId): void;
   /** The member can't go on: nothing is ticked, taken, sent or applied any more. Called once. */
   onFatal?(error: Error): void;
 }
@@ -38,8 +41,10 @@ export interface ReplicaView {
   readonly ticks: number;
   /** An election timeout in ticks. */
   readonly electionTicks: number;
-  /** The leader's contacts with the other members. */
+  /** The leader's contacts with the other members, and when each was last heard by whichever member. */
   readonly contacts: ContactTracker;
+  /** Whose disks are full. */
+  readonly disks: Disks;
   readonly roster: RosterView;
   /** Whether the disk takes entries now. */
   readonly hasSpace: boolean;
@@ -48,10 +53,18 @@ export interface ReplicaView {
    * in a crash that the removal is committed, and need that vote again.
    */
   isLeaving(id: NodeId): boolean;
+  /** Whether this log holds a removal of this very member that is not known to be committed. */
+  readonly mayBeRemoved: boolean;
   /** Allocates: not for the hot path. */
   status(): RaftStatus;
-  /** The state of all machines with the configuration at the same index. Copies: not for the hot path. */
-  capture(): Snapshot;
+  /**
+   * Calls `done` with the state of all machines as it is now and the configuration at the same index, at once or some
+   * turns later. Callers at the same applied
+   * index share one copy.
+   *
+   * @returns what ends its use; before `done` was called, it prevents the call
+   */
+  capture(done: (snapshot: Snapshot) => void): () => void;
   /** @returns what ends it */
   listen(listener: ReplicaListener): () => void;
 }

@@ -2,8 +2,8 @@
  * Roster commands: how they are built, written into entries and read back, and the membership change of each.
  *
  * Invariants: a command carries everything apply needs (ids, times), because apply reads no clock; a member never
- * skips a command that it does not know; admin URLs and publish are normal entries, every other command is a membership
- * change. Pure.
+ * skips a command that it does not know; admin URLs, publish and refusals are normal entries, every other command is a
+ * membership change. Pure.
  */
 import { CommandKind, RosterCommand } from "../generated/muster/storage/v1/command";
 import type { AddMemberCommand, MemberSelector } from "../generated/muster/storage/v1/command";
@@ -11,6 +11,7 @@ import { ConfChangeTransition, ConfChangeType, EntryType } from "../raft/index";
 import type { ConfChange, ConfChangeSingle, Entry } from "../raft/index";
 import { joinParts } from "./bytes";
 import type { Sha256 } from "./bytes";
+import type { Refusal } from "./refusal";
 import { quote } from "./text";
 import type { SelectorFields, WriteFields } from "./validation";
 import type { RosterView } from "./view";
@@ -26,6 +27,7 @@ const KINDS = {
   publish: { kind: CommandKind.PUBLISH, version: 1 },
   promoteMember: { kind: CommandKind.PROMOTE_MEMBER, version: 1 },
   replaceMember: { kind: CommandKind.REPLACE_MEMBER, version: 1 },
+  refuse: { kind: CommandKind.REFUSE, version: 1 },
 } as const satisfies Record<Body["$case"], { kind: CommandKind; version: number }>;
 
 /** The newest version of each command that this build knows. A kind that is missing here is unknown. */
@@ -34,12 +36,22 @@ export const COMMAND_VERSIONS: ReadonlyMap<CommandKind, number> = new Map<Comman
 );
 
 /**
+ * Largest encoded command that a leader proposes, in bytes. The fields that requests may have need a quarter of it at
+ * most, and one append message carries 1 MiB: a larger entry could be appended and never be sent, and would block every
+ * write behind it.
+ */
+export const COMMAND_BYTES_MAX = 64 * 1024;
+
+/**
  * An entry holds a command that this build does not know or can't read. The member must stop: without the command its
  * roster would differ from the other members'.
  */
 export class UnknownCommandError extends Error {
   override readonly name = "UnknownCommandError";
 }
+
+/** The bytes are no command of any version: a defect of the sender, or damage. */
+class UndecodableCommandError extends UnknownCommandError {}
 
 /** The fields that every command has beside its body. */
 export interface CommandEnvelope {
@@ -102,10 +114,21 @@ export function publishCommand(
     readonly instanceId: Uint8Array;
     readonly adminUrls: readonly string[];
     readonly version: string;
+    /** Of the start that publishes. @default empty: unknown */
+    readonly bootId?: Uint8Array;
+    /** Of its last publish that is known to be committed, and of the starts since. @default none */
+    readonly previousBootIds?: readonly Uint8Array[];
   },
 ): RosterCommand {
-  const { id, instanceId, adminUrls, version } = fields;
-  const value = { id, instanceId: Buffer.from(instanceId), adminUrls: [...adminUrls], version };
+  const { id, instanceId, adminUrls, version, bootId = NO_BYTES, previousBootIds = [] } = fields;
+  const value = {
+    id,
+    instanceId: Buffer.from(instanceId),
+    adminUrls: [...adminUrls],
+    version,
+    bootId: Buffer.from(bootId),
+    previousBootIds: previousBootIds.map((boot) => Buffer.from(boot)),
+  };
   return build(envelope, { $case: "publish", value });
 }
 
@@ -125,6 +148,21 @@ export function replaceMemberCommand(
   return build(envelope, { $case: "replaceMember", value });
 }
 
+/**
+ * Remembers the leader's refusal of `command` under its request id, unless the id is known by then: an attempt of the
+ * same write that arrives later gets the refusal too.
+ */
+export function refuseCommand(command: RosterCommand, proposalId: bigint, refusal: Refusal): RosterCommand {
+  const { requestId, fingerprint: hash, timeMs, requestBase } = command;
+  const metadata = new Map(Object.entries(refusal.metadata));
+  const value = { reason: refusal.reason, metadata, text: refusal.message.slice(0, REFUSAL_TEXT_MAX) };
+  const envelope = { proposalId, timeMs, requestId, fingerprint: hash };
+  return { ...build(envelope, { $case: "refuse", value }), requestBase };
+}
+
+/** Longest text of a remembered refusal, in characters: room for the names of all voters. */
+const REFUSAL_TEXT_MAX = 2000;
+
 /** The bytes of an entry's data or a membership change's context. */
 export function encodeCommand(command: RosterCommand): Uint8Array {
   return RosterCommand.encode(command).finish();
@@ -137,25 +175,40 @@ export function decodeCommand(bytes: Uint8Array): RosterCommand {
     command = RosterCommand.decode(bytes);
   } catch (error) {
     const cause = error instanceof Error ? error.message : String(error);
-    throw new UnknownCommandError(
+    throw new UndecodableCommandError(
       `a roster command of ${bytes.length} bytes does not decode: ${quote(cause)}`,
     );
   }
   const { kind, version, body } = command;
   const known = COMMAND_VERSIONS.get(kind);
   if (known === undefined || version < 1 || version > known) {
-    throw new UnknownCommandError(
+    // Kinds and versions begin at 1; what a newer build adds is larger than what this one knows.
+    const UnknownError = version < 1 || (kind as number) < 1 ? UndecodableCommandError : UnknownCommandError;
+    throw new UnknownError(
       `roster command kind ${kind} version ${version} is not known here ` +
         `(known version: ${known ?? "none"}); start this member with the version that its cluster runs`,
     );
   }
   if (body === undefined || KINDS[body.$case].kind !== kind) {
-    throw new UnknownCommandError(`roster command kind ${kind} has the body ${body?.$case ?? "none"}`);
+    throw new UndecodableCommandError(`roster command kind ${kind} has the body ${body?.$case ?? "none"}`);
   }
   if (body.$case === "replaceMember" && body.value.replacement === undefined) {
-    throw new UnknownCommandError(`roster command kind ${kind} has no replacement`);
+    throw new UndecodableCommandError(`roster command kind ${kind} has no replacement`);
   }
   return command;
+}
+
+/**
+ * What is wrong with bytes that are a command of no version; null for a command that decodes, and for one of a kind or
+ * version that only a newer build knows.
+ */
+export function undecodableCommand(bytes: Uint8Array): string | null {
+  try {
+    decodeCommand(bytes);
+    return null;
+  } catch (error) {
+    return error instanceof UndecodableCommandError ? error.message : null;
+  }
 }
 
 /**
@@ -183,9 +236,16 @@ export function fingerprint(sha256: Sha256, rpc: string, fields: WriteFields): U
   return sha256(joinParts(parts));
 }
 
+/** The kinds that are normal entries. */
+const NORMAL_KINDS: ReadonlySet<CommandKind> = new Set<CommandKind>([
+  CommandKind.PUBLISH,
+  CommandKind.UPDATE_ADMIN_URLS,
+  CommandKind.REFUSE,
+]);
+
 /** Whether the command must be proposed as a membership change, which is possible only while none is pending. */
 export function needsConfChange(command: RosterCommand): boolean {
-  return command.kind !== CommandKind.PUBLISH && command.kind !== CommandKind.UPDATE_ADMIN_URLS;
+  return !NORMAL_KINDS.has(command.kind);
 }
 
 /**
@@ -198,7 +258,7 @@ export function confChange(roster: RosterView, command: RosterCommand): ConfChan
   const { body } = command;
   if (body === undefined || !needsConfChange(command)) return null;
   let targetId = 0n;
-  if (body.$case !== "addMember" && body.$case !== "publish") {
+  if (body.$case !== "addMember" && body.$case !== "publish" && body.$case !== "refuse") {
     const { id = 0n, name = "" } = body.value.member ?? {};
     const found = id !== 0n ? roster.member(id) : roster.memberByName(name);
     if (found === null) return null;
@@ -235,6 +295,7 @@ export function confChangeSteps(
     }
     case "updateAdminUrls":
     case "publish":
+    case "refuse":
     case undefined:
       return null;
   }
@@ -244,7 +305,7 @@ function addStep(member: AddMemberCommand): ConfChangeSingle {
   return { type: member.learner ? ConfChangeType.AddLearner : ConfChangeType.AddVoter, nodeId: member.id };
 }
 
-const NO_FINGERPRINT = Buffer.alloc(0);
+const NO_BYTES = Buffer.alloc(0);
 
 function build(envelope: CommandEnvelope, body: Body): RosterCommand {
   const { kind, version } = KINDS[body.$case];
@@ -254,9 +315,11 @@ function build(envelope: CommandEnvelope, body: Body): RosterCommand {
     version,
     proposalId: envelope.proposalId,
     requestId: envelope.requestId ?? "",
-    fingerprint: hash === undefined ? NO_FINGERPRINT : Buffer.from(hash.buffer, hash.byteOffset, hash.length),
+    fingerprint: hash === undefined ? NO_BYTES : Buffer.from(hash.buffer, hash.byteOffset, hash.length),
     expectedRevision: envelope.expectedRevision ?? 0,
     timeMs: envelope.timeMs,
+    generatedRequestId: false,
+    requestBase: 0,
     body,
   };
 }

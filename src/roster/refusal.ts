@@ -2,9 +2,9 @@
  * Why the roster refuses a command: a stable reason for programs, and a message for people.
  *
  * Invariant: reason and metadata alone determine the message. The request memory keeps only those two, and a repeated
- * call gets the same message as the first. Pure.
+ * call gets the same message as the first. A refusal of the leader's, in a RefuseCommand, carries its own text. Pure.
  */
-import type { ErrorReason } from "../generated/muster/v1/errors";
+import { ErrorReason } from "../generated/muster/v1/errors";
 import { quote } from "./text";
 
 /**
@@ -84,10 +84,18 @@ const MESSAGES = {
         "check that it is the member you mean",
   MEMBER_WIPED: (m) =>
     `${who(m)} started before with another data directory; remove it and add it again as a new member`,
+  MEMBER_ROLLED_BACK: (m) =>
+    `${who(m)} runs from an older copy of its data directory, or a second process runs from a copy; ` +
+    "stop it, remove the member and add it again with an empty data directory",
   NOT_A_LEARNER: (m) => `${who(m)} is a voter already; only a learner can be promoted`,
   REVISION_MISMATCH: (m) =>
     `the roster is at revision ${m["revision"] ?? ""}, not at the expected ${m["expected_revision"] ?? ""}; ` +
     "read it again, then decide again",
+  TOO_MANY_REQUESTS: () =>
+    "too many writes with request ids of their own were made in the last ten minutes, and each is remembered; " +
+    "nothing was changed: try again later",
+  NOT_PROPOSED: () =>
+    "this attempt came too late: what became of an earlier one may be forgotten; it changed nothing, call again",
   INTERNAL: () => "the proposed membership change does not fit its command; nothing was changed, call again",
 } as const satisfies Partial<Record<Reason, (m: Metadata) => string>>;
 
@@ -124,6 +132,11 @@ export function refuseInvalid(violations: readonly FieldViolation[]): Refusal {
 
 /** How many violations one refusal lists. */
 export const MAX_VIOLATIONS = 10;
+
+/** Whether this build knows the reason. A remembered outcome may have one of a newer version. */
+export function isReason(reason: string): reason is Reason {
+  return isRosterReason(reason) || Object.hasOwn(ErrorReason, reason);
+}
 
 /** Whether this build's apply decides on the reason. A remembered outcome may have a reason of a newer version. */
 export function isRosterReason(reason: string): reason is RosterReason {

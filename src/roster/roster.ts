@@ -3,8 +3,8 @@
  *
  * Invariants: entries are applied once each, in order of index; two rosters that applied the same entries are equal,
  * byte by byte in their snapshots; apply never throws because of a value that a client sent. A command that is refused,
- * repeated or changes nothing leaves the revision as it is. Order of decisions: request_id, expected_revision, rules
- * (rules.ts). Pure.
+ * repeated or changes nothing leaves the revision as it is. Order of decisions: request_id, room to remember
+ * it, expected_revision, rules (rules.ts). Pure.
  */
 import type { RosterCommand } from "../generated/muster/storage/v1/command";
 import { RosterEvent_Kind } from "../generated/muster/storage/v1/snapshot";
@@ -16,20 +16,30 @@ import type {
 } from "../generated/muster/storage/v1/snapshot";
 import type { ConfChange, Entry } from "../raft/index";
 import { fnv1a64, sameBytes } from "./bytes";
+import type { Sha256 } from "./bytes";
 import { commandOf, confChangeSteps } from "./commands";
+import { RosterDigests } from "./digest";
 import { EventHistory } from "./events";
 import { compareIds } from "./ids";
+import { knowsRequestClock } from "./features";
 import { refuse } from "./refusal";
-import { fromOutcome, RequestMemory, toOutcome } from "./requests";
+import type { Refusal } from "./refusal";
+import { fromOutcome, RequestMemory } from "./requests";
 import type { Decision } from "./requests";
 import { decide, record } from "./rules";
 import type { Effect } from "./rules";
-import { decodeSnapshot, encodeSnapshot, RosterSnapshotError } from "./snapshot";
+import { decodeSnapshot, encodePieces, encodeSnapshot, RosterSnapshotError } from "./snapshot";
 import { Tombstones } from "./tombstones";
 import type { RosterView } from "./view";
 
-/** How many outcomes and how many events are kept. At ten writes a second, the memory covers a quarter of an hour. */
+/** How many events, and at least how many outcomes, are kept. */
 export const HISTORY_LIMIT = 10_000;
+
+/** How long an outcome is kept at least: longer than anybody repeats a call without looking at what became of it. */
+export const OUTCOMES_KEPT_MS = 10 * 60_000;
+
+/** Bytes for timed outcomes: about 250,000 of them, which is 400 a second for ten minutes. */
+const OUTCOMES_BYTES_MAX = 64 * 1024 * 1024;
 
 /**
  * Lengths of the roster's histories. Both are part of the replicated state: members with different limits would compute
@@ -37,11 +47,23 @@ export const HISTORY_LIMIT = 10_000;
  */
 export interface HistoryOptions {
   /**
-   * How many outcomes of writes are remembered. A higher limit lets a request be repeated after more other writes; a
-   * lower one makes snapshots smaller.
+   * How many later writes an outcome is remembered for at least. A higher limit lets a request be repeated after more
+   * other writes; a lower one makes snapshots smaller.
    * @default 10000
    */
   readonly outcomesLimit?: number;
+  /**
+   * Milliseconds that the outcome under a caller's own request id is remembered at least. A longer time lets a request be
+   * repeated later; a shorter one takes more writes a second before the room is full.
+   * @default 600000
+   */
+  readonly outcomesKeptMs?: number;
+  /**
+   * Bytes of such outcomes; when they are all younger than outcomesKeptMs, writes are refused. More room takes more
+   * writes a second; less makes the largest snapshot smaller.
+   * @default 64 MiB
+   */
+  readonly outcomesBytesMax?: number;
   /**
    * How many events are kept for watches. A higher limit lets a watch resume after more changes; a lower one makes
    * snapshots smaller.
@@ -53,9 +75,13 @@ export interface HistoryOptions {
 interface RosterOptions extends HistoryOptions {
   /** Fixed at bootstrap. 0 only while a joining member does not know it yet. */
   readonly clusterId: bigint;
+  /** @default none: no digests are kept, for rosters that nobody compares */
+  readonly sha256?: Sha256;
 }
 
 interface RestoreOptions extends HistoryOptions {
+  /** See RosterOptions. */
+  readonly sha256?: Sha256;
   /** The log index of the snapshot (SnapshotMeta.index), which its bytes do not contain. */
   readonly appliedIndex: number;
 }
@@ -93,6 +119,8 @@ const NOTHING = { effects: [], targetId: 0n } as const;
 
 export class Roster implements RosterView {
   readonly clusterId: bigint;
+  /** Digests of the last revisions; null when none are kept. */
+  readonly digests: RosterDigests | null;
   private currentRevision = 0;
   private currentIndex = 0;
   private readonly byId = new Map<bigint, MemberRecord>();
@@ -105,7 +133,12 @@ export class Roster implements RosterView {
 
   constructor(options: RosterOptions) {
     this.clusterId = options.clusterId;
-    this.requests = new RequestMemory(options.outcomesLimit ?? HISTORY_LIMIT);
+    this.digests = options.sha256 === undefined ? null : new RosterDigests(options.sha256);
+    this.requests = new RequestMemory({
+      count: options.outcomesLimit ?? HISTORY_LIMIT,
+      keptMs: options.outcomesKeptMs ?? OUTCOMES_KEPT_MS,
+      bytesMax: options.outcomesBytesMax ?? OUTCOMES_BYTES_MAX,
+    });
     this.events = new EventHistory(options.eventsLimit ?? HISTORY_LIMIT);
   }
 
@@ -124,12 +157,14 @@ export class Roster implements RosterView {
     const roster = new Roster({ ...options, clusterId: state.clusterId });
     roster.currentIndex = options.appliedIndex;
     roster.currentRevision = state.revision;
-    for (const member of state.members) roster.put(record(member));
+    for (const member of state.members) roster.put(record(member), state.revision);
     roster.tombstones.addAll(state.tombstones);
+    roster.digests?.restored(state.revision, state.tombstones);
     for (const outcome of state.outcomes) {
       if (outcome.member !== undefined) record(outcome.member);
-      roster.requests.remember(outcome);
     }
+    roster.requests.restore(state.outcomes, state.requestClock);
+    roster.requests.setTimed(knowsRequestClock(roster.members()));
     for (const event of state.events) {
       if (event.member !== undefined) record(event.member);
       roster.events.append(event);
@@ -206,11 +241,12 @@ export class Roster implements RosterView {
     this.currentIndex = entry.index;
     if (command === null) return { kind: "empty" };
 
+    this.requests.advance(entry.term, command);
     const judged = checkFit(this.judge(command, entry.index), command, entry);
     for (const effect of judged.effects) this.perform(effect, entry.index);
-    if (judged.remember && command.requestId !== "") {
-      this.requests.remember(toOutcome(command.requestId, command.fingerprint, judged.decision));
-    }
+    if (judged.remember && command.requestId !== "") this.requests.remember(command, judged.decision);
+    if (judged.effects.length > 0 && mayChangeVersions(command))
+      this.requests.setTimed(knowsRequestClock(this.members()));
     const confChange = judged.effects.length > 0 ? entry.confChange : null;
     return { kind: "command", command, decision: judged.decision, confChange };
   }
@@ -219,7 +255,8 @@ export class Roster implements RosterView {
    * The decision that apply would take now; changes nothing.
    *
    * An accepted decision has the roster's current revision. A record that the command would create or change has
-   * revision 0, because there is no entry yet whose index could be its revision.
+   * revision 0, because there is no entry yet whose index could be its revision. Whether there is room to remember the
+   * outcome is left to apply: entries are what makes room.
    */
   evaluate(command: RosterCommand): Decision {
     return this.judge(command, 0).decision;
@@ -227,14 +264,25 @@ export class Roster implements RosterView {
 
   /** The whole replicated state as bytes. Members that applied the same index have the same bytes. */
   snapshot(): Uint8Array {
-    return encodeSnapshot({
+    return encodeSnapshot(this.state());
+  }
+
+  /** The bytes of snapshot() as it is now, in pieces that are encoded when they are asked for, however much later. */
+  freeze(): Iterator<Uint8Array, undefined> {
+    return encodePieces(this.state());
+  }
+
+  /** A copy of the lists; the records in them never change. */
+  private state() {
+    return {
       clusterId: this.clusterId,
       revision: this.currentRevision,
       members: [...this.members()],
       tombstones: [...this.tombstones.all()],
       outcomes: this.requests.all(),
       events: this.events.all(),
-    });
+      requestClock: this.requests.clockState(),
+    };
   }
 
   /** A hash of snapshot(), to compare rosters at the same applied index. Costs as much as snapshot(). */
@@ -246,6 +294,11 @@ export class Roster implements RosterView {
     const { requestId, expectedRevision } = command;
     const known = requestId === "" ? undefined : this.requests.find(requestId);
     if (known !== undefined) return { decision: decideRepeat(known, command), remember: false, ...NOTHING };
+
+    const unfit = this.checkMemory(command, index);
+    if (unfit !== null) {
+      return { decision: { accepted: false, repeated: false, refusal: unfit }, remember: false, ...NOTHING };
+    }
 
     if (expectedRevision !== 0 && expectedRevision !== this.currentRevision) {
       const refusal = refuse("REVISION_MISMATCH", {
@@ -261,29 +314,50 @@ export class Roster implements RosterView {
       return { decision: { accepted: false, repeated: false, refusal }, remember: true, ...NOTHING };
     }
     const { member, effects, targetId } = verdict;
-    const changed = effects.length > 0;
+    const changed = effects.some(({ event }) => event !== null);
+    const silent = effects.length > 0 && !changed ? { silent: true } : {};
     const revision = changed && index > 0 ? index : this.currentRevision;
-    const decision = { accepted: true, repeated: false, changed, member, revision } as const;
+    const decision = { accepted: true, repeated: false, changed, ...silent, member, revision } as const;
     return { decision, effects, targetId, remember: true };
+  }
+
+  /** Why a command of a new request id is refused without a decision on it, and without being remembered. */
+  private checkMemory(command: RosterCommand, index: number): Refusal | null {
+    const { requests } = this;
+    if (requests.mayHaveForgotten(command, index > 0 ? index : this.currentIndex + 1)) {
+      return refuse("NOT_PROPOSED", {});
+    }
+    return index > 0 && !requests.hasRoomFor(command) ? refuse("TOO_MANY_REQUESTS", {}) : null;
   }
 
   private perform(effect: Effect, index: number): void {
     if (effect.event === RosterEvent_Kind.REMOVED) {
       this.byId.delete(effect.member.id);
+      this.digests?.remove(effect.tombstone, index);
       this.idByName.delete(effect.member.name);
       this.tombstones.add(effect.tombstone);
+    } else if (effect.event === null) {
+      // Not a change of the roster: nothing that the digest covers is another.
+      this.byId.set(effect.member.id, effect.member);
     } else {
-      this.put(effect.member);
+      this.put(effect.member, index);
     }
-    this.events.append({ kind: effect.event, revision: index, member: effect.member });
     this.sortedMembers = null;
+    if (effect.event === null) return;
+    this.events.append({ kind: effect.event, revision: index, member: effect.member });
     this.currentRevision = index;
   }
 
-  private put(member: MemberRecord): void {
+  private put(member: MemberRecord, index: number): void {
+    this.digests?.put(member, index);
     this.byId.set(member.id, member);
     this.idByName.set(member.name, member.id);
   }
+}
+
+/** Whether the versions of the started members may be others after the command. */
+function mayChangeVersions({ body }: RosterCommand): boolean {
+  return body?.$case === "publish" || body?.$case === "removeMember" || body?.$case === "replaceMember";
 }
 
 /** The first outcome again, or a refusal when a different request used this request_id before. */

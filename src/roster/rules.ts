@@ -9,13 +9,14 @@ import type {
   AddMemberCommand,
   MemberSelector,
   PublishCommand,
+  RefuseCommand,
   RosterCommand,
 } from "../generated/muster/storage/v1/command";
 import { RosterEvent_Kind } from "../generated/muster/storage/v1/snapshot";
 import type { MemberRecord, Tombstone } from "../generated/muster/storage/v1/snapshot";
 import { sameBytes } from "./bytes";
 import { formatId, isReservedId } from "./ids";
-import { refuse } from "./refusal";
+import { isReason, refuse } from "./refusal";
 import type { Refusal } from "./refusal";
 import type { RosterView } from "./view";
 
@@ -24,6 +25,11 @@ export type Effect =
   | {
       readonly event: RosterEvent_Kind.ADDED | RosterEvent_Kind.UPDATED | RosterEvent_Kind.PROMOTED;
       /** The member after the change. */
+      readonly member: MemberRecord;
+    }
+  | {
+      /** No event and no revision: only the boot id changed, which is not public. */
+      readonly event: null;
       readonly member: MemberRecord;
     }
   | {
@@ -89,6 +95,8 @@ export function decide(roster: RosterView, command: RosterCommand, index: number
         decideReplace(roster, found, peerUrl, replacement, index, command.timeMs),
       );
     }
+    case "refuse":
+      return decideRefuse(body.value);
     case undefined:
       return no(invalid("command", "must be given"));
   }
@@ -105,7 +113,7 @@ function withMember(
 }
 
 /** Looks up by id when one is given, and checks the name against it; otherwise by name. */
-function resolve(roster: RosterView, { id, name }: MemberSelector): Found {
+export function resolve(roster: RosterView, { id, name }: MemberSelector): Found {
   if (id === 0n) {
     if (name === "") return no(invalid("name", "or id must be given to say which member is meant"));
     const member = roster.memberByName(name);
@@ -148,11 +156,13 @@ function decideAdd(
     peerUrls: [add.peerUrl],
     adminUrls: add.adminUrls,
     learner: add.learner,
-    instanceId: NO_INSTANCE,
+    instanceId: NO_BYTES,
     version: "",
     started: false,
     createRevision: index,
     updateRevision: index,
+    bootId: NO_BYTES,
+    bootRevision: 0,
   });
   return { ok: true, member, targetId: 0n, effects: [{ event: RosterEvent_Kind.ADDED, member }] };
 }
@@ -199,12 +209,33 @@ function decidePublish(found: MemberRecord, publish: PublishCommand, index: numb
   if (instanceId.length === 0) return no(invalid("instance_id", "must not be empty"));
   const sameInstance = sameBytes(found.instanceId, instanceId);
   if (found.started && !sameInstance) return no(refuse("MEMBER_WIPED", nameAndId(found)));
-  if (found.started && found.version === version && sameList(found.adminUrls, adminUrls))
-    return unchanged(found);
+  if (!descendsFrom(found.bootId, publish.bootId, publish.previousBootIds))
+    return no(refuse("MEMBER_ROLLED_BACK", nameAndId(found)));
+  const newBoot = publish.bootId.length > 0 && !sameBytes(found.bootId, publish.bootId);
+  const boot = newBoot ? { bootId: publish.bootId, bootRevision: index } : {};
+  if (found.started && found.version === version && sameList(found.adminUrls, adminUrls)) {
+    if (!newBoot) return unchanged(found);
+    const member = record({ ...found, ...boot });
+    return { ok: true, member, targetId: found.id, effects: [{ event: null, member }] };
+  }
   return changed(
     RosterEvent_Kind.UPDATED,
-    record({ ...found, started: true, instanceId, adminUrls, version, updateRevision: index }),
+    record({ ...found, ...boot, started: true, instanceId, adminUrls, version, updateRevision: index }),
   );
+}
+
+/**
+ * Whether a data directory that started as `bootId`, and before as `previous`, is the one that published `known`, or what
+ * became of it. False: it is an older copy, or another copy published since. Empty ids are unknown, and fit: members of a
+ * version without boot ids have none.
+ */
+export function descendsFrom(
+  known: Uint8Array,
+  bootId: Uint8Array,
+  previous: readonly Uint8Array[],
+): boolean {
+  if (known.length === 0 || bootId.length === 0) return true;
+  return sameBytes(known, bootId) || previous.some((boot) => sameBytes(known, boot));
 }
 
 function decidePromote(found: MemberRecord, index: number): Verdict {
@@ -229,7 +260,17 @@ function decideReplace(
   return { ...added, targetId: found.id, effects: [removal(found, index, timeMs), ...added.effects] };
 }
 
-const NO_INSTANCE = Buffer.alloc(0);
+/** The leader's own refusal, in its own words. */
+function decideRefuse({ reason, metadata, text }: RefuseCommand): Verdict {
+  const given = Object.fromEntries(metadata);
+  return no(
+    isReason(reason)
+      ? { reason, message: text, metadata: given }
+      : { reason: "INTERNAL", message: text, metadata: given },
+  );
+}
+
+const NO_BYTES = Buffer.alloc(0);
 
 function no(refusal: Refusal): { readonly ok: false; readonly refusal: Refusal } {
   return { ok: false, refusal };

@@ -22,6 +22,36 @@ export function encodeSnapshot(state: RosterState): Uint8Array {
   return RosterSnapshot.encode({ version: SNAPSHOT_VERSION, ...state }).finish();
 }
 
+/** Records in one piece of pieces(): a record has at most some 20 KB. */
+const RECORDS_PER_PIECE = 32;
+const NOTHING: RosterState = {
+  clusterId: 0n,
+  revision: 0,
+  members: [],
+  tombstones: [],
+  outcomes: [],
+  events: [],
+  requestClock: undefined,
+};
+
+/**
+ * The bytes of encodeSnapshot in order, encoded piece by piece. `state` must not change meanwhile.
+ *
+ * Fields without a value have no bytes, so the pieces of a message are messages of their own.
+ */
+export function* encodePieces(state: RosterState): Generator<Uint8Array, undefined> {
+  yield encodeSnapshot({ ...NOTHING, clusterId: state.clusterId, revision: state.revision });
+  for (const field of ["members", "tombstones", "outcomes", "events"] as const) {
+    for (let at = 0; at < state[field].length; at += RECORDS_PER_PIECE) {
+      const records = state[field].slice(at, at + RECORDS_PER_PIECE);
+      yield RosterSnapshot.encode({ version: 0, ...NOTHING, [field]: records }).finish();
+    }
+  }
+  const { requestClock } = state;
+  if (requestClock !== undefined)
+    yield RosterSnapshot.encode({ version: 0, ...NOTHING, requestClock }).finish();
+}
+
 /** @throws RosterSnapshotError for an unknown version, bytes that don't decode, and contents that break an invariant */
 export function decodeSnapshot(bytes: Uint8Array): RosterState {
   let snapshot: RosterSnapshot;

@@ -1,8 +1,12 @@
 /**
- * Peer and admin URLs: `http://` or `https://`, host and port, nothing else, in one normal form.
+ * Peer and admin URLs: `http://` or `https://`, host and port, nothing else, in one normal form. The only parser of them:
+ * what dials and what listens takes the normal form apart (base/address.ts).
  *
  * Not parsed by the platform's URL class, which drops default ports and accepts paths, users, octal and shortened
- * addresses: with those, two spellings of one address could pass as the peer URLs of two members.
+ * addresses: with those, two spellings of one address could pass as the peer URLs of two members. The platform only has
+ * a veto: a host that it does not read, such as `xn--a`, can't be dialled.
+ *
+ * A port is always given: `http://host:80` keeps its port, and `https://host` is refused, because it does not say where.
  *
  * Sources: RFC 3986 section 3.2 (authority), RFC 1123 section 2.1 (host names), RFC 4291 section 2.2 and RFC 5952
  * section 4 (IPv6 text). Pure.
@@ -38,6 +42,28 @@ export function normaliseUrl(text: string): NormalisedUrl {
   return normaliseAuthority(schemeName.toLowerCase(), authority, text);
 }
 
+/**
+ * As normaliseUrl, for a URL at which a member says it is reached: not 0.0.0.0 or [::], which stand for every address of
+ * the machine that dials.
+ */
+export function normaliseReachableUrl(text: string): NormalisedUrl {
+  const result = normaliseUrl(text);
+  if (!result.ok || !UNSPECIFIED.test(result.url)) return result;
+  return problem(
+    `must be an address at which others reach it; 0.0.0.0 and [::] are for listening only: ${quote(text)}`,
+  );
+}
+
+/** The addresses that mean "every address of this machine", as IPv4, IPv6, and IPv4 within IPv6. */
+const UNSPECIFIED = /^https?:\/\/(0\.0\.0\.0|\[::\]|\[::ffff:0:0\]):/;
+
+/** As normaliseReachableUrl, for a peer URL. Members are served over http only: this version has no TLS between them. */
+export function normalisePeerUrl(text: string): NormalisedUrl {
+  const result = normaliseReachableUrl(text);
+  if (!result.ok || result.url.startsWith("http://")) return result;
+  return problem(`must start with http://: this version serves peers over http only: ${quote(text)}`);
+}
+
 function normaliseAuthority(scheme: string, authority: string, text: string): NormalisedUrl {
   const split = /^(\[[^\]]*\]|[^:[\]]*)(?::([0-9]*))?$/.exec(authority);
   if (split === null) {
@@ -52,7 +78,14 @@ function normaliseAuthority(scheme: string, authority: string, text: string): No
   if (portText.length > 5 || port < 1 || port > 65535) {
     return problem(`must have a port from 1 to 65535: ${quote(text)}`);
   }
+  if (!isReadAs(host)) return problem(`must have a valid host name or address: ${quote(text)}`);
   return { ok: true, url: `${scheme}://${host}:${port}` };
+}
+
+/** Whether the platform, which dials, reads the same host. It does not read every `xn--` label. */
+function isReadAs(host: string): boolean {
+  const url = `http://${host}:1`;
+  return URL.canParse(url) && new URL(url).hostname === host;
 }
 
 function problem(text: string): NormalisedUrl {

@@ -4,9 +4,12 @@
  * A check never throws: it returns the normalised fields, or one INVALID_REQUEST refusal that names every invalid field.
  * Checks that depend on the roster are rules (rules.ts). Pure.
  */
+import type { PublishRequest } from "../generated/muster/raft/v1/raft_service";
+import { Consistency } from "../generated/muster/v1/membership_service";
 import type {
   AddMemberRequest,
   DeleteMemberRequest,
+  TransferLeadershipRequest,
   UpdateAdminURLRequest,
   UpdateMemberRequest,
 } from "../generated/muster/v1/membership_service";
@@ -14,7 +17,7 @@ import { parseId } from "./ids";
 import { refuseInvalid } from "./refusal";
 import type { FieldViolation, Refusal } from "./refusal";
 import { quote } from "./text";
-import { normaliseUrl } from "./url";
+import { normalisePeerUrl, normaliseReachableUrl, normaliseUrl } from "./url";
 
 /** Longest member name, in characters. */
 const NAME_LENGTH_MAX = 128;
@@ -22,6 +25,11 @@ const NAME_LENGTH_MAX = 128;
 const REQUEST_ID_LENGTH_MAX = 64;
 /** Most admin URLs of one member. Bounded because each of the 10,000 remembered outcomes may contain them. */
 export const ADMIN_URLS_MAX = 32;
+
+/** Bytes of the id that a data directory is created with. */
+const INSTANCE_ID_BYTES = 16;
+/** Longest version that a member may publish, in characters. */
+const VERSION_LENGTH_MAX = 64;
 
 export type Checked<T> =
   { readonly ok: true; readonly value: T } | { readonly ok: false; readonly refusal: Refusal };
@@ -88,7 +96,7 @@ export function checkAddMember(request: AddMemberRequest): Checked<AddMemberFiel
   const check = new FieldCheck();
   const value = {
     name: check.name("name", request.name),
-    peerUrl: check.url("peer_url", request.peerUrl),
+    peerUrl: check.peerUrl("peer_url", request.peerUrl),
     adminUrls: request.adminUrl === "" ? [] : [check.url("admin_url", request.adminUrl)],
     ...check.write(request),
   };
@@ -99,7 +107,7 @@ export function checkUpdateMember(request: UpdateMemberRequest): Checked<UpdateM
   const check = new FieldCheck();
   const value = {
     member: check.selector(request),
-    newPeerUrl: check.url("new_peer_url", request.newPeerUrl),
+    newPeerUrl: check.peerUrl("new_peer_url", request.newPeerUrl),
     ...check.write(request),
   };
   return check.result(value);
@@ -109,7 +117,8 @@ export function checkDeleteMember(request: DeleteMemberRequest): Checked<DeleteM
   const check = new FieldCheck();
   const value = {
     member: check.selector(request),
-    peerUrl: request.peerUrl === "" ? "" : check.url("peer_url", request.peerUrl),
+    // Compared only, so any URL that a roster may have from an earlier version is taken.
+    peerUrl: request.peerUrl === "" ? "" : check.comparedUrl("peer_url", request.peerUrl),
     ...check.write(request),
   };
   return check.result(value);
@@ -123,6 +132,32 @@ export function checkUpdateAdminUrl(request: UpdateAdminURLRequest): Checked<Upd
     ...check.write(request),
   };
   return check.result(value);
+}
+
+/** The request with its URLs in normal form. */
+export function checkPublish(request: PublishRequest): Checked<PublishRequest> {
+  const check = new FieldCheck();
+  check.instanceId("instance_id", request.instanceId);
+  check.version("version", request.version);
+  check.requiredRequestId("request_id", request.requestId);
+  const adminUrls = [...check.urlList("admin_urls", request.adminUrls)];
+  // Empty from a version that does not say it.
+  const peerUrl = request.peerUrl === "" ? "" : check.peerUrl("peer_url", request.peerUrl);
+  return check.result({ ...request, adminUrls, peerUrl });
+}
+
+/** Whether a read is to be linearizable, which is also what "unspecified" means. */
+export function checkConsistency(consistency: Consistency): Checked<boolean> {
+  const check = new FieldCheck();
+  check.consistency("consistency", consistency);
+  return check.result(consistency !== Consistency.SERIALIZABLE);
+}
+
+/** Null: the request names no member. */
+export function checkTransferLeadership(request: TransferLeadershipRequest): Checked<SelectorFields | null> {
+  if (request.id === "" && request.name === "") return { ok: true, value: null };
+  const check = new FieldCheck();
+  return check.result(check.selector(request));
 }
 
 /** Normalises fields and collects violations. An invalid field keeps its value, which result() then never returns. */
@@ -140,8 +175,22 @@ class FieldCheck {
     return name;
   }
 
+  /** Where clients reach a member. */
   url(field: string, text: string): string {
-    const checked = normaliseUrl(text);
+    return this.normalised(field, text, normaliseReachableUrl);
+  }
+
+  /** Where other members reach it. */
+  peerUrl(field: string, text: string): string {
+    return this.normalised(field, text, normalisePeerUrl);
+  }
+
+  comparedUrl(field: string, text: string): string {
+    return this.normalised(field, text, normaliseUrl);
+  }
+
+  private normalised(field: string, text: string, normalise: typeof normaliseUrl): string {
+    const checked = normalise(text);
     if (checked.ok) return checked.url;
     this.note(field, checked.problem);
     return text;
@@ -171,6 +220,32 @@ class FieldCheck {
       this.note("id", `must be 1 to 16 hex digits without leading zeros and not 0: ${quote(request.id)}`);
     }
     return { id: id ?? 0n, name: request.name };
+  }
+
+  instanceId(field: string, bytes: Uint8Array): void {
+    if (bytes.length !== INSTANCE_ID_BYTES) this.note(field, `must have ${INSTANCE_ID_BYTES} bytes`);
+  }
+
+  version(field: string, version: string): void {
+    const fits = version.length >= 1 && version.length <= VERSION_LENGTH_MAX;
+    if (!fits) this.note(field, `must have 1 to ${VERSION_LENGTH_MAX} characters`);
+    else if (!/^[\x20-\x7e]*$/.test(version)) this.note(field, `must be printable ASCII: ${quote(version)}`);
+  }
+
+  requiredRequestId(field: string, requestId: string): void {
+    this.note(field, requestId === "" ? "must not be empty" : validateRequestId(requestId));
+  }
+
+  consistency(field: string, value: Consistency): void {
+    const known: readonly Consistency[] = [
+      Consistency.UNSPECIFIED,
+      Consistency.LINEARIZABLE,
+      Consistency.SERIALIZABLE,
+    ];
+    if (!known.includes(value)) {
+      const names = "CONSISTENCY_LINEARIZABLE (1) or CONSISTENCY_SERIALIZABLE (2)";
+      this.note(field, `must be ${names}, or not given; ${value} is not known`);
+    }
   }
 
   write(request: {

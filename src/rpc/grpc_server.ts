@@ -3,7 +3,7 @@
  *
  * Invariant: every call is answered exactly once, with the handler's answer or with a status that carries details.
  */
-import { Server, ServerCredentials, logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
+import { Server, ServerCredentials, logVerbosity, setLogVerbosity, status } from "@grpc/grpc-js";
 import type {
   Metadata,
   ServerUnaryCall,
@@ -12,10 +12,12 @@ import type {
   UntypedHandleCall,
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { addressOf } from "../base/address";
 import { OpenCall } from "../base/call";
 import type { Clock } from "../base/clock";
 import { Deadline } from "../base/deadline";
 import type { Log } from "../base/log";
+import { openFilesMax } from "../base/open_files";
 import { Garbage, ListenError, decodeOrGarbage, encodeOrPass, methodName } from "./definition";
 import type {
   Answer,
@@ -28,6 +30,10 @@ import type {
   UnaryHandler,
 } from "./definition";
 import { toGrpcStatus } from "./grpc_status";
+import { explainLibraryErrors } from "./library_errors";
+import { limitConnections, openServers } from "./connections";
+import { DEFAULT_LISTENER_LIMITS, connectionsWithin } from "./listener_limits";
+import type { ListenerLimits } from "./listener_limits";
 import { RpcError } from "./rpc_error";
 import { PacedSink } from "./paced_sink";
 import { answerUnary, notDecodable } from "./unary";
@@ -36,6 +42,8 @@ import type { ErrorTranslator } from "./unary";
 // The errors that the library gives say what went wrong; its own lines on standard error are not JSON and say less.
 setLogVerbosity(logVerbosity.NONE);
 
+/** The status of a call whose caller has gone: the library has to be answered, but sends nothing. */
+const NOBODY = { code: status.CANCELLED, details: "the caller cancelled the call" };
 /** How long open calls may go on while the listener closes, in milliseconds. */
 const DRAIN_MS = 500;
 /** How long close() waits for the library, in milliseconds. What is open then ends with the process. */
@@ -63,6 +71,8 @@ interface GrpcServerOptions {
    * memory.
    */
   readonly stallMs: number;
+  /** Connections, and calls on them. @default DEFAULT_LISTENER_LIMITS */
+  readonly limits?: Partial<ListenerLimits>;
 }
 
 /** The part of the library's call that an OpenCall is made of. */
@@ -74,8 +84,14 @@ export class GrpcServer implements RpcServer {
   /** What listen() binds: host and port. Empty before. */
   private address = "";
 
+  private readonly limits: ListenerLimits;
+
   constructor(private readonly options: GrpcServerOptions) {
+    this.limits = { ...DEFAULT_LISTENER_LIMITS, ...options.limits };
     this.native = new Server({
+      interceptors: [explainLibraryErrors],
+      "grpc.max_concurrent_streams": this.limits.callsPerConnectionMax,
+      "grpc.max_connection_idle_ms": this.limits.idleMs,
       "grpc.enable_channelz": 0,
       "grpc.max_receive_message_length": options.maxMessageBytes,
       "grpc.keepalive_time_ms": 10_000,
@@ -104,14 +120,17 @@ export class GrpcServer implements RpcServer {
   }
 
   listen(url: string): Promise<void> {
-    const { protocol, hostname, port } = new URL(url);
-    // URL leaves the scheme's default port out, and the library would bind 443 in its place.
-    const defaultPort = protocol === "https:" ? "443" : "80";
-    this.address = `${hostname}:${port === "" ? defaultPort : port}`;
+    const address = addressOf(url);
+    if (address === null) return Promise.reject(new ListenError(`${url}: not an address to listen at`));
+    this.address = `${address.host}:${address.port}`;
     return new Promise((resolve, reject) => {
       this.native.bindAsync(this.address, ServerCredentials.createInsecure(), (error) => {
-        if (error === null) resolve();
-        else reject(new ListenError(`${url}: can't listen there: ${error.message}`));
+        if (error === null) {
+          const { log } = this.options;
+          const max = connectionsWithin(this.limits.connectionsMax, openFilesMax());
+          for (const server of openServers(this.native)) limitConnections(server, max, url, log);
+          resolve();
+        } else reject(new ListenError(`${url}: can't listen there: ${error.message}`));
       });
     });
   }
@@ -143,7 +162,7 @@ export class GrpcServer implements RpcServer {
         },
         (error: unknown) => {
           call.finish();
-          callback(toGrpcStatus(this.rpcError(error, call)));
+          callback(call.cancelled ? NOBODY : toGrpcStatus(this.rpcError(error, call)));
         },
       );
     };
@@ -155,7 +174,7 @@ export class GrpcServer implements RpcServer {
       const call = this.open(name, received);
       const fail = (error: unknown): void => {
         call.finish();
-        received.emit("error", toGrpcStatus(this.rpcError(error, call)));
+        received.emit("error", call.cancelled ? NOBODY : toGrpcStatus(this.rpcError(error, call)));
       };
       const { request } = received;
       if (request instanceof Garbage) {
@@ -192,7 +211,7 @@ export class GrpcServer implements RpcServer {
     const remainingMs = Number.isFinite(deadlineMs) ? deadlineMs - wallNow() : null;
     const call = new OpenCall({
       method,
-      deadline: Deadline.of(clock, remainingMs, electionMs),
+      deadline: Deadline.of(clock, remainingMs, electionMs, this.limits.waitMsMax),
       headers: () => headersOf(received.metadata),
     });
     received.on("cancelled", () => {

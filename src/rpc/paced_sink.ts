@@ -5,7 +5,7 @@
  * Invariant: at most one write waits at a time; a timer runs only while one does.
  */
 import type { ServerWritableStream } from "@grpc/grpc-js";
-import { CallCancelledError } from "../base/call";
+import { CALL_CANCELLED } from "../base/call";
 import type { Call } from "../base/call";
 import type { Clock } from "../base/clock";
 import type { ResponseSink } from "./definition";
@@ -30,7 +30,7 @@ export class PacedSink<Res> implements ResponseSink<Res> {
   ) {
     stream.on("drain", this.drained);
     this.stopListening = call.onCancel(() => {
-      this.fail(new CallCancelledError());
+      this.fail(CALL_CANCELLED);
     });
   }
 

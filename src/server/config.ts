@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { z } from "zod";
-import { normaliseUrl, quote, validateName } from "../roster/index";
+import { normalisePeerUrl, normaliseReachableUrl, normaliseUrl, quote, validateName } from "../roster/index";
 import { LOG_LEVELS } from "./logger";
 import type { LogLevel } from "./logger";
 
@@ -19,10 +19,21 @@ export interface InitialMember {
 export interface ServerConfig {
   /** The member's name, unique in the cluster: 1 to 128 letters, digits, '.', '_', '-'. No default. */
   readonly name: string;
-  /** URL of the listener for clients, at which clients also reach it. No default. */
+  /** URL at which clients reach it, and of the listener for them unless listenAdminUrl is given. No default. */
   readonly adminUrl: string;
-  /** URL of the listener for other members, at which they also reach it. Must differ from adminUrl. No default. */
+  /**
+   * URL at which other members reach it, and of the listener for them unless listenPeerUrl is given. Must differ from
+   * adminUrl. No default.
+   */
   readonly peerUrl: string;
+  /**
+   * Where to listen for clients, for a member that is reached elsewhere: behind a port mapping of a container, or on
+   * every address of the machine (http://0.0.0.0:7460). Leave it out to listen only where the member is reached.
+   * @default adminUrl
+   */
+  readonly listenAdminUrl?: string;
+  /** Where to listen for other members, as listenAdminUrl is for clients. @default peerUrl */
+  readonly listenPeerUrl?: string;
   /**
    * Time between two heartbeats of the leader, which is also the length of a tick. Unit: milliseconds, from 10 to 60000.
    *
@@ -80,6 +91,8 @@ export const CONFIG_KEYS = [
   "name",
   "admin-url",
   "peer-url",
+  "listen-admin-url",
+  "listen-peer-url",
   "heartbeat-interval",
   "election-timeout",
   "initial-cluster",
@@ -132,12 +145,13 @@ function readFile(file: string): Record<string, unknown> {
   }
   let value: unknown;
   try {
-    value = parse(text);
+    // The failsafe schema leaves every value the text that it is: a name such as 007, 1e3 or true stays that name.
+    value = parse(text, { schema: "failsafe" });
   } catch (error) {
     const message = error instanceof Error ? error.message.split("\n")[0] : String(error);
     throw new ConfigError(`${file}: not YAML: ${message ?? ""}`);
   }
-  if (value === null) return {};
+  if (value === null || value === "") return {};
   const parsed = z.record(z.string(), z.unknown()).safeParse(value);
   if (!parsed.success) throw new ConfigError(`${file}: must be keys with values, one a line`);
   return { ...parsed.data };
@@ -164,14 +178,9 @@ function check(raw: Readonly<Record<string, unknown>>, where: Where): ServerConf
         "one lost heartbeat would cost the leader",
     );
   }
-  const adminUrl = url(text("admin-url"), where("admin-url"));
-  const peerUrl = url(text("peer-url"), where("peer-url"));
-  if (adminUrl === peerUrl)
-    throw new ConfigError(`${where("peer-url")}: is the same as admin-url; use another port`);
   return {
     name,
-    adminUrl,
-    peerUrl,
+    ...urls(text, where),
     heartbeatMs,
     electionMs,
     initialCluster: parseInitialCluster(text("initial-cluster", ""), where("initial-cluster")),
@@ -217,17 +226,21 @@ export function checkFirstStart({
 function textReader(raw: Readonly<Record<string, unknown>>, where: Where) {
   return (key: string, fallback?: string): string => {
     const value = raw[key];
-    if (value === undefined || value === null || value === "") {
+    if (isNothing(key, value)) {
       if (fallback !== undefined) return fallback;
       throw new ConfigError(
         `${where(key)}: required; set it in the file, as --${key}, or in the environment`,
       );
     }
-    // YAML parses an unquoted name such as 1 as a number.
     if (typeof value === "string") return value;
-    if (typeof value === "number") return String(value);
     throw new ConfigError(`${where(key)}: must be a text`);
   };
+}
+
+/** "~" and "null" are how YAML writes nothing; only a name may be "null", as it may be "true" or "007". */
+function isNothing(key: string, value: unknown): boolean {
+  if (value === undefined || value === null || value === "" || value === "~") return true;
+  return value === "null" && key !== "name";
 }
 
 function milliseconds(
@@ -249,8 +262,35 @@ function milliseconds(
   return number;
 }
 
-function url(value: string, where: string): string {
-  const result = normaliseUrl(value);
+type Urls = Pick<ServerConfig, "adminUrl" | "peerUrl" | "listenAdminUrl" | "listenPeerUrl">;
+
+function urls(text: ReturnType<typeof textReader>, where: Where): Urls {
+  const adminUrl = url(text("admin-url"), where("admin-url"), normaliseReachableUrl);
+  const peerUrl = url(text("peer-url"), where("peer-url"), normalisePeerUrl);
+  if (adminUrl === peerUrl)
+    throw new ConfigError(`${where("peer-url")}: is the same as admin-url; use another port`);
+  const listening = (key: string): string | null => {
+    const value = text(key, "");
+    return value === "" ? null : url(value, where(key), normaliseUrl);
+  };
+  const listenAdminUrl = listening("listen-admin-url");
+  const listenPeerUrl = listening("listen-peer-url");
+  if ((listenAdminUrl ?? adminUrl) === (listenPeerUrl ?? peerUrl)) {
+    const key = listenPeerUrl === null ? "listen-admin-url" : "listen-peer-url";
+    throw new ConfigError(
+      `${where(key)}: clients and members can't be listened for at one address; use another port`,
+    );
+  }
+  return {
+    adminUrl,
+    peerUrl,
+    ...(listenAdminUrl === null ? {} : { listenAdminUrl }),
+    ...(listenPeerUrl === null ? {} : { listenPeerUrl }),
+  };
+}
+
+function url(value: string, where: string, normalise: typeof normaliseUrl): string {
+  const result = normalise(value);
   if (!result.ok) throw new ConfigError(`${where}: ${quote(value)}: ${result.problem}`);
   if (result.url.startsWith("https://")) {
     throw new ConfigError(`${where}: ${quote(value)}: listening with TLS is not supported yet; use http://`);
@@ -280,7 +320,7 @@ export function parseInitialCluster(text: string, where: string): InitialMember[
     const name = part.slice(0, at);
     const problem = validateName(name);
     if (problem !== null) throw new ConfigError(`${where}: ${quote(name)}: ${problem}`);
-    const result = normaliseUrl(part.slice(at + 1));
+    const result = normalisePeerUrl(part.slice(at + 1));
     if (!result.ok) throw new ConfigError(`${where}: ${quote(part.slice(at + 1))}: ${result.problem}`);
     if (members.some((member) => member.name === name))
       throw new ConfigError(`${where}: names ${quote(name)} twice`);

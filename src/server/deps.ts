@@ -6,6 +6,8 @@ import { systemRandom } from "../base/random";
 import type { Random } from "../base/random";
 import { DEFAULT_CLUSTER_LIMITS } from "../cluster/assemble";
 import type { Cluster, ClusterLimits } from "../cluster/assemble";
+import { DEFAULT_LISTENER_LIMITS } from "../rpc/listener_limits";
+import type { ListenerLimits } from "../rpc/listener_limits";
 import { DEFAULT_SNAPSHOT_POLICY } from "../replica/applier";
 import type { SnapshotPolicy } from "../replica/applier";
 import type { MachineNumber, StateMachine } from "../replica/state_machine";
@@ -36,6 +38,8 @@ export interface MemberDeps {
   readonly snapshots: SnapshotPolicy;
   /** How many calls may wait at once. Tests lower it to reach the limit. @default DEFAULT_CLUSTER_LIMITS */
   readonly limits: ClusterLimits;
+  /** Connections to each listener, and calls on them. @default DEFAULT_LISTENER_LIMITS */
+  readonly listeners: Partial<ListenerLimits>;
   /** Sizes of the log's files. Tests lower them to reach every boundary with few entries. @default as in WalOptions */
   readonly wal: WalOptions;
   /** Lengths of the roster's histories. Equal on every member, so only tests change them. @default as in HistoryOptions */
@@ -67,6 +71,7 @@ export function defaultDeps(config: ServerConfig): MemberDeps {
     log: createLogger(config.name, config.logLevel),
     snapshots: DEFAULT_SNAPSHOT_POLICY,
     limits: DEFAULT_CLUSTER_LIMITS,
+    listeners: DEFAULT_LISTENER_LIMITS,
     wal: {},
     history: {},
     stateMachines: new Map(),

@@ -7,11 +7,12 @@ import {
   bootstrapMemberId,
   clusterId as hashClusterId,
   encodeCommand,
+  formatId,
   parseId,
 } from "../roster/index";
 import type { RosterCommand } from "../roster/index";
-import { askMembers } from "../cluster/peer_questions";
-import type { ListedMembers } from "../cluster/peer_questions";
+import { askHello, askMembers } from "../cluster/peer_questions";
+import type { Asker, ListedMembers } from "../cluster/peer_questions";
 import { ConfChangeTransition, ConfChangeType, EMPTY_BYTES, EntryType, NO_NODE } from "../raft/index";
 import type { Entry } from "../raft/index";
 import { createDataDir } from "../storage/data_dir";
@@ -28,6 +29,31 @@ import { INSTANCE_ID_BYTES, sha256 } from "../base/random";
 import type { Random } from "../base/random";
 import { StartRefusedError } from "./errors";
 
+/**
+ * Between two rounds of questions while others start at the same time, in milliseconds: the first pause, doubled up to the
+ * largest one, so that members that start together do not wait for each other; after so many rounds JOIN_RETRY_MS.
+ */
+const FORM_FIRST_MS = 10;
+const FORM_QUICK_MS = 100;
+const FORM_QUICK_ROUNDS = 24;
+/** How often it is said for whom this member waits, in milliseconds. */
+const FORM_SAID_MS = 10_000;
+const NO_INSTANCE = Buffer.alloc(0);
+
+interface InitialMember {
+  readonly id: bigint;
+  readonly name: string;
+  readonly peerUrl: string;
+}
+
+/** The cluster that this member forms with others. */
+interface Forming {
+  readonly clusterId: bigint;
+  /** This member's id. */
+  readonly own: bigint;
+  readonly members: readonly InitialMember[];
+}
+
 interface FirstStartDeps {
   readonly fs: StorageFs;
   readonly wal: WalOptions;
@@ -39,6 +65,8 @@ interface FirstStartDeps {
   readonly stopped: () => boolean;
   /** Called when this member begins to wait for a cluster to add it. */
   readonly onJoining: () => void;
+  /** Called when this member begins to wait for the other members that form the cluster with it. */
+  readonly onForming: (clusterId: bigint, memberId: bigint) => void;
 }
 
 const JOIN_RETRY_MS = 500;
@@ -68,12 +96,8 @@ async function bootstrap(config: ServerConfig, deps: FirstStartDeps): Promise<re
   );
   const own = members.find((member) => member.name === config.name);
   if (own === undefined) throw new StartRefusedError(`initial-cluster does not name ${config.name}`);
-  for (const { url, response } of await askPeers(config, deps.peers)) {
-    const theirs = parseId(response.header?.clusterId ?? "");
-    if (theirs !== null && theirs !== clusterId) throw otherCluster(config, url);
-    const listed = response.members.find((member) => member.name === config.name);
-    if (listed?.started === true) throw alreadyStarted(config.name, listed.id, url);
-  }
+  deps.onForming(clusterId, own.id);
+  await waitToForm(config, deps, { clusterId, own: own.id, members });
   const entries = members.map((member, i) => bootstrapEntry(i + 1, member.id, bootstrapCommand(member)));
   const identity: Identity = {
     clusterId,
@@ -105,6 +129,100 @@ function bootstrapEntry(index: number, nodeId: bigint, command: RosterCommand): 
   return { term: 1, index, type: EntryType.ConfChangeV2, data: EMPTY_BYTES, confChange };
 }
 
+/**
+ * The members that the peers at `urls` list, of a cluster that runs already; the newest list comes last.
+ *
+ * @throws StartRefusedError when a peer is a member of another cluster, or says that this member has started before
+ */
+async function listedByPeers(
+  config: ServerConfig,
+  peers: PeerCalls,
+  clusterId: bigint,
+  urls: readonly string[],
+): Promise<InitialMember[]> {
+  const answers = await askAll(urls, peers);
+  answers.sort((a, b) => (revisionOf(a) < revisionOf(b) ? -1 : 1));
+  return answers.flatMap(({ url, response }) => {
+    const theirs = parseId(response.header?.clusterId ?? "");
+    if (theirs !== null && theirs !== clusterId) throw otherCluster(config, url);
+    const own = response.members.find((member) => member.name === config.name);
+    if (own?.started === true) throw alreadyStarted(config.name, own.id, url);
+    return response.members.flatMap(({ id, name, peerUrls: [peerUrl] }): InitialMember[] => {
+      const memberId = parseId(id);
+      return memberId === null || peerUrl === undefined ? [] : [{ id: memberId, name, peerUrl }];
+    });
+  });
+}
+
+/**
+ * Waits until every other initial member answers, and every member that these list: as one that waits too, or as a member
+ * of this cluster that has met no data directory of this member. So no majority can form that forgets what another one
+ * acknowledged: a member that lost its directory is known to each one that took a message of it.
+ * docs/adr/0016-met-instances.md
+ *
+ * @throws StartRefusedError
+ */
+async function waitToForm(config: ServerConfig, deps: FirstStartDeps, forming: Forming): Promise<void> {
+  const { peers, clock, log } = deps;
+  const others = new Map(forming.members.map((member) => [member.id, member]));
+  others.delete(forming.own);
+  let said = "";
+  let saidMs = 0;
+  for (let round = 0; ; round++) {
+    if (deps.stopped()) throw new StartRefusedError("stopped before the cluster was formed");
+    const { missing, running } = await askOthers(config, peers, forming, [...others.values()]);
+    for (const member of await listedByPeers(config, peers, forming.clusterId, running)) {
+      if (member.id === forming.own) continue;
+      if (!others.has(member.id)) missing.push(member);
+      others.set(member.id, member);
+    }
+    if (missing.length === 0) return;
+    const text = missing.map(({ name, peerUrl }) => `${name} (${peerUrl})`).join(", ");
+    const now = clock.now();
+    if (text !== said || now - saidMs >= FORM_SAID_MS) {
+      log.info(
+        { waits_for: text },
+        "waits for the other members of initial-cluster, to form the cluster with them",
+      );
+      [said, saidMs] = [text, now];
+    }
+    await new Promise<void>((resolve) => clock.setTimeout(resolve, formPauseMs(round)));
+  }
+}
+
+function formPauseMs(round: number): number {
+  return round < FORM_QUICK_ROUNDS ? Math.min(FORM_QUICK_MS, FORM_FIRST_MS * 2 ** round) : JOIN_RETRY_MS;
+}
+
+/** What the other members of the cluster to be formed say of themselves. */
+interface Others {
+  /** Those that did not answer as the member that they are to be. */
+  readonly missing: InitialMember[];
+  /** Where members answered that serve a roster, so that it can be asked for. */
+  readonly running: readonly string[];
+}
+
+/** @throws StartRefusedError */
+async function askOthers(
+  config: ServerConfig,
+  peers: PeerCalls,
+  { clusterId, own }: Forming,
+  others: readonly InitialMember[],
+): Promise<Others> {
+  const asker = { clusterId, memberId: own, instanceId: NO_INSTANCE };
+  const answers = await Promise.all(others.map(({ peerUrl }) => askHello(peers, peerUrl, asker)));
+  const running: string[] = [];
+  const missing = others.filter((member, i) => {
+    const hello = answers[i] ?? null;
+    if (hello === null) return true;
+    if (hello.clusterId !== 0n && hello.clusterId !== clusterId) throw otherCluster(config, member.peerUrl);
+    if (hello.metAnotherInstance) throw alreadyStarted(config.name, formatId(own), member.peerUrl);
+    if (!hello.waitingToForm && !hello.waitingToJoin) running.push(member.peerUrl);
+    return hello.clusterId !== clusterId || hello.memberId !== member.id || hello.waitingToJoin;
+  });
+  return { missing, running };
+}
+
 function otherCluster({ name, dataDir }: ServerConfig, url: string): StartRefusedError {
   return new StartRefusedError(
     `the member at ${url} belongs to another cluster than ${name} (data-dir ${dataDir}): ` +
@@ -116,6 +234,7 @@ function alreadyStarted(name: string, id: string, url: string): StartRefusedErro
   return new StartRefusedError(
     `the member at ${url} says that ${name} (${id}) has started before, but this data directory is empty: ` +
       `remove ${name} from the cluster, add it again, and start it with initial-cluster-state existing`,
+    true,
   );
 }
 
@@ -128,16 +247,15 @@ async function join(config: ServerConfig, deps: FirstStartDeps): Promise<readonl
   for (;;) {
     if (deps.stopped()) throw new StartRefusedError("stopped before a cluster added this member");
     const answers = await askPeers(config, deps.peers);
-    for (const { url, response } of answers) {
-      const peers = await joinFrom(config, deps, url, response);
-      if (peers !== null) return peers;
-    }
+    // The other answers are older: a member that they list may be removed by now.
+    const newest = newestAnswer(answers);
+    const peers = newest === null ? null : await joinFrom(config, deps, newest.url, newest.response);
+    if (peers !== null) return peers;
     const text =
       answers.length === 0
         ? "no peer of initial-cluster answers yet"
         : "the cluster has not added this member yet";
-    if (text !== lastText)
-      log.info({ name: config.name, peer_url: config.peerUrl }, `waiting to join: ${text}`);
+    if (text !== lastText) log.info({ peer_url: config.peerUrl }, `waiting to join: ${text}`);
     lastText = text;
     await new Promise<void>((resolve) => clock.setTimeout(resolve, JOIN_RETRY_MS));
   }
@@ -157,6 +275,7 @@ async function joinFrom(
   const clusterId = parseId(header?.clusterId ?? "");
   if (listed === undefined || memberId === null || clusterId === null) return null;
   if (listed.started) throw alreadyStarted(config.name, listed.id, url);
+  await checkNeverMet(config, deps.peers, { clusterId, memberId, instanceId: NO_INSTANCE }, members);
   const identity = { clusterId, memberId, instanceId: deps.random.bytes(INSTANCE_ID_BYTES) };
   await createDataDir(deps.fs, config.dataDir, identity, undefined, deps.wal);
   deps.log.info({ id: memberId, cluster: clusterId }, "joins a running cluster");
@@ -167,6 +286,36 @@ async function joinFrom(
   return peers;
 }
 
+function revisionOf({ response }: PeerAnswer): bigint {
+  return response.header?.revision ?? 0n;
+}
+
+function newestAnswer(answers: readonly PeerAnswer[]): PeerAnswer | null {
+  let newest: PeerAnswer | null = null;
+  for (const answer of answers)
+    if (newest === null || revisionOf(answer) > revisionOf(newest)) newest = answer;
+  return newest;
+}
+
+/** @throws StartRefusedError when a member that answers has met a data directory of this one */
+async function checkNeverMet(
+  config: ServerConfig,
+  peers: PeerCalls,
+  asker: Asker,
+  members: ListedMembers["members"],
+): Promise<void> {
+  const own = formatId(asker.memberId);
+  const listed = members.flatMap(({ id, peerUrls }) => (id === own ? [] : peerUrls));
+  const urls = new Set([...config.initialCluster.map(({ peerUrl }) => peerUrl), ...listed]);
+  urls.delete(config.peerUrl);
+  await Promise.all(
+    [...urls].map(async (url) => {
+      const hello = await askHello(peers, url, asker);
+      if (hello?.metAnotherInstance === true) throw alreadyStarted(config.name, own, url);
+    }),
+  );
+}
+
 // --- both -----------------------------------------------------------------------------------------------------------
 
 interface PeerAnswer {
@@ -175,17 +324,25 @@ interface PeerAnswer {
 }
 
 /** The answers of the other members of initial-cluster. Members that do not answer are left out. */
-async function askPeers({ name, initialCluster }: ServerConfig, peers: PeerCalls): Promise<PeerAnswer[]> {
+function askPeers({ name, initialCluster }: ServerConfig, peers: PeerCalls): Promise<PeerAnswer[]> {
   const others = initialCluster.filter((member) => member.name !== name);
+  return askAll(
+    others.map(({ peerUrl }) => peerUrl),
+    peers,
+  );
+}
+
+async function askAll(urls: readonly string[], peers: PeerCalls): Promise<PeerAnswer[]> {
   const answers = await Promise.all(
-    others.map(async ({ peerUrl }) => ({ url: peerUrl, response: await askMembers(peers, peerUrl) })),
+    urls.map(async (url) => ({ url, response: await askMembers(peers, url) })),
   );
   return answers.flatMap(({ url, response }) => (response === null ? [] : [{ url, response }]));
 }
 
 /**
  * Checks a later start. It ignores initial-cluster, except that the data directory and the configuration do not belong
- * together when every peer that answers belongs to another cluster.
+ * together when every peer that answers belongs to another cluster, and the rest of initial-cluster is no majority.
+ * A few of another cluster (a restored member at the address of one that is down) must not keep a majority from starting.
  *
  * @throws StartRefusedError
  */
@@ -193,10 +350,21 @@ export async function checkLaterStart(
   config: ServerConfig,
   clusterId: bigint,
   peers: PeerCalls,
+  log: Log,
 ): Promise<void> {
   const answers = await askPeers(config, peers);
-  const ids = answers.map(({ response }) => parseId(response.header?.clusterId ?? ""));
-  const first = answers[0];
-  if (first !== undefined && ids.every((id) => id !== null && id !== clusterId))
+  const ofOther = answers.filter(({ response }) => {
+    const id = parseId(response.header?.clusterId ?? "");
+    return id !== null && id !== clusterId;
+  });
+  const first = ofOther[0];
+  if (first === undefined) return;
+  const rest = config.initialCluster.length - ofOther.length;
+  if (ofOther.length === answers.length && 2 * rest <= config.initialCluster.length)
     throw otherCluster(config, first.url);
+  for (const { url } of ofOther)
+    log.warn(
+      { url },
+      "a member of another cluster answers at this address of initial-cluster: stop one of the two",
+    );
 }

@@ -6,6 +6,7 @@ import { addReflection } from "../rpc/grpc_reflection";
 import { GrpcHealth } from "../rpc/grpc_health";
 import { GrpcServer } from "../rpc/grpc_server";
 import type { ErrorTranslator } from "../rpc/unary";
+import type { ListenerLimits } from "../rpc/listener_limits";
 import { HEALTH_SERVICES } from "../services/health";
 import type { HealthSink } from "../services/health";
 import { dial } from "../transport/dial";
@@ -26,6 +27,7 @@ interface GrpcWireOptions {
   readonly random: Random;
   readonly log: Log;
   readonly electionMs: number;
+  readonly listeners: Partial<ListenerLimits>;
 }
 
 /** Largest request to the admin listener. Unit: bytes. Far above any valid request; bounds the memory of a bad one. */
@@ -50,16 +52,23 @@ export class GrpcWire implements Wire {
   }
 
   peerListener(translate: ErrorTranslator, gate: () => StreamGate | null): PeerListener {
-    const { clock, defer } = this.options;
+    const { clock, defer, listeners: limits } = this.options;
     return new GrpcPeerListener(
-      { ...this.options, translate, maxMessageBytes: PEER_MESSAGE_BYTES_MAX, stallMs: STALL_MS },
+      { ...this.options, limits, translate, maxMessageBytes: PEER_MESSAGE_BYTES_MAX, stallMs: STALL_MS },
       new RaftStreams({ gate, clock, defer }),
     );
   }
 
   adminListener(translate: ErrorTranslator): AdminListener {
     const health = new GrpcHealth(HEALTH_SERVICES);
-    const options = { ...this.options, translate, maxMessageBytes: REQUEST_BYTES_MAX, stallMs: STALL_MS };
+    const { listeners: limits } = this.options;
+    const options = {
+      ...this.options,
+      limits,
+      translate,
+      maxMessageBytes: REQUEST_BYTES_MAX,
+      stallMs: STALL_MS,
+    };
     return new GrpcAdminListener(options, health);
   }
 

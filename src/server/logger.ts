@@ -34,10 +34,15 @@ function fromPino(sink: Pino): Log {
   };
 }
 
+/** The keys that every line has. */
+const OWN_KEYS: ReadonlySet<string> = new Set(["level", "time", "name", "member_name", "msg"]);
+
 function plain(fields: LogFields): Record<string, string | number | boolean> {
   const out: Record<string, string | number | boolean> = {};
   for (const [key, value] of Object.entries(fields)) {
-    out[key] = typeof value === "bigint" ? formatId(value) : value;
+    // A key of pino's own would stand twice in the line, and a reader keeps either of the two.
+    const own = OWN_KEYS.has(key) ? `field_${key}` : key;
+    out[own] = typeof value === "bigint" ? formatId(value) : value;
   }
   return out;
 }

@@ -8,8 +8,12 @@
 import { VERSION } from "../base/version";
 import { assembleCluster } from "../cluster/assemble";
 import type { Cluster } from "../cluster/assemble";
+import type { Boots } from "../cluster/boots";
+import type { MetStore } from "../cluster/peer_identity";
+import type { VerdictReason } from "../cluster/verdicts";
 import { endCalls, endReplica, stopServing } from "../cluster/stop";
 import { NO_NODE } from "../raft/index";
+import { DivergedError } from "../replica/diverged";
 import type { Replica } from "../replica/replica";
 import { ListenError } from "../rpc/definition";
 import { errorTranslator } from "../services/errors";
@@ -17,20 +21,44 @@ import { Health } from "../services/health";
 import { MaintenanceService, maintenanceService } from "../services/maintenance";
 import { MembershipService, membershipService } from "../services/membership";
 import { raftHandlers, raftUnaryService } from "../services/raft";
+import type { WaitingStart } from "../services/raft";
 import { markRemoved, readDataDirState } from "../storage/data_dir";
 import type { Storage } from "../storage/storage";
-import { openStorage } from "../storage/wal";
 import type { PeerAddress } from "../transport/transport";
 import type { ServerConfig } from "./config";
 import { defaultDeps } from "./deps";
 import type { MemberDeps } from "./deps";
-import { StartRefusedError } from "./errors";
+import { FinalExit, StartRefusedError } from "./errors";
 import { checkLaterStart, firstStart } from "./first_start";
+import { openIdentity } from "./identity";
+import { openLog } from "./open_log";
 import { checkOwner } from "./owner";
+import { LeaderWatch } from "./leader_watch";
+import { memberLog } from "./member_log";
 import type { AdminListener, PeerListener, Wire } from "./wire";
 
 /** The state of the member, for tests and diagnosis. */
 export type MemberPhase = "starting" | "joining" | "running" | "ended";
+
+/** Why a member ended by itself; see Member.endedBy. */
+type EndedBy = "removed" | "wiped" | "rolled back" | "diverged" | "failure";
+
+const EXIT_CODES = {
+  removed: FinalExit.Removed,
+  wiped: FinalExit.Unusable,
+  "rolled back": FinalExit.Unusable,
+  diverged: FinalExit.Unusable,
+  failure: 1,
+} as const satisfies Record<EndedBy, number>;
+
+const END_OF = {
+  MEMBER_REMOVED: "removed",
+  MEMBER_WIPED: "wiped",
+  MEMBER_ROLLED_BACK: "rolled back",
+} as const satisfies Record<VerdictReason, EndedBy>;
+const ROLLED_BACK_TEXT =
+  "this data directory is an older copy, or another process runs as this member from a copy of it: keep one of the two " +
+  "stopped for good; to bring this member back, remove it from the cluster and add it again with an empty data directory";
 
 /** The parts that exist once the data directory, and with it the member's identity, is there. */
 interface Running {
@@ -58,10 +86,12 @@ export class Member {
   phase: MemberPhase = "starting";
   /**
    * Why the member ended by itself: "removed" from the cluster, "wiped" (it lost its data directory, and the cluster
-   * refuses the new instance), or "failure" (the log can't be written, or an entry is of an unknown kind). Null while the
+   * refuses the new instance), "rolled back" (its data directory is an older copy, or another copy of it is in
+   * use), "diverged" (its log or roster
+   * contradicts its cluster's), or "failure" (the log can't be written, or an entry is of an unknown kind). Null while the
    * member runs, and after stop().
    */
-  endedBy: "removed" | "wiped" | "failure" | null = null;
+  endedBy: EndedBy | null = null;
   private resolveExited: (code: number) => void = () => undefined;
   private readonly deps: MemberDeps;
   private readonly wire: Wire;
@@ -70,6 +100,8 @@ export class Member {
   private readonly health: Health;
   private readonly maintenance: MaintenanceService;
   private running: Running | null = null;
+  /** What this member waits for before it has a data directory; null before and after. */
+  private waiting: WaitingStart | null = null;
   private hadSpace = true;
   /** How and when the cluster removed this member, for the log and the data directory; empty while it is a member. */
   private removedText = "";
@@ -79,7 +111,10 @@ export class Member {
     private readonly config: ServerConfig,
     overrides: Partial<MemberDeps> = {},
   ) {
-    const deps = { ...defaultDeps(config), ...overrides };
+    const given = { ...defaultDeps(config), ...overrides };
+    const nameOf = (id: bigint): string | null =>
+      this.running?.cluster.replica.roster.member(id)?.name ?? null;
+    const deps = { ...given, log: memberLog(given.log, { clock: given.clock, nameOf }) };
     this.deps = deps;
     this.exited = new Promise((resolve) => {
       this.resolveExited = resolve;
@@ -95,7 +130,9 @@ export class Member {
     const options = { ...deps, backend: () => this.running?.cluster ?? null };
     const membership = new MembershipService(options).handlers;
     this.maintenance = new MaintenanceService(options);
-    this.peerListener.add(raftUnaryService, raftHandlers({ ...options, name: config.name }));
+    const { name, peerUrl } = config;
+    const waiting = (): WaitingStart | null => this.waiting;
+    this.peerListener.add(raftUnaryService, raftHandlers({ ...options, name, peerUrl, waiting }));
     this.peerListener.add(membershipService, membership);
     this.adminListener.add(membershipService, membership);
     this.adminListener.add(maintenanceService, this.maintenance.handlers);
@@ -133,7 +170,7 @@ export class Member {
   private async tryStart(): Promise<void> {
     const { config, deps, wire } = this;
     const state = await readDataDirState(deps.fs, config.dataDir);
-    await listen(this.peerListener, config.peerUrl, "peer-url");
+    await listen(this.peerListener, config.listenPeerUrl ?? config.peerUrl, "peer-url");
     let peers: readonly PeerAddress[] = [];
     if (typeof state === "string") {
       peers = await firstStart(config, {
@@ -142,23 +179,23 @@ export class Member {
         stopped: () => this.stopping !== null,
         onJoining: () => {
           this.phase = "joining";
+          this.waiting = { for: "join" };
+        },
+        onForming: (clusterId, memberId) => {
+          this.waiting = { for: "form", clusterId, memberId };
         },
       });
+      this.waiting = null;
       this.phase = "starting";
     } else if (state.removed === null) {
-      await checkLaterStart(config, state.identity.clusterId, wire.peers);
+      await checkLaterStart(config, state.identity.clusterId, wire.peers, deps.log);
     }
-    const { storage } = await openStorage(deps.fs, config.dataDir, {
-      ...deps.wal,
-      onTornTail: (torn) => {
-        const fields = { kept_as: torn.keptAs ?? "" };
-        deps.log.warn(fields, "cut a torn tail off the log; nothing in it was acknowledged");
-      },
-    });
+    const storage = await openLog(config.dataDir, deps);
     let cluster: Cluster;
     try {
-      cluster = this.assemble(storage);
-      await listen(this.adminListener, config.adminUrl, "admin-url");
+      const { boots, metStore } = await openIdentity(deps.fs, config.dataDir, deps.random, deps.log);
+      cluster = this.assemble(storage, boots, metStore);
+      await listen(this.adminListener, config.listenAdminUrl ?? config.adminUrl, "admin-url");
     } catch (error) {
       await closeStorage(storage);
       throw error;
@@ -167,21 +204,34 @@ export class Member {
     this.run(cluster, peers);
   }
 
-  private assemble(storage: Storage): Cluster {
+  private assemble(storage: Storage, boots: Boots, metStore: MetStore): Cluster {
     const { config, deps, wire } = this;
     deps.observer.opened?.(storage);
-    const self = { ...storage.identity, peerUrl: config.peerUrl };
-    const cluster = assembleCluster({
+    const self = {
+      ...storage.identity,
+      peerUrl: config.peerUrl,
+      // The transport asks for it when it opens a stream, which it does not before it has peers.
+      claim: () => ({ ...boots.claim, term: cluster.replica.term }),
+    };
+    const cluster: Cluster = assembleCluster({
       ...deps,
       storage,
       transport: (events) => wire.transport(self, events),
       peers: wire.peers,
-      facts: { adminUrl: config.adminUrl, version: VERSION },
+      facts: { adminUrl: config.adminUrl, peerUrl: config.peerUrl, version: VERSION },
+      hints: config.initialCluster.map((member) => member.peerUrl).filter((url) => url !== config.peerUrl),
+      boots,
+      metStore,
       heartbeatMs: config.heartbeatMs,
       electionMs: config.electionMs,
       onRefused: (id, reason, text) => {
-        if (reason === "MEMBER_WIPED") this.endWiped(text);
-        else deps.log.warn({ peer: id, reason, text }, "a peer refused this member's stream");
+        deps.log.warn({ peer: id, reason, text }, "a peer refused this member's stream");
+      },
+      onEnd: (reason, text) => {
+        this.endRefused(END_OF[reason], text);
+      },
+      onRolledBack: () => {
+        this.endRolledBack();
       },
     });
     checkOwner(config, storage, cluster.replica.roster);
@@ -191,12 +241,14 @@ export class Member {
 
   private run(cluster: Cluster, peers: readonly PeerAddress[]): void {
     const { replica, publisher } = cluster;
+    const watch = new LeaderWatch(replica, this.deps.clock, this.deps.log);
     replica.listen({
       onLeadership: () => {
         this.noticeHealth(replica);
       },
       onTick: () => {
         this.noticeHealth(replica);
+        watch.onTick();
       },
       onApplied: () => {
         this.peerListener.endExpelled();
@@ -206,6 +258,9 @@ export class Member {
       },
       onDismissed: (revision) => {
         void this.endRemoved(revision);
+      },
+      onRegressed: () => {
+        this.peerListener.endExpelled();
       },
       onFatal: (error) => {
         this.endFailed(error);
@@ -219,15 +274,11 @@ export class Member {
   }
 
   private reportStart(replica: Replica): void {
-    const { name, adminUrl, peerUrl } = this.config;
+    const { adminUrl, peerUrl } = this.config;
     const { log } = this.deps;
     const { id, clusterId, term, lastIndex } = replica;
     const fields = { id, cluster: clusterId, version: VERSION, term, index: lastIndex };
-    log.info({ ...fields, name, admin_url: adminUrl, peer_url: peerUrl }, "started");
-    const known = replica.roster.member(id);
-    if (known === null || known.peerUrls.includes(peerUrl)) return;
-    const urls = { configured: peerUrl, roster: known.peerUrls.join() };
-    log.warn(urls, "the roster has another peer URL for this member");
+    log.info({ ...fields, admin_url: adminUrl, peer_url: peerUrl }, "started");
   }
 
   /**
@@ -271,8 +322,14 @@ export class Member {
     this.peerListener.endStreams();
     await this.closeListeners();
     this.end(cluster);
+    await this.filesWritten(cluster);
     await closeStorage(storage);
     log.info({ term: replica.term, index: replica.applied }, "stopped");
+  }
+
+  /** Closing the storage gives up the directory's lock: nothing may be written in it afterwards. */
+  private async filesWritten({ peerAdmission, boots }: Cluster): Promise<void> {
+    await Promise.all([peerAdmission.identities.settled(), boots?.settled()]);
   }
 
   private async closeListeners(): Promise<void> {
@@ -316,19 +373,30 @@ export class Member {
       const failure = error instanceof Error ? error : new Error(String(error));
       this.deps.log.error({}, "the log could not be closed", failure);
     }
-    this.resolveExited(1);
+    this.resolveExited(this.endedBy === null ? 1 : EXIT_CODES[this.endedBy]);
   }
 
-  private endWiped(text: string): void {
+  private endRefused(endedBy: EndedBy, text: string): void {
     if (this.stopping !== null) return;
-    this.endedBy = "wiped";
-    this.deps.log.error({}, `the cluster refuses this member: ${text}`);
+    this.endedBy = endedBy;
+    const advice =
+      "its data directory is left as it is; remove this member and add it again with an empty data directory";
+    this.deps.log.error({}, `this member ends (${endedBy}): ${text}; ${advice}`);
+    void this.ended(this.stop());
+  }
+
+  /** This member's own log says that another process has published as this member, from a copy of its data directory. */
+  private endRolledBack(): void {
+    if (this.stopping !== null) return;
+    this.endedBy = "rolled back";
+    const fields = { data_dir: this.config.dataDir };
+    this.deps.log.error(fields, ROLLED_BACK_TEXT);
     void this.ended(this.stop());
   }
 
   /** Ends the member because the log can't be written or an entry can't be decoded. Acknowledges nothing any more. */
   private endFailed(error: Error): void {
-    this.endedBy ??= "failure";
+    this.endedBy ??= error instanceof DivergedError ? "diverged" : "failure";
     this.health.end();
     this.deps.log.error({}, "this member can't go on", error);
     this.stopping ??= this.abandon();
@@ -344,6 +412,7 @@ export class Member {
     this.end(running.cluster);
     await this.closeListeners();
     // A failed log is never synced again: closing it only releases the directory. The failure was logged in endFailed.
+    await this.filesWritten(running.cluster);
     await closeStorage(running.storage).catch(() => undefined);
   }
 }

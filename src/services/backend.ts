@@ -1,6 +1,7 @@
 /** The parts of a running member that every service uses, and the refusal while there are none. */
 import type { CommandSource } from "../cluster/publish";
 import type { Reads } from "../cluster/reads";
+import type { Transfers } from "../cluster/transfers";
 import type { Writes } from "../cluster/writes";
 import type { ResponseHeader } from "../generated/muster/v1/membership_service";
 import type { ReplicaView } from "../replica/view";
@@ -12,6 +13,17 @@ export interface Backend {
   readonly replica: ReplicaView;
   readonly writes: Writes;
   readonly reads: Reads;
+  readonly transfers: Transfers;
+  /** Which data directories are known. @default nothing is told of them */
+  readonly instances?: KnownInstances;
+}
+
+/** The data directories of members, by their instance ids. */
+interface KnownInstances {
+  /** This member's own. */
+  readonly own: Uint8Array;
+  /** Whether another directory of that member is known than this one. Empty: any counts. */
+  metAnother(memberId: bigint, instanceId: Uint8Array): boolean;
 }
 
 export interface ServiceOptions extends CommandSource {

@@ -18,11 +18,12 @@ export function errorTranslator(
     if (error instanceof RpcError) return error;
     if (error instanceof RefusedError) {
       const { reason, message: text } = error.refusal;
-      log.info({ rpc, reason, text, ...position() }, "refused");
+      // Members that start ask the others again and again, and the log has a line when a member waits or stops.
+      const level = reason === "SERVER_STOPPING" ? "debug" : "info";
+      log[level]({ rpc, reason, text, ...position() }, "refused");
       return toRpcError(error);
     }
-    if (error instanceof CallCancelledError)
-      return toRpcError(refused("NOT_PROPOSED", "the caller cancelled the call"));
+    if (error instanceof CallCancelledError) return CANCELLED;
     const failure = error instanceof Error ? error : new Error(String(error));
     log.error({ rpc }, "a call failed unexpectedly", failure);
     return INTERNAL;
@@ -33,6 +34,9 @@ export function errorTranslator(
 export function toRpcError({ refusal, retryDelayMs }: RefusedError): RpcError {
   return refusalError({ ...refusal, retryDelayMs });
 }
+
+/** The status of a call that nobody waits for. */
+const CANCELLED = toRpcError(refused("NOT_PROPOSED", "the caller cancelled the call"));
 
 /** The status of every unexpected failure. */
 const INTERNAL = refusalError({

@@ -11,11 +11,7 @@ import { sha256 } from "../base/random";
 import { clusterStatus } from "../cluster/status";
 import type { Accepted } from "../cluster/leader/submission";
 import type { WriteRequest } from "../cluster/writes";
-import {
-  Consistency,
-  GetMembersResponse,
-  MembershipServiceService,
-} from "../generated/muster/v1/membership_service";
+import { GetMembersResponse, MembershipServiceService } from "../generated/muster/v1/membership_service";
 import type {
   AddMemberRequest,
   AddMemberResponse,
@@ -24,6 +20,8 @@ import type {
   GetClusterRequest,
   GetClusterResponse,
   GetMembersRequest,
+  TransferLeadershipRequest,
+  TransferLeadershipResponse,
   UpdateAdminURLRequest,
   UpdateAdminURLResponse,
   UpdateMemberRequest,
@@ -35,7 +33,9 @@ import {
   RefusedError,
   addMemberCommand,
   checkAddMember,
+  checkConsistency,
   checkDeleteMember,
+  checkTransferLeadership,
   checkUpdateAdminUrl,
   checkUpdateMember,
   fingerprint,
@@ -59,7 +59,8 @@ interface MembershipServiceOptions extends ServiceOptions {
 /** The public contract's service, for the listeners. */
 export const membershipService = MembershipServiceService;
 
-const { addMember, updateMember, deleteMember, getCluster, updateAdminUrl } = MembershipServiceService;
+const { addMember, updateMember, deleteMember, getCluster, updateAdminUrl, transferLeadership } =
+  MembershipServiceService;
 
 /** Random bytes in the hash that makes the id of a member. */
 const ID_SALT_BYTES = 16;
@@ -72,6 +73,7 @@ export class MembershipService {
     deleteMember: async (request, call) => this.deleteMember(request, call),
     getCluster: (request, call) => this.getCluster(request, call),
     updateAdminUrl: async (request, call) => this.updateAdminUrl(request, call),
+    transferLeadership: async (request, call) => this.transferLeadership(request, call),
   };
   /** The last answer of getMembers, encoded, and the state that it belongs to. */
   private encodedMembers: { readonly key: string; readonly bytes: Buffer } | null = null;
@@ -85,7 +87,7 @@ export class MembershipService {
     call: Call,
   ): Promise<Answer<GetMembersResponse>> {
     const { replica, reads } = serving(this.options);
-    if (isLinearizable(consistency)) await reads.confirm(call);
+    if (valid(checkConsistency(consistency))) await reads.confirm(call);
     const { roster, term, leader } = replica;
     // Nothing else changes the answer: callers at the same revision, term and leader share one encoded answer.
     const key = `${String(roster.revision)}/${String(term)}/${String(leader)}`;
@@ -98,11 +100,13 @@ export class MembershipService {
 
   private async getCluster(request: GetClusterRequest, call: Call): Promise<Answer<GetClusterResponse>> {
     const { replica, reads } = serving(this.options);
-    const status = (nowMs: number | null): GetClusterResponse =>
-      clusterStatus(replica, responseHeader(replica, replica.roster.revision), nowMs);
-    if (!isLinearizable(request.consistency)) return status(null);
+    const status = (confirmed: boolean): GetClusterResponse => {
+      const header = responseHeader(replica, replica.roster.revision);
+      return clusterStatus(replica, header, this.options.clock.now(), confirmed);
+    };
+    if (!valid(checkConsistency(request.consistency))) return status(false);
     const forward = (): PeerRequest => peerRequest(getCluster, request);
-    return reads.atLeader(call, forward, () => status(this.options.clock.now()));
+    return reads.atLeader(call, forward, () => status(true));
   }
 
   // --- Writes -------------------------------------------------------------------------------------------------------
@@ -113,6 +117,7 @@ export class MembershipService {
     const request = this.withRequestId(received);
     return execute(backend, call, {
       validateOnly: fields.validateOnly,
+      drewRequestId: fields.requestId === "",
       command: () => {
         const id = this.chooseId(backend.replica, fields.name, fields.peerUrl);
         return addMemberCommand(this.envelope(call, request.requestId, fields), { ...fields, id });
@@ -132,6 +137,7 @@ export class MembershipService {
     const request = this.withRequestId(received);
     return execute(backend, call, {
       validateOnly: fields.validateOnly,
+      drewRequestId: fields.requestId === "",
       command: () => updateMemberCommand(this.envelope(call, request.requestId, fields), fields),
       forward: () => peerRequest(updateMember, request),
       answer: (decision) => withMembers(backend.replica, decision),
@@ -144,6 +150,7 @@ export class MembershipService {
     const request = this.withRequestId(received);
     return execute(backend, call, {
       validateOnly: fields.validateOnly,
+      drewRequestId: fields.requestId === "",
       command: () => removeMemberCommand(this.envelope(call, request.requestId, fields), fields),
       forward: () => peerRequest(deleteMember, request),
       answer: (decision) => withMembers(backend.replica, decision),
@@ -159,6 +166,7 @@ export class MembershipService {
     const request = this.withRequestId(received);
     return execute(backend, call, {
       validateOnly: fields.validateOnly,
+      drewRequestId: fields.requestId === "",
       command: () => updateAdminUrlsCommand(this.envelope(call, request.requestId, fields), fields),
       forward: () => peerRequest(updateAdminUrl, request),
       answer: (decision) => ({
@@ -166,6 +174,20 @@ export class MembershipService {
         member: memberOf(decision),
       }),
     });
+  }
+
+  // --- Leadership ---------------------------------------------------------------------------------------------------
+
+  private async transferLeadership(
+    request: TransferLeadershipRequest,
+    call: Call,
+  ): Promise<Answer<TransferLeadershipResponse>> {
+    const { transfers, replica } = serving(this.options);
+    const member = valid(checkTransferLeadership(request));
+    const forward = (): PeerRequest => peerRequest(transferLeadership, request);
+    const found = await transfers.execute({ member, forward }, call);
+    if (Buffer.isBuffer(found)) return found;
+    return { header: responseHeader(replica, replica.roster.revision), leader: toMember(found) };
   }
 
   private envelope({ method }: Call, requestId: string, fields: WriteFields): CommandEnvelope {
@@ -204,10 +226,6 @@ function peerRequest<Req>(
   request: Req,
 ): PeerRequest {
   return { path: method.path, body: method.requestSerialize(request) };
-}
-
-function isLinearizable(consistency: Consistency): boolean {
-  return consistency !== Consistency.SERIALIZABLE;
 }
 
 function valid<T>(checked: Checked<T>): T {

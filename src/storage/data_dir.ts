@@ -7,6 +7,7 @@
  * DIR itself may be a mount point: only names inside it are created and renamed.
  */
 import { EMPTY_HARD_STATE, NO_NODE, type Entry, type HardState, type Snapshot } from "../raft/index";
+import { withAdvice } from "./advice";
 import { CodecError, encodableEntry, FORMAT_VERSION, type SegmentHead } from "./entry_codec";
 import { damaged, DataDirError, gap, invariant, ioError, newerFormat } from "./errors";
 import type { DirLock, FileStat, FsError, StorageFile, StorageFs } from "./fs";
@@ -108,7 +109,17 @@ async function makeDirs(fs: StorageFs, dir: string): Promise<void> {
       fs.mkdir(dir, done);
     }),
   );
-  await syncDir(fs, parent);
+  try {
+    await syncDir(fs, parent);
+  } catch (error) {
+    // A directory that exists is not synced by the next try, so this one is removed again.
+    await run((done) => {
+      fs.rmdir(dir, () => {
+        done(null);
+      });
+    });
+    throw error;
+  }
 }
 
 function parentOf(path: string): string {
@@ -226,7 +237,17 @@ async function makeDataDir(
         fs.rename(unfinished, member, done);
       }),
     );
-    await syncDir(fs, dir);
+    try {
+      await syncDir(fs, dir);
+    } catch (error) {
+      // Whether the name is on the disk is unknown, and a later sync could not tell: the creation is taken back.
+      await run((done) => {
+        fs.rename(member, unfinished, () => {
+          done(null);
+        });
+      });
+      throw error;
+    }
   } finally {
     await releaseLock(lock);
   }
@@ -264,6 +285,14 @@ function writeFirstSegment(
  * @throws DataDirError "damage", "gap", "newer-format" or "io"
  */
 export async function readDataDirState(fs: StorageFs, dir: string): Promise<DataDirState> {
+  try {
+    return await readState(fs, dir);
+  } catch (error) {
+    throw withAdvice(error, null);
+  }
+}
+
+async function readState(fs: StorageFs, dir: string): Promise<DataDirState> {
   const found = await stat(fs, dir);
   if (found === null) return "absent";
   if (!found.directory) throw new DataDirError("io", dir, null, `${dir} is not a directory.`, "ENOTDIR");

@@ -1,18 +1,23 @@
 /**
- * Locks a directory for one process. The lock is a listening local socket named after the directory's device and inode:
- * two paths to one directory share one lock, and the kernel releases the lock when the process ends, even by SIGKILL.
- * So a lock is never left over.
+ * Locks a directory for one process. Two parts, both released by the kernel when the process ends, even by SIGKILL, so
+ * that a lock is never left over:
  *
- * Linux: an abstract socket, which has no file at all (unix(7)). An abstract socket belongs to the network namespace:
- * two containers that mount one volume do not see each other's lock. There the handshake between members refuses the
- * second process. Windows: a named pipe. Other systems: a socket file in the temporary directory, which is replaced
- * when no process listens on it.
+ * 1. a listening local socket named after the directory's device and inode: two paths to one directory share one lock.
+ *    Linux: an abstract socket, which has no file at all (unix(7)) but belongs to the network namespace. Windows: a named
+ *    pipe. Other systems: a socket file in the temporary directory, which is replaced when no process listens on it.
+ * 2. except on Windows: a socket file in the directory (socket_lock.ts), which holds across network namespaces.
+ *
+ * The first decides between two starters of one namespace at once, and holds against versions that know only it. Where
+ * the file system takes no sockets it is the only one, and the lock says so in its warning. Nothing here holds between two
+ * machines that share a network file system.
  */
 import * as fs from "node:fs";
 import * as net from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
-import type { DirLock, FsCallback } from "./fs";
+import type { DirLock, FsCallback, FsError } from "./fs";
+import { call, run } from "./fs_calls";
+import { takeSocketLock } from "./socket_lock";
 
 function busy(): NodeJS.ErrnoException {
   return Object.assign(new Error("the directory is in use by another process"), { code: "EBUSY" });
@@ -64,8 +69,8 @@ function listenOnFile(file: string, done: FsCallback<DirLock>): void {
   });
 }
 
-/** Takes the lock of the directory with this device and inode. Fails with EBUSY when a process has the lock. */
-export function listenLock(device: bigint, inode: bigint, done: FsCallback<DirLock>): void {
+/** Takes the lock of the directory with this device and inode in this network namespace. */
+function listenLock(device: bigint, inode: bigint, done: FsCallback<DirLock>): void {
   const name = `muster-${device}-${inode}`;
   const answer: FsCallback<DirLock> = (error, lock) => {
     if (error === null) done(null, lock);
@@ -74,4 +79,59 @@ export function listenLock(device: bigint, inode: bigint, done: FsCallback<DirLo
   if (process.platform === "linux") listen(`\0${name}`, answer);
   else if (process.platform === "win32") listen(`\\\\.\\pipe\\${name}`, answer);
   else listenOnFile(path.join(os.tmpdir(), `${name}.lock`), answer);
+}
+
+/** Takes both parts of the lock of `dir`. Rejects with EBUSY when a process has one. */
+async function lockBoth(dir: string): Promise<DirLock> {
+  const { dev, ino } = await fs.promises.stat(dir, { bigint: true });
+  const first = await call<DirLock>((done) => {
+    listenLock(dev, ino, done);
+  });
+  if (process.platform === "win32") return first;
+  const releaseFirst = (): Promise<void> =>
+    run((done) => {
+      first.release(done);
+    });
+  try {
+    const second = await takeSocketLock(dir);
+    if (second.kind === "busy") throw busy();
+    if (second.kind === "unsupported") return { ...first, warning: weakerLock(dir, second.code) };
+    return {
+      release: (released) => {
+        void second.socket
+          .release()
+          .then(releaseFirst)
+          .then(
+            () => {
+              released(null);
+            },
+            (error: unknown) => {
+              released(error as FsError);
+            },
+          );
+      },
+    };
+  } catch (error) {
+    await releaseFirst();
+    throw error;
+  }
+}
+
+function weakerLock(dir: string, code: string): string {
+  return (
+    `no socket can be made in ${dir} (${code}): its lock does not hold across network namespaces. Make sure that no ` +
+    "other container starts a member on this directory"
+  );
+}
+
+/** Takes the lock of a directory. Fails with EBUSY when a process has the lock. */
+export function lockDirectory(dir: string, done: FsCallback<DirLock>): void {
+  lockBoth(dir).then(
+    (lock) => {
+      done(null, lock);
+    },
+    (error: unknown) => {
+      done(error as FsError, undefined);
+    },
+  );
 }

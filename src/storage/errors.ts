@@ -49,23 +49,19 @@ export class DataDirError extends Error {
   }
 }
 
-const REPLACE =
-  "Do not repair it by hand: remove this member from the cluster and add it again with an empty data directory.";
+/** What to do about EMFILE and ENFILE. */
+export const RAISE_LIMIT =
+  "Too many files and connections are open: raise the limit (ulimit -n, LimitNOFILE in a systemd unit) or close connections";
 
 /** The bytes at `offset` differ from the bytes that were written. */
 export function damaged(file: string, offset: number, what: string): DataDirError {
-  return new DataDirError(
-    "damage",
-    file,
-    offset,
-    `${file} is damaged at byte ${offset}: ${what}. ${REPLACE}`,
-  );
+  return new DataDirError("damage", file, offset, `${file} is damaged at byte ${offset}: ${what}.`);
 }
 
 /** A required part of the log is missing. `offset` null: the whole file. */
 export function gap(file: string, offset: number | null, what: string): DataDirError {
   const where = offset === null ? file : `${file} at byte ${offset}`;
-  return new DataDirError("gap", file, offset, `The log has a gap: ${where}: ${what}. ${REPLACE}`);
+  return new DataDirError("gap", file, offset, `The log has a gap: ${where}: ${what}.`);
 }
 
 export function hardStateBeyondLog(file: string, offset: number, commit: number, last: number): DataDirError {
@@ -74,7 +70,7 @@ export function hardStateBeyondLog(file: string, offset: number, commit: number,
     file,
     offset,
     `${file} at byte ${offset}: the commit index is ${commit} but the log ends at ${last}: acknowledged entries are ` +
-      `missing. ${REPLACE}`,
+      "missing.",
   );
 }
 
@@ -89,7 +85,27 @@ export function newerFormat(file: string, version: number): DataDirError {
 
 export function ioError(file: string, error: FsError): DataDirError {
   const errno = error.code ?? "";
-  return new DataDirError("io", file, null, `${file}: ${error.message}`, errno);
+  return new DataDirError("io", file, null, `${file}: ${error.message}${hintFor(error)}`, errno);
+}
+
+/*
+ * What is final for an open log, and what is not:
+ *
+ * | failed operation                | no space (ENOSPC, EDQUOT)      | no descriptor (EMFILE, ENFILE) | any other error |
+ * | ------------------------------- | ------------------------------ | ------------------------------ | --------------- |
+ * | create a segment, extend one    | tried again; proposals refused | tried again                    | final           |
+ * | create a snapshot               | the snapshot is taken later    | tried again                    | final           |
+ * | write records                   | final                          | does not happen                | final           |
+ * | sync a file                     | final                          | does not happen                | final           |
+ * | sync a directory                | final                          | tried again: it was not opened | final           |
+ * | delete a file                   | ignored: it only takes space   | does not happen                | ignored         |
+ *
+ * Final: nothing is acknowledged any more, the member ends, and the sync is never tried again. "Tried again" for
+ * descriptors is patient_fs.ts. While a directory is being opened every error refuses the start.
+ */
+
+function hintFor(error: FsError): string {
+  return isNoDescriptor(error) ? `. ${RAISE_LIMIT}` : "";
 }
 
 /** Whether the disk is full or the quota is used up. */
@@ -97,9 +113,19 @@ export function isNoSpace(error: FsError): boolean {
   return error.code === "ENOSPC" || error.code === "EDQUOT";
 }
 
+/** Whether the process, or the whole system, has too many open files. The operation has not begun then. */
+export function isNoDescriptor(error: FsError): boolean {
+  return error.code === "EMFILE" || error.code === "ENFILE";
+}
+
 export function finalIoError(file: string, error: FsError): StorageError {
   const errno = error.code ?? "";
-  return new StorageError("io", file, errno, `storage failed for good: ${file}: ${error.message}`);
+  return new StorageError(
+    "io",
+    file,
+    errno,
+    `storage failed for good: ${file}: ${error.message}${hintFor(error)}`,
+  );
 }
 
 export function diskFullError(file: string, error: FsError): StorageError {

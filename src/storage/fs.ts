@@ -1,7 +1,7 @@
 /**
  * The file system as storage needs it: a few operations, each asynchronous with a callback. node_fs.ts implements it on
- * Node's thread pool; the simulation and the fault tests have implementations of their own. Only node_fs.ts and
- * dir_lock.ts call the operating system for a data directory.
+ * Node's thread pool; the simulation and the fault tests have implementations of their own. Only node_fs.ts,
+ * dir_lock.ts and socket_lock.ts call the operating system for a data directory.
  *
  * Contract of every implementation:
  * - a callback is called exactly once, and never before the call has returned;
@@ -40,6 +40,8 @@ export interface StorageFile {
 
 /** Exclusive use of a directory. It ends with `release` or with the process, also when the process is killed. */
 export interface DirLock {
+  /** For the log: where the lock holds less than it should, and what follows from that. Absent: it holds. */
+  readonly warning?: string;
   release(done: FsDone): void;
 }
 

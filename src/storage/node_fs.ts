@@ -2,7 +2,8 @@
  * The real file system: fs.ts implemented on Node's thread pool.
  */
 import * as fs from "node:fs";
-import { listenLock } from "./dir_lock";
+import { fillReserve, openFromReserve } from "./descriptor_reserve";
+import { lockDirectory } from "./dir_lock";
 import type { FsDone, OpenMode, StorageFile, StorageFs } from "./fs";
 
 const FLAGS: Record<OpenMode, string> = { read: "r", write: "r+", create: "w+" };
@@ -32,6 +33,7 @@ class RealFile implements StorageFile {
 
   close(done: FsDone): void {
     fs.close(this.fd, (error) => {
+      fillReserve();
       done(error ?? null);
     });
   }
@@ -41,8 +43,10 @@ class RealFile implements StorageFile {
 export const nodeFs: StorageFs = {
   open(path, mode, done) {
     fs.open(path, FLAGS[mode], 0o600, (error, fd) => {
-      if (error !== null) done(error, undefined);
-      else done(null, new RealFile(fd));
+      const opened =
+        error === null ? fd : openFromReserve(error, () => fs.openSync(path, FLAGS[mode], 0o600));
+      if (opened !== null) done(null, new RealFile(opened));
+      else if (error !== null) done(error, undefined);
     });
   },
 
@@ -95,12 +99,14 @@ export const nodeFs: StorageFs = {
       return;
     }
     fs.open(path, "r", (error, fd) => {
-      if (error !== null) {
+      const opened = error === null ? fd : openFromReserve(error, () => fs.openSync(path, "r"));
+      if (opened === null) {
         done(error);
         return;
       }
-      fs.fsync(fd, (syncError) => {
-        fs.close(fd, (closeError) => {
+      fs.fsync(opened, (syncError) => {
+        fs.close(opened, (closeError) => {
+          fillReserve();
           done(syncError ?? closeError ?? null);
         });
       });
@@ -108,9 +114,10 @@ export const nodeFs: StorageFs = {
   },
 
   lock(path, done) {
-    fs.stat(path, { bigint: true }, (error, stat) => {
-      if (error !== null) done(error, undefined);
-      else listenLock(stat.dev, stat.ino, done);
+    lockDirectory(path, (...result) => {
+      // A locked directory is about to be used: from now on its files must not fail for want of a descriptor.
+      if (result[0] === null) fillReserve();
+      done(...result);
     });
   },
 };

@@ -222,6 +222,8 @@ export class RecordReader {
   position = 0;
   /** CRC of the last valid record. */
   chain = 0;
+  /** Position of the last valid record whose flag says that everything before it was synced. */
+  syncedUpTo = 0;
 
   constructor(bytes: Uint8Array) {
     this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -253,6 +255,7 @@ export class RecordReader {
     if (!isRecordType(header.type)) return this.bad(at, `unknown type ${header.type} of a record`, false);
     this.position = end;
     this.chain = crc;
+    if ((header.flags & FLAG_SYNCED) !== 0) this.syncedUpTo = at;
     if (header.type === RecordType.SegmentHead) this.salt = crc;
     return { kind: "record", type: header.type, payload: unmasked(stored, header.mask), start: at, end };
   }

@@ -7,7 +7,8 @@
  * damage.
  */
 import { EMPTY_CONF_STATE, type ConfState, type Entry, type HardState, type Snapshot } from "../raft/index";
-import { CodecError, FORMAT_VERSION, type SnapshotMark } from "./entry_codec";
+import { CodecError, FORMAT_VERSION, type SegmentHead, type SnapshotMark } from "./entry_codec";
+import { votersAfter, withAdvice, type KnownVoters } from "./advice";
 import { damaged, DataDirError, gap, ioError, newerFormat } from "./errors";
 import type { FsError, StorageFs } from "./fs";
 import { call } from "./fs_calls";
@@ -68,6 +69,13 @@ export interface RecoveredLog {
     readonly salt: number;
     /** The hard state of the last record, not raised to match snapshots. */
     readonly hardState: HardState;
+    /** The head of the segment and the CRC of the record before it, for a segment that is made again. */
+    readonly head: SegmentHead;
+    readonly previousChain: number;
+    /** Where the records begin that no later record shows to be on the disk. */
+    readonly unprovenAt: number;
+    /** The bytes of the file from there on to `position`. */
+    readonly unproven: Uint8Array;
   };
   readonly tornTail: TornTail | null;
   /** The bytes of the torn tail, to be saved to a file. */
@@ -132,7 +140,6 @@ async function list(fs: StorageFs, dir: string): Promise<Listing> {
 interface ReadSegments {
   readonly identity: Identity;
   readonly summaries: SegmentSummary[];
-  readonly replay: LogReplay;
   readonly tail: RecoveredLog["tail"];
   readonly tornTail: TornTail | null;
   readonly tornBytes: Uint8Array | null;
@@ -144,7 +151,7 @@ function readHead(
   reader: RecordReader,
   sequence: number,
   previous: { readonly identity: Identity; readonly chain: number } | null,
-): { readonly identity: Identity; readonly nextIndex: number; readonly hardState: HardState } {
+): { readonly chain: number; readonly head: SegmentHead } {
   const read = reader.next();
   if (read.kind !== "record") {
     throw damaged(path, 0, read.kind === "end" ? "it is empty" : `its head: ${read.what}`);
@@ -160,7 +167,7 @@ function readHead(
       throw damaged(path, 0, "its head names another member's log");
     if (chain !== previous.chain) throw damaged(path, 0, "it does not follow on from the segment before it");
   }
-  return { identity, nextIndex: head.nextIndex, hardState: head.hardState };
+  return { chain, head: { identity, sequence, nextIndex: head.nextIndex, hardState: head.hardState } };
 }
 
 function sameIdentity(a: Identity, b: Identity): boolean {
@@ -171,8 +178,13 @@ function sameIdentity(a: Identity, b: Identity): boolean {
   );
 }
 
-async function readSegments(fs: StorageFs, dir: string, sequences: readonly number[]): Promise<ReadSegments> {
-  const replay = new LogReplay();
+async function readSegments(
+  fs: StorageFs,
+  dir: string,
+  sequences: readonly number[],
+  replay: LogReplay,
+  onIdentity: (identity: Identity) => void,
+): Promise<ReadSegments> {
   const summaries: SegmentSummary[] = [];
   let previous: { identity: Identity; chain: number } | null = null;
   let result: ReadSegments | null = null;
@@ -185,7 +197,8 @@ async function readSegments(fs: StorageFs, dir: string, sequences: readonly numb
     const bytes = await readFile(fs, path);
     const reader = new RecordReader(bytes);
     try {
-      const head = readHead(path, reader, sequence, previous);
+      const { chain: previousChain, head } = readHead(path, reader, sequence, previous);
+      onIdentity(head.identity);
       replay.beginSegment(path, sequence, head.nextIndex, head.hardState);
       const { records, torn } = readRecords(path, reader, replay, i === sequences.length - 1);
       const usedBytes = reader.position;
@@ -202,7 +215,6 @@ async function readSegments(fs: StorageFs, dir: string, sequences: readonly numb
       result = {
         identity: head.identity,
         summaries,
-        replay,
         tail: {
           path,
           sequence,
@@ -211,6 +223,10 @@ async function readSegments(fs: StorageFs, dir: string, sequences: readonly numb
           chain: reader.chain,
           salt: reader.headerSalt,
           hardState: replay.writtenHardState,
+          head,
+          previousChain,
+          unprovenAt: reader.syncedUpTo,
+          unproven: bytes.subarray(reader.syncedUpTo, reader.position),
         },
         tornTail:
           torn === null ? null : { file: path, offset: torn.at, bytes: torn.end - torn.at, what: torn.what },
@@ -311,14 +327,55 @@ function missingSnapshot(
   return gap(file, null, `${first} and this snapshot is missing or does not fit it`);
 }
 
+/** What can still be read when the log can't: the newest readable snapshot's voters and the changes after it. */
+async function readableVoters(
+  fs: StorageFs,
+  dir: string,
+  files: readonly SnapshotFile[],
+  replay: LogReplay,
+  memberId: bigint | null,
+): Promise<KnownVoters | null> {
+  const { entries } = replay.logAfter(null);
+  for (const file of files) {
+    const path = joinPath(dir, file.name);
+    const bytes = await readFile(fs, path).catch(() => null);
+    const decoded = bytes === null ? null : decodeSnapshotFile(path, bytes);
+    if (decoded === null || decoded instanceof DataDirError) continue;
+    const { confState, index } = decoded.snapshot.meta;
+    const later = entries.filter((entry) => entry.index > index);
+    return { voters: votersAfter(confState.voters, later), memberId: decoded.identity.memberId };
+  }
+  // Before the first commit index some of the first members may be missing.
+  const begun = memberId !== null && replay.writtenHardState.commit > 0;
+  return begun ? { voters: votersAfter([], entries), memberId } : null;
+}
+
 /**
  * @param dir the directory with segments and snapshots
  * @throws DataDirError
  */
 export async function readLog(fs: StorageFs, dir: string): Promise<RecoveredLog> {
   const listing = await list(fs, dir);
-  const read = await readSegments(fs, dir, listing.sequences);
-  const { replay, identity } = read;
+  const replay = new LogReplay();
+  let memberId: bigint | null = null;
+  try {
+    return await readListed(fs, dir, listing, replay, (identity) => {
+      memberId = identity.memberId;
+    });
+  } catch (error) {
+    throw withAdvice(error, await readableVoters(fs, dir, listing.snapshots, replay, memberId));
+  }
+}
+
+async function readListed(
+  fs: StorageFs,
+  dir: string,
+  listing: Listing,
+  replay: LogReplay,
+  onIdentity: (identity: Identity) => void,
+): Promise<RecoveredLog> {
+  const read = await readSegments(fs, dir, listing.sequences, replay, onIdentity);
+  const { identity } = read;
   const chosen = await chooseSnapshot(fs, dir, listing.snapshots, identity, replay);
   const { base, entries } = replay.logAfter(chosen.snapshot);
   return {

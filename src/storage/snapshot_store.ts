@@ -5,11 +5,12 @@
  * A snapshot is acknowledged only after the log contains a mark for it. So a file without a mark is ignored, although
  * it is complete. docs/formats/wal.md describes the bytes.
  */
+import { asBuffer } from "../base/bytes";
 import { chainCrc } from "./crc";
 import type { Snapshot } from "../raft/index";
 import { decodeSnapshotHead, encodeSnapshotHead, FORMAT_VERSION } from "./entry_codec";
 import { damaged, diskFullError, finalIoError, isNoSpace, newerFormat, type DataDirError } from "./errors";
-import type { FsError, StorageFs } from "./fs";
+import type { FsDone, FsError, StorageFile, StorageFs } from "./fs";
 import { series } from "./fs_calls";
 import { joinPath } from "./segment";
 import type { Identity, StorageCallback } from "./storage";
@@ -43,15 +44,63 @@ export function parseSnapshotName(name: string): SnapshotFile | null {
 
 export function encodeSnapshotFile(identity: Identity, snapshot: Snapshot): Buffer {
   const head = encodeSnapshotHead({ identity, meta: snapshot.meta, sizeBytes: snapshot.data.length });
-  const file = Buffer.alloc(PREFIX_BYTES + head.length + snapshot.data.length + TRAILER_BYTES);
-  MAGIC.copy(file, 0);
-  file.writeUInt32LE(head.length, 8);
-  file.set(head, PREFIX_BYTES);
-  const headCrc = chainCrc(head, chainCrc(file.subarray(0, 12)));
-  file.writeUInt32LE(headCrc, 12);
-  file.set(snapshot.data, PREFIX_BYTES + head.length);
-  file.writeUInt32LE(chainCrc(snapshot.data, headCrc), file.length - TRAILER_BYTES);
-  return file;
+  const { bytes, crc } = encodeFileHead(head);
+  const trailer = Buffer.alloc(TRAILER_BYTES);
+  trailer.writeUInt32LE(chainCrc(snapshot.data, crc), 0);
+  return Buffer.concat([bytes, snapshot.data, trailer]);
+}
+
+/** What stands before the data, and its checksum, from which that of the data goes on. */
+function encodeFileHead(head: Uint8Array): { readonly bytes: Buffer; readonly crc: number } {
+  const bytes = Buffer.alloc(PREFIX_BYTES + head.length);
+  MAGIC.copy(bytes, 0);
+  bytes.writeUInt32LE(head.length, 8);
+  bytes.set(head, PREFIX_BYTES);
+  const crc = chainCrc(head, chainCrc(bytes.subarray(0, 12)));
+  bytes.writeUInt32LE(crc, 12);
+  return { bytes, crc };
+}
+
+/** Size of one write of a snapshot's file, in bytes: what one turn of the event loop adds to the checksum. */
+const PART_BYTES = 4 * 1024 * 1024;
+
+/** The bytes of encodeSnapshotFile in parts: a large state is not copied whole, and not checksummed in one turn. */
+function* snapshotFileParts(identity: Identity, snapshot: Snapshot): Generator<Buffer, undefined> {
+  const { data } = snapshot;
+  if (data.length <= PART_BYTES) {
+    yield encodeSnapshotFile(identity, snapshot);
+    return;
+  }
+  const head = encodeFileHead(encodeSnapshotHead({ identity, meta: snapshot.meta, sizeBytes: data.length }));
+  yield head.bytes;
+  let crc = head.crc;
+  for (let at = 0; at < data.length; at += PART_BYTES) {
+    const part = asBuffer(data.subarray(at, at + PART_BYTES));
+    crc = chainCrc(part, crc);
+    yield part;
+  }
+  const trailer = Buffer.alloc(TRAILER_BYTES);
+  trailer.writeUInt32LE(crc, 0);
+  yield trailer;
+}
+
+/** Writes the parts one after another, each encoded when the one before it is written. */
+function writeParts(file: StorageFile, parts: Iterator<Buffer, undefined>, done: FsDone): void {
+  let position = 0;
+  const next = (): void => {
+    const given = parts.next();
+    if (given.done === true) {
+      done(null);
+      return;
+    }
+    const part = given.value;
+    file.write(part, position, (error) => {
+      position += part.length;
+      if (error !== null) done(error);
+      else next();
+    });
+  };
+  next();
 }
 
 interface DecodedSnapshotFile {
@@ -125,7 +174,7 @@ export class SnapshotStore {
         fail(openError);
         return;
       }
-      file.write(encodeSnapshotFile(this.identity, snapshot), 0, (writeError) => {
+      writeParts(file, snapshotFileParts(this.identity, snapshot), (writeError) => {
         if (writeError !== null) {
           file.close(() => {
             fail(writeError);

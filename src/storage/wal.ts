@@ -2,16 +2,17 @@
  * Opens a member's data directory: takes its lock, reads snapshot and log, cuts off a torn tail, and creates the storage.
  *
  * Every problem of a directory is a DataDirError that tells an operator what is wrong and where. The only repair is to cut
- * off a torn tail; its bytes are saved to a file first.
+ * off a torn tail; its bytes are saved to a file first. The end of the log is written again before anything of it counts.
  */
-import { lockDir, memberDir, refuseRemoved, releaseLock, requireMember, writeDurably } from "./data_dir";
-import { DataDirError, isNoSpace } from "./errors";
-import type { StorageFile, StorageFs } from "./fs";
-import { call, run } from "./fs_calls";
+import { systemClock } from "../base/clock";
+import { lockDir, memberDir, refuseRemoved, releaseLock, requireMember } from "./data_dir";
+import { DataDirError } from "./errors";
+import type { StorageFs } from "./fs";
 import type { WalOptions } from "./options";
-import { readLog, reading, type DamagedSnapshot, type RecoveredLog, type TornTail } from "./recovery";
-import { joinPath, writeZeros } from "./segment";
+import { patientFs, type DescriptorShortage } from "./patient_fs";
+import { readLog, type DamagedSnapshot } from "./recovery";
 import type { Identity, Storage } from "./storage";
+import { repairTail, type RepairedTail } from "./tail";
 import { WalStorage } from "./wal_storage";
 
 export interface OpenOptions extends WalOptions {
@@ -33,11 +34,12 @@ export interface OpenOptions extends WalOptions {
    * @default the damage is only in the OpenReport
    */
   readonly onDamagedSnapshot?: (snapshot: DamagedSnapshot) => void;
-}
-
-interface RepairedTail extends TornTail {
-  /** The file with the bytes that were cut off, or null when the disk had no space for it. */
-  readonly keptAs: string | null;
+  /**
+   * Called when the open log waits for a file descriptor, and when it got one. Give it to report the lack: the log stands
+   * still meanwhile, and only an operator can raise the limit.
+   * @default the lack is not reported
+   */
+  readonly onShortage?: (shortage: DescriptorShortage) => void;
 }
 
 export interface OpenReport {
@@ -51,6 +53,10 @@ export interface OpenReport {
   readonly snapshotIndex: number;
   /** Number of segments. */
   readonly segments: number;
+  /** How much of the log's end was written again. Unit: bytes. */
+  readonly rewrittenBytes: number;
+  /** Where the directory's lock does not hold, for the log; null when it holds. */
+  readonly lockWarning: string | null;
 }
 
 /** @throws DataDirError when the directory is not the expected member's */
@@ -71,78 +77,6 @@ function checkIdentity(dir: string, found: Identity, expected: Partial<Identity>
   }
 }
 
-/** Saves the bytes of a torn tail to a file. @returns its path, or null when the disk has no space for it */
-async function keepTorn(
-  fs: StorageFs,
-  dir: string,
-  torn: TornTail,
-  bytes: Uint8Array,
-): Promise<string | null> {
-  const path = `${torn.file}-${torn.offset}.torn`;
-  try {
-    await writeDurably(fs, dir, path, bytes);
-    return path;
-  } catch (error) {
-    if (error instanceof DataDirError && isNoSpace(Object.assign(new Error(), { code: error.errno })))
-      return null;
-    throw error;
-  }
-}
-
-interface OpenedTail {
-  readonly file: StorageFile;
-  readonly repaired: RepairedTail | null;
-}
-
-/**
- * Cuts off a torn tail, deletes files of unfinished work, and syncs the log: after a killed process its last records
- * may exist only in the memory of the operating system.
- */
-async function repair(fs: StorageFs, dir: string, log: RecoveredLog): Promise<OpenedTail> {
-  const { path } = log.tail;
-  let repaired: RepairedTail | null = null;
-  if (log.tornTail !== null) {
-    const keptAs = await keepTorn(fs, dir, log.tornTail, log.tornBytes ?? new Uint8Array());
-    repaired = { ...log.tornTail, keptAs };
-  }
-  const work = async (): Promise<StorageFile> => {
-    const file = await call<StorageFile>((done) => {
-      fs.open(path, "write", done);
-    });
-    try {
-      if (log.tornTail !== null) {
-        const { offset, bytes } = log.tornTail;
-        await run((done) => {
-          writeZeros(file, offset, offset + bytes, done);
-        });
-      }
-      await run((done) => {
-        file.sync(done);
-      });
-    } catch (error) {
-      file.close(() => undefined);
-      throw error;
-    }
-    return file;
-  };
-  const file = await reading(path, work());
-  for (const name of log.leftovers) {
-    // A file that cannot be deleted only takes space.
-    await run((done) => {
-      fs.unlink(joinPath(dir, name), () => {
-        done(null);
-      });
-    });
-  }
-  await reading(
-    dir,
-    run((done) => {
-      fs.syncDir(dir, done);
-    }),
-  );
-  return { file, repaired };
-}
-
 /**
  * Opens a member's data directory. The lock is held until the storage is closed.
  * @throws DataDirError with a message for the operator
@@ -159,10 +93,12 @@ export async function openStorage(
   try {
     const log = await readLog(fs, member);
     checkIdentity(dir, log.identity, options.expectedIdentity ?? {});
-    const { file, repaired } = await repair(fs, member, log);
+    const { file, repaired, rewrittenBytes } = await repairTail(fs, member, log);
     if (repaired !== null) options.onTornTail?.(repaired);
     for (const snapshot of log.damagedSnapshots) options.onDamagedSnapshot?.(snapshot);
-    const storage = new WalStorage(fs, member, log, file, options, lock);
+    const shortage = options.onShortage ?? (() => undefined);
+    const patient = patientFs(fs, options.clock ?? systemClock, shortage);
+    const storage = new WalStorage(patient, member, log, file, options, lock);
     const report: OpenReport = {
       tornTail: repaired,
       damagedSnapshots: log.damagedSnapshots,
@@ -171,6 +107,8 @@ export async function openStorage(
       lastIndex: storage.lastIndex(),
       snapshotIndex: log.snapshot?.meta.index ?? 0,
       segments: log.segments.length,
+      rewrittenBytes,
+      lockWarning: lock.warning ?? null,
     };
     return { storage, report };
   } catch (error) {

@@ -4,6 +4,7 @@
  */
 import { Client, Metadata, connectivityState, credentials } from "@grpc/grpc-js";
 import type { ChannelOptions, ClientDuplexStream, ClientWritableStream, ServiceError } from "@grpc/grpc-js";
+import { addressOf } from "../base/address";
 import { asBuffer } from "../base/bytes";
 import { RaftServiceService } from "../generated/muster/raft/v1/raft_service";
 import type {
@@ -27,6 +28,8 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   "grpc.enable_channelz": 0,
   "grpc.initial_reconnect_backoff_ms": 50,
   "grpc.max_reconnect_backoff_ms": 1000,
+  // A channel of forwarded calls lives long: a name that changed is resolved again at the next attempt to connect.
+  "grpc.dns_min_time_between_resolutions_ms": 1000,
   "grpc.keepalive_time_ms": 2000,
   "grpc.keepalive_timeout_ms": 3000,
   "grpc.keepalive_permit_without_calls": 1,
@@ -111,13 +114,10 @@ export const dial: Dial = (url) => new PeerChannel(url);
 /**
  * The gRPC target of a peer URL: its host and port.
  *
- * @throws Error when `url` is not an http or https URL with a host
+ * @throws Error when `url` is not a peer URL in normal form (base/address.ts)
  */
 export function dialTarget(url: string): string {
-  const parsed = URL.canParse(url) ? new URL(url) : null;
-  if (parsed === null || parsed.hostname === "" || !["http:", "https:"].includes(parsed.protocol)) {
-    throw new Error(`not a peer URL: ${JSON.stringify(url)}`);
-  }
-  const port = parsed.port === "" ? (parsed.protocol === "https:" ? "443" : "80") : parsed.port;
-  return `dns:${parsed.hostname}:${port}`;
+  const address = addressOf(url);
+  if (address === null) throw new Error(`not a peer URL: ${JSON.stringify(url)}`);
+  return `dns:${address.host}:${address.port}`;
 }

@@ -20,6 +20,7 @@ import { WIRE_VERSION, invalidRequest, refuseHandshake } from "./handshake";
 import type { HandshakeCheck } from "./handshake";
 import { Garbage } from "../rpc/definition";
 import type { Incoming } from "../rpc/definition";
+import type { RosterDigest } from "./transport";
 
 /** The server's side of an Exchange call. */
 export type ExchangeCall = ServerDuplexStream<Incoming<ExchangeRequest>, ExchangeResponse>;
@@ -45,6 +46,10 @@ interface ExchangeAcceptOptions {
   onAccepted?(handshake: Handshake): void;
   /** One batch, in the order in which it was sent; never empty. */
   onMessages(from: NodeId, messages: Message[]): void;
+  /** What the sender tells of its roster, after the messages of the same request. Not checked yet. */
+  onDigest?(from: NodeId, digest: RosterDigest): void;
+  /** The sender says whether its disk is full. */
+  onDiskFull(from: NodeId, full: boolean): void;
   /** A message or a whole request was refused. `from` is NO_NODE before the handshake is accepted. */
   onGarbage(from: NodeId, problem: string): void;
   /** The stream is over. `from` is NO_NODE when its handshake was never accepted. */
@@ -146,6 +151,7 @@ class ExchangeAcceptor implements ExchangeHandle {
       this.end(invalidRequest("a second handshake"));
       return;
     }
+    if (request.diskFull !== undefined) this.options.onDiskFull(this.from, request.diskFull);
     const messages: Message[] = [];
     for (const wire of request.messages) {
       if (wire.from !== this.from) {
@@ -159,5 +165,6 @@ class ExchangeAcceptor implements ExchangeHandle {
       }
     }
     if (messages.length > 0) this.options.onMessages(this.from, messages);
+    if (request.rosterDigest !== undefined) this.options.onDigest?.(this.from, request.rosterDigest);
   }
 }

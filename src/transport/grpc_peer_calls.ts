@@ -6,7 +6,7 @@
  */
 import { status } from "@grpc/grpc-js";
 import type { ServiceError } from "@grpc/grpc-js";
-import { CallCancelledError, FORWARD_KEY } from "../base/call";
+import { CALL_CANCELLED, FORWARD_KEY } from "../base/call";
 import type { Call } from "../base/call";
 import type { Clock } from "../base/clock";
 import { RETRY, UNKNOWN, done, refusedBy } from "../base/outcome";
@@ -57,7 +57,7 @@ export class GrpcPeerCalls implements PeerCalls {
   call(url: string, request: PeerRequest, call: Call, connectMs: number): Promise<Outcome<Uint8Array>> {
     return new Promise((resolve, reject) => {
       const stopListening = call.onCancel(() => {
-        reject(new CallCancelledError());
+        reject(CALL_CANCELLED);
       });
       this.attempt(url, request, call, connectMs).then(resolve, reject).finally(stopListening);
     });
@@ -92,7 +92,7 @@ export class GrpcPeerCalls implements PeerCalls {
     const waitMs = Math.min(connectMs, call.deadline.remainingMs());
     if (!(await channel.connected(wallNow() + waitMs))) return RETRY;
     // A write must not be sent for a caller that went away while this member was still connecting.
-    if (call.cancelled) throw new CallCancelledError();
+    if (call.cancelled) throw CALL_CANCELLED;
     return new Promise((resolve) => {
       const deadlineMs = wallNow() + call.deadline.remainingMs();
       channel.unary(path, body, forwardedHeaders(call.headers), deadlineMs, (error, answer) => {

@@ -14,7 +14,7 @@ import { DEFAULT_PEER_LIMITS, Peer } from "./peer";
 import type { PeerLimits, PeerStats } from "./peer";
 import type { Dial } from "./dial";
 import { DEFAULT_SNAPSHOT_LIMITS, SnapshotSender } from "./snapshot_sender";
-import type { PeerAddress, Transport, TransportEvents } from "./transport";
+import type { PeerAddress, RosterDigest, Transport, TransportEvents } from "./transport";
 
 export interface GrpcTransportOptions {
   /** This member, for its handshakes. */
@@ -49,6 +49,7 @@ export class GrpcTransport implements Transport {
   private readonly snapshots: SnapshotSender;
   private readonly log: Log;
   private readonly peerLimits: PeerLimits;
+  private diskFull = false;
   private stopped = false;
 
   constructor(private readonly options: GrpcTransportOptions) {
@@ -90,31 +91,38 @@ export class GrpcTransport implements Transport {
         this.log.warn({ to: message.to, type: MessageType[message.type] }, "message type does not travel");
       }
     }
-    for (const [id, batch] of batches) this.peers.get(id)?.send(batch);
+    for (const [id, batch] of batches) this.peers.get(id)?.send(batch, this.digestFor(id, batch));
   }
 
   setPeers(peers: readonly PeerAddress[]): void {
     if (this.stopped) return;
-    const wanted = new Map<NodeId, string>();
-    for (const { id, peerUrls } of peers) {
-      const url = peerUrls[0];
-      if (id !== this.options.self.memberId && url !== undefined) wanted.set(id, url);
-    }
+    const wanted = new Map<NodeId, readonly string[]>();
+    for (const { id, peerUrls } of peers)
+      if (id !== this.options.self.memberId && peerUrls.length > 0) wanted.set(id, peerUrls);
     for (const [id, peer] of this.peers) {
-      const url = wanted.get(id);
-      if (url === peer.url) continue;
+      const urls = wanted.get(id);
+      if (urls?.includes(peer.url) === true) {
+        peer.setUrls(urls);
+        continue;
+      }
       peer.stop();
       this.peers.delete(id);
       // The core sends the snapshot again to a peer that only moved, once it knows that this one did not arrive.
-      if (this.snapshots.cancel(id) && url !== undefined) {
+      if (this.snapshots.cancel(id) && urls !== undefined) {
         this.later((events) => {
           events.onSnapshotResult(id, false);
         });
       }
     }
-    for (const [id, url] of wanted) {
-      if (!this.peers.has(id)) this.peers.set(id, this.openPeer(id, url));
+    for (const [id, urls] of wanted) {
+      if (!this.peers.has(id)) this.peers.set(id, this.openPeer(id, urls));
     }
+  }
+
+  setDiskFull(full: boolean): void {
+    if (this.stopped) return;
+    this.diskFull = full;
+    for (const peer of this.peers.values()) peer.setDiskFull(full);
   }
 
   stop(): void {
@@ -130,11 +138,18 @@ export class GrpcTransport implements Transport {
     return this.peers.get(id)?.stats() ?? null;
   }
 
-  private openPeer(id: NodeId, url: string): Peer {
+  private digestFor(to: NodeId, batch: readonly Message[]): RosterDigest | null {
+    if (!batch.some(({ type }) => type === MessageType.Heartbeat)) return null;
+    return this.options.events.rosterDigest?.(to) ?? null;
+  }
+
+  private openPeer(id: NodeId, urls: readonly string[]): Peer {
     const { self, clock, random, dial } = this.options;
+    const { diskFull } = this;
     return new Peer({
+      diskFull,
       id,
-      url,
+      urls,
       self,
       clock,
       random,
@@ -144,6 +159,11 @@ export class GrpcTransport implements Transport {
       onUnreachable: (peer) => {
         this.later((events) => {
           events.onUnreachable(peer);
+        });
+      },
+      onAccepted: (peer) => {
+        this.later((events) => {
+          events.onAccepted?.(peer);
         });
       },
       onRefused: (peer, reason, text) => {

@@ -25,13 +25,29 @@ export interface Self {
   readonly instanceId: Uint8Array;
   /** Where other members reach it; in normal form. */
   readonly peerUrl: string;
+  /** What tells its data directory from a copy of it, asked for each handshake. @default nothing is told */
+  readonly claim?: () => SelfClaim;
 }
+
+/** The part of a handshake that changes while a member runs; see the fields of Handshake. */
+interface SelfClaim {
+  readonly bootId: Uint8Array;
+  readonly previousBootIds: readonly Uint8Array[];
+  readonly bootRevision: number;
+  readonly term: number;
+}
+
+const NO_CLAIM: SelfClaim = { bootId: new Uint8Array(0), previousBootIds: [], bootRevision: 0, term: 0 };
+
+/** Most boot ids that a handshake may have: more than a member keeps. */
+const BOOT_IDS_MAX = 128;
 
 /** Why the sender may not talk to this member; null to accept it. Called once per call, after the general checks. */
 export type HandshakeCheck = (handshake: Handshake) => RpcError | null;
 
 /** The handshake of `self` towards `to`. */
 export function handshakeOf(self: Self, to: NodeId): Handshake {
+  const { bootId, previousBootIds, bootRevision, term } = self.claim?.() ?? NO_CLAIM;
   return {
     clusterId: self.clusterId,
     memberId: self.memberId,
@@ -39,7 +55,19 @@ export function handshakeOf(self: Self, to: NodeId): Handshake {
     instanceId: Buffer.from(self.instanceId),
     wireVersion: WIRE_VERSION,
     peerUrl: self.peerUrl,
+    bootId: Buffer.from(bootId),
+    previousBootIds: previousBootIds.map((boot) => Buffer.from(boot)),
+    bootRevision,
+    term,
   };
+}
+
+/** What is wrong with the form of boot ids from a peer; null when nothing is. */
+export function bootIdsProblem(bootId: Uint8Array, previous: readonly Uint8Array[]): string | null {
+  if (previous.length > BOOT_IDS_MAX) return `more than ${BOOT_IDS_MAX} of them`;
+  const fits = ({ length }: Uint8Array): boolean => length === INSTANCE_ID_BYTES;
+  if ((bootId.length === 0 || fits(bootId)) && previous.every(fits)) return null;
+  return `one does not have ${INSTANCE_ID_BYTES} bytes`;
 }
 
 /** INVALID_REQUEST: the sender does not keep to the protocol. */
@@ -67,6 +95,8 @@ export function refuseHandshake(
   }
   if (handshake.peerUrl.length > PEER_URL_LENGTH_MAX)
     return invalidRequest("the sender's peer URL is too long");
+  const bootProblem = bootIdsProblem(handshake.bootId, handshake.previousBootIds);
+  if (bootProblem !== null) return invalidRequest(`the sender's boot ids: ${bootProblem}`);
   const refusal = check(handshake);
   if (refusal !== null) return refusal;
   if (handshake.toMemberId !== memberId) {

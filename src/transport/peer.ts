@@ -11,7 +11,8 @@
  */
 import { status } from "@grpc/grpc-js";
 import type { ClientDuplexStream, StatusObject } from "@grpc/grpc-js";
-import type { ExchangeRequest, ExchangeResponse } from "../generated/muster/raft/v1/raft_service";
+import { ExchangeRequest } from "../generated/muster/raft/v1/raft_service";
+import type { ExchangeResponse } from "../generated/muster/raft/v1/raft_service";
 import type { Message, NodeId, RandomSource } from "../raft/index";
 import { fromGrpcFailure } from "../rpc/grpc_status";
 import { Backoff } from "./backoff";
@@ -22,6 +23,7 @@ import { handshakeOf } from "./handshake";
 import type { Self } from "./handshake";
 import type { LogFields, Log } from "../base/log";
 import type { Dial, PeerChannel } from "./dial";
+import type { RosterDigest } from "./transport";
 
 /** Bounds of one peer. */
 export interface PeerLimits {
@@ -81,8 +83,8 @@ export const DEFAULT_PEER_LIMITS: PeerLimits = {
 
 interface PeerOptions {
   readonly id: NodeId;
-  /** Its peer listener. */
-  readonly url: string;
+  /** Where its peer listener may be; not empty. */
+  readonly urls: readonly string[];
   /** This member, for its handshakes. */
   readonly self: Self;
   /** Measures pauses and time limits. */
@@ -93,8 +95,12 @@ interface PeerOptions {
   readonly limits: PeerLimits;
   /** Opens the channel of one attempt. */
   readonly dial: Dial;
+  /** Whether this member's disk is full now. */
+  readonly diskFull: boolean;
   /** Messages to the peer were lost. May be called from inside send(); the transport defers it. */
   onUnreachable(id: NodeId): void;
+  /** The peer accepted the handshake of a stream. */
+  onAccepted(id: NodeId): void;
   /** The peer refused the stream, with the reason and the text of its error. */
   onRefused(id: NodeId, reason: string, text: string): void;
 }
@@ -143,15 +149,40 @@ export class Peer {
   private droppedMessages = 0;
   private accepted = 0;
   private attempts = 0;
+  private diskFull: boolean;
   private readonly backoff: Backoff;
+  private urls: readonly string[];
+  /** Which of the addresses is in use. */
+  private at = 0;
 
   constructor(private readonly options: PeerOptions) {
+    this.diskFull = options.diskFull;
+    this.urls = options.urls;
     this.backoff = new Backoff(options.random);
     this.connect();
   }
 
+  /** The address that is in use, or tried next. */
   get url(): string {
-    return this.options.url;
+    return this.urls[this.at] ?? "";
+  }
+
+  /** Replaces the addresses; the one in use is among the new ones. While no stream is open, a new one is tried at once. */
+  setUrls(urls: readonly string[]): void {
+    const { url } = this;
+    const added = urls.find((other) => !this.urls.includes(other));
+    this.urls = urls;
+    this.at = Math.max(0, urls.indexOf(url));
+    if (added === undefined || this.stopped || this.state === "open") return;
+    this.at = urls.indexOf(added);
+    this.retry?.cancel();
+    const { connection } = this;
+    this.connection = null;
+    if (connection !== null) {
+      this.droppedMessages += connection.pendingMessages;
+      release(connection);
+    }
+    this.connect();
   }
 
   private get state(): PeerState {
@@ -172,8 +203,12 @@ export class Peer {
     };
   }
 
-  /** Sends `messages` as one batch, or as several when one request can't hold them. A full queue loses them. */
-  send(messages: readonly Message[]): void {
+  /**
+   * Sends `messages` as one batch, or as several when one request can't hold them. A full queue loses them.
+   *
+   * @param digest of the roster, sent after them; null: none
+   */
+  send(messages: readonly Message[], digest: RosterDigest | null = null): void {
     if (this.stopped || messages.length === 0) return;
     const connection = this.connection;
     if (connection === null || isFull(connection, this.options.limits)) {
@@ -192,6 +227,24 @@ export class Peer {
       if (full) this.drop(batch.messageCount);
       else this.enqueue(connection, batch);
     }
+    if (digest === null || full) return;
+    const rosterDigest = { revision: digest.revision, digest: Buffer.from(digest.digest) };
+    const request = { handshake: undefined, messages: [], rosterDigest };
+    this.enqueue(connection, {
+      bytes: Buffer.from(ExchangeRequest.encode(request).finish()),
+      messageCount: 0,
+    });
+  }
+
+  /** Tells the peer whether this member's disk is full: now, or when it is connected. */
+  setDiskFull(full: boolean): void {
+    this.diskFull = full;
+    const { connection } = this;
+    if (!this.stopped && connection !== null && connection.acceptedAtMs !== null) this.tellDisk(connection);
+  }
+
+  private tellDisk({ stream }: Connection): void {
+    stream.write({ handshake: undefined, messages: [], rosterDigest: undefined, diskFull: this.diskFull });
   }
 
   /** Ends stream and channel. No callback comes afterwards. */
@@ -234,13 +287,13 @@ export class Peer {
   }
 
   private connect(): void {
-    const { id, url, self, clock, limits } = this.options;
+    const { id, self, clock, limits } = this.options;
     this.attempts++;
     this.retry = null;
     let client: PeerChannel;
     let stream: ExchangeStream;
     try {
-      client = this.options.dial(url);
+      client = this.options.dial(this.url);
       stream = client.exchange();
     } catch (error) {
       const details = error instanceof Error ? error.message : String(error);
@@ -269,7 +322,7 @@ export class Peer {
     stream.on("status", (ending: StatusObject) => {
       this.ended(connection, ending);
     });
-    stream.write({ handshake: handshakeOf(self, id), messages: [] });
+    stream.write({ handshake: handshakeOf(self, id), messages: [], rosterDigest: undefined });
   }
 
   private onAccepted(connection: Connection): void {
@@ -279,9 +332,11 @@ export class Peer {
     this.accepted++;
     this.lastProblem = "";
     this.options.log.info(this.fields(), "stream to peer is open");
+    if (this.diskFull) this.tellDisk(connection);
     const waiting = connection.queue;
     connection.queue = [];
     for (const batch of waiting) this.write(connection, batch);
+    this.options.onAccepted(this.options.id);
   }
 
   /** An attempt failed or a stream ended. Sets the timer of the next attempt. Null: the URL could not be dialled. */
@@ -298,6 +353,8 @@ export class Peer {
       this.connect();
     }, pauseMs);
     this.logEnding(ending, refusal, pauseMs);
+    // A stream that was open tries the same address first.
+    if (connection?.acceptedAtMs == null) this.at = (this.at + 1) % this.urls.length;
     // Last, when the new state is in place: a listener may stop this peer.
     this.reportUnreachable();
     if (refusal !== null) this.options.onRefused(this.options.id, refusal, ending.details);
@@ -321,7 +378,7 @@ export class Peer {
   }
 
   private fields(): LogFields {
-    return { peer: this.options.id, url: this.options.url };
+    return { peer: this.options.id, url: this.url };
   }
 }
 

@@ -90,17 +90,26 @@ export class RaftStreams {
       onAccepted: (handshake) => {
         this.bySender.get(handshake.memberId)?.end(null);
         this.bySender.set(handshake.memberId, handle);
+        gate.diskFull(handshake.memberId, false);
         gate.accepted(handshake);
+      },
+      onDiskFull: (from, full) => {
+        gate.diskFull(from, full);
       },
       onMessages: (from, messages) => {
         gate.receive(from, messages);
+      },
+      onDigest: (from, digest) => {
+        gate.digest(from, digest);
       },
       onGarbage: (from, problem) => {
         gate.refused(from, problem);
       },
       onClosed: (from) => {
         this.open.delete(handle);
-        if (this.bySender.get(from) === handle) this.bySender.delete(from);
+        if (this.bySender.get(from) !== handle) return;
+        this.bySender.delete(from);
+        gate.closed?.(from);
       },
     });
     this.open.add(handle);

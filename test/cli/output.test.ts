@@ -39,7 +39,7 @@ c3                n3         learner  no       no      http://127.0.0.1:7481  -
 test("cluster as the leader reports it", () => {
   expect(`\n${clusterText(cluster)}`).toBe(`
 cluster c0ffee: leader n1 (a1), term 4, revision 9007199254740993
-quorum: 2 of 2 voters, 0 more may fail
+quorum: 2 of 2 voters, 0 more may fail now
 log: committed 20, applied 20, as n1 (a1) knows it
 
 ID                NAME       ROLE     STATE          MATCH  LAG  CONTACT  VERSION  PEER URL               ADMIN URL
@@ -57,7 +57,7 @@ test("cluster as a single member reports it: no leader, no state", () => {
   });
   expect(`\n${clusterText(alone)}`).toBe(`
 cluster c0ffee: no leader, term 4, revision 9007199254740993
-quorum: 1 of 1 voters, 0 more may fail
+quorum: 1 of 1 voters, unknown how many more may fail now
 log: committed 0, applied 0, as n1 (a1) knows it
 
 ID  NAME  ROLE   STATE    MATCH  LAG  CONTACT  VERSION  PEER URL               ADMIN URL

@@ -8,6 +8,8 @@ import type { RunningServer, StartServer } from "../../src/cli/run_server";
 import { addServerOptions, serverFlags } from "../../src/cli/server_options";
 import { CONFIG_KEYS, ConfigError } from "../../src/server/config";
 import type { ServerConfig } from "../../src/server/config";
+import { StartRefusedError } from "../../src/server/errors";
+import { DataDirError } from "../../src/storage/errors";
 import { FakeProcess, muster, until } from "./support/harness";
 
 const flags = {
@@ -131,6 +133,16 @@ describe("refusing to start", () => {
   test("a data directory that does not fit: one line, 1", async () => {
     const { io, code } = begin(() => Promise.reject(new Error("data-dir: belongs to another cluster")));
     expect([await code, io.err]).toEqual([1, "muster: data-dir: belongs to another cluster\n"]);
+  });
+
+  test.each([
+    ["its data directory is marked as removed", new DataDirError("removed", "REMOVED", null, "removed"), 8],
+    ["the cluster knows it with another data directory", new StartRefusedError("lost", true), 9],
+    ["anything else", new StartRefusedError("port in use"), 1],
+    ["another problem of its data directory", new DataDirError("damage", "wal", 7, "damaged"), 1],
+  ])("the exit code when %s", async (_what, error, exitCode) => {
+    const { code } = begin(() => Promise.reject(error));
+    expect(await code).toBe(exitCode);
   });
 
   test("a configuration error that only the start can find: 2", async () => {

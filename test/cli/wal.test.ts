@@ -124,7 +124,7 @@ describe("wal verify", () => {
     // The record that contains the byte begins at or before it.
     expect(at).toBeLessThanOrEqual(300);
     expect(at).toBeGreaterThan(300 - 256);
-    expect(err).toContain("remove this member from the cluster and add it again");
+    expect(err).toContain("remove this member and add it again");
     expect(stateOf(dir)).toEqual(before);
   });
 

@@ -214,7 +214,11 @@ describe("a snapshot", () => {
   const save = (sink: SnapshotSink, channels: readonly ScriptedChannel[]): Promise<ReceivedSnapshot> =>
     ownErrors(sink, (guarded) =>
       caller(channels).run((channel, attempt) => {
-        const messages = channel.serverStream(MaintenanceServiceService.saveSnapshot, {}, attempt);
+        const messages = channel.serverStream(
+          MaintenanceServiceService.saveSnapshot,
+          { serializable: false },
+          attempt,
+        );
         return receiveSnapshot(messages, guarded, channel.authority);
       }, READ),
     );

@@ -3,7 +3,17 @@ import { admit } from "../../src/cluster/leader/admission";
 import type { Admission, LeaderView, Write } from "../../src/cluster/leader/admission";
 import type { VoterHealth } from "../../src/cluster/leader/quorum_check";
 import type { RosterCommand } from "../../src/roster/index";
-import { add, adminUrls, apply, move, publish, remove, request, rosterOf } from "../roster/support/log";
+import {
+  CLUSTER_ID,
+  add,
+  adminUrls,
+  apply,
+  move,
+  publish,
+  remove,
+  request,
+  rosterOf,
+} from "../roster/support/log";
 
 const HEARTBEAT_MS = 100;
 const ELECTION_TICKS = 10;
@@ -38,8 +48,10 @@ type Given = Omit<Partial<LeaderView>, "voters"> & { readonly voters?: string };
 function view({ voters: text = HEALTHY, ...given }: Given = {}): LeaderView {
   return Object.freeze({
     self: 1n,
+    clusterId: CLUSTER_ID,
     roster: publishedRoster(text.split(" ").length),
     hasSpace: true,
+    handsOver: false,
     waiting: 5,
     waitingMax: 10,
     letIn: true,
@@ -49,7 +61,9 @@ function view({ voters: text = HEALTHY, ...given }: Given = {}): LeaderView {
     heartbeatMs: HEARTBEAT_MS,
     leadingTicks: 1000,
     remainingTicks: 1000,
-    joiner: "not asked",
+    waitedTicks: 0,
+    learners: [],
+    urlAnswer: "not asked",
     handoverFailed: false,
     ...given,
   });
@@ -61,11 +75,12 @@ function shown(admission: Admission): string {
     case "ok":
     case "confirm":
     case "hand over":
+    case "elsewhere":
       return admission.kind;
     case "wait":
       return `wait ${admission.ticks}`;
-    case "ask joiner":
-      return `ask joiner ${admission.name} ${admission.peerUrl}`;
+    case "ask url":
+      return `ask ${admission.url}`;
     case "refused":
     case "turned away":
       return `${admission.kind} ${admission.error.refusal.reason}`;
@@ -122,6 +137,7 @@ describe("at the door", () => {
     ["one fewer", URLS, { ...arrived, waiting: 9 }, "ok"],
     ["a change when there are too many", ADD, { ...arrived, waiting: 11 }, "turned away TOO_MANY_REQUESTS"],
     ["too many, but it was let in", ADD, { waiting: 11 }, "ok"],
+    ["no space, but others have some", URLS, { ...arrived, hasSpace: false, handsOver: true }, "elsewhere"],
     ["no space, but it was let in", ADD, { hasSpace: false }, "ok"],
   ])("%s", (_what, command, given, expected) => {
     expect(shown(admitted(write(command), view(given)))).toBe(expected);
@@ -236,7 +252,7 @@ describe("the strict check", () => {
       { voters: "n* n20 n-" },
       "refused UNHEALTHY_CLUSTER",
     ],
-    ["a change of a peer URL is not checked", move({ id: 3n }, "http://h:1"), { voters: "n* n- n-" }, "ok"],
+    ["a change of a peer URL asks who is there", move({ id: 3n }, "http://h:1"), {}, "ask http://h:1"],
     ["admin URLs are not checked", URLS, { voters: "n* n- n-" }, "ok"],
     ["a voter that publishes soon", ADD, { voters: "n* n20? n20?" }, "wait 1"],
     [
@@ -268,8 +284,8 @@ describe("the strict check", () => {
       error: {
         refusal: { metadata: { blocking_names: "n2,n3", blocking_ids: "2,3" } },
         message:
-          "too few voters would be in contact with the leader after this change; waiting for n2, n3: " +
-          "bring them back, then try again",
+          "too few voters would be in contact with the leader after this change; waiting for n2, n3: bring them back, " +
+          "or remove those that are dead (muster member remove n2, muster member remove n3) first, then try again",
         retryDelayMs: CONTACT_TICKS * HEARTBEAT_MS,
       },
     });
@@ -288,12 +304,26 @@ describe("the strict check", () => {
   });
 });
 
+const WAITS = {
+  name: "n2",
+  clusterId: 0n,
+  memberId: 0n,
+  waitingToJoin: true,
+  instanceId: Buffer.alloc(0),
+  peerUrl: "http://10.0.0.2:7461",
+};
+
 describe("a second member of a cluster of one", () => {
   const second = add(2);
   test.each<Row>([
-    ["is asked for first", second, { voters: "n*" }, "ask joiner n2 http://10.0.0.2:7461"],
-    ["is added when it waits", second, { voters: "n*", joiner: "waits" }, "ok"],
-    ["is refused when it is absent", second, { voters: "n*", joiner: "absent" }, "refused UNHEALTHY_CLUSTER"],
+    ["is asked for first", second, { voters: "n*" }, "ask http://10.0.0.2:7461"],
+    ["is added when it waits", second, { voters: "n*", urlAnswer: WAITS }, "ok"],
+    [
+      "is refused when it is absent",
+      second,
+      { voters: "n*", urlAnswer: "nobody" },
+      "refused UNHEALTHY_CLUSTER",
+    ],
     ["is not asked for before a read is confirmed", second, { voters: "n*", confirmed: false }, "confirm"],
     ["is not asked for when the roster refuses it", add(1), { voters: "n*" }, "decided MEMBER_ID_EXISTS"],
     ["nor is a third member", add(3), { voters: "n* n20" }, "ok"],
@@ -302,7 +332,7 @@ describe("a second member of a cluster of one", () => {
   });
 
   test("the refusal says what to start where, and when to come back", () => {
-    expect(admitted(write(second), view({ voters: "n*", joiner: "absent" }))).toMatchObject({
+    expect(admitted(write(second), view({ voters: "n*", urlAnswer: "nobody" }))).toMatchObject({
       error: {
         refusal: { metadata: { name: "n2", peer_url: "http://10.0.0.2:7461" } },
         retryDelayMs: CONTACT_TICKS * HEARTBEAT_MS,

@@ -10,6 +10,7 @@ import { ELECTION_TICKS, MemoryCluster, adminUrlOf } from "./support/memory_clus
 
 const unpublished = (): Promise<MemoryCluster> => new MemoryCluster().startLedBy(1, false);
 const RETRY_TICKS = 5;
+const VERDICT_RETRY_TICKS = 100;
 
 /** The requests that member `n` forwarded. */
 function published(cluster: MemoryCluster, n: number): PublishRequest[] {
@@ -100,30 +101,47 @@ test("the configuration wins over admin URLs that were set later, with a warning
   });
 });
 
-describe("a refusal that is final", () => {
-  test("MEMBER_WIPED is told, and not repeated", async () => {
-    const cluster = await unpublished();
-    await cluster.write(1, publish(2, 99)).settled();
-    await cluster.run(1);
-    const { publisher, refusals, peers } = cluster.member(2);
-    publisher.start();
-    await cluster.run(2);
-    expect(refusals).toContain("0 MEMBER_WIPED");
-    const { length } = peers.calls;
-    await cluster.run(3 * RETRY_TICKS);
-    expect(peers.calls).toHaveLength(length);
-  });
+describe("a refusal of this member itself", () => {
+  test.each<Reason>(["MEMBER_WIPED", "MEMBER_REMOVED", "MEMBER_ROLLED_BACK"])(
+    "%s is the leader's word, which ends nobody: tried again, ever so often",
+    async (reason) => {
+      const cluster = await unpublished();
+      const { publisher, removed, refusals, ended, peers, log } = cluster.member(2);
+      const refusal = refusalError({ reason, message: `it says ${reason}`, metadata: {} });
+      peers.answer = () => Promise.resolve(refusedBy(refusal));
+      publisher.start();
+      await cluster.run(12 * VERDICT_RETRY_TICKS);
+      expect([removed, refusals, ended]).toEqual([[], [], []]);
+      expect(peers.calls.length).toBeGreaterThan(10);
+      expect(peers.calls.length).toBeLessThanOrEqual(13);
+      const said = log.texts.filter((text) => text.includes("refuses this one"));
+      expect(said).toEqual([
+        expect.stringContaining(`warn member n1 (1) refuses this one: it says ${reason}`),
+      ]);
+      peers.answer = null;
+      await cluster.run(VERDICT_RETRY_TICKS + 2);
+      expect(cluster.leader().rosterMachine.roster.member(2n)?.started).toBe(true);
+    },
+  );
 
-  test("MEMBER_REMOVED begins the removal", async () => {
+  test("as removed ends it together with another voter's", async () => {
     const cluster = await new MemoryCluster().startLedBy(1);
-    const { publisher, removed, refusals, peers } = cluster.member(3);
+    const { publisher, removed } = cluster.member(3);
     cluster.network.passes = ({ to, from }) => to !== 3n && from !== 3n;
     await cluster.write(1, remove({ id: 3n })).settled();
     publisher.start();
     await cluster.run(2);
+    expect(removed).toEqual([]);
+    cluster.member(3).memoryTransport.events.onRefused(2n, "MEMBER_REMOVED", "gone");
     expect(removed).toEqual([expect.stringContaining("was permanently removed")]);
-    expect(refusals).toEqual([]);
-    expect(peers.calls).toHaveLength(1);
+  });
+
+  test("in its own log ends it", async () => {
+    const cluster = await unpublished();
+    const { ended } = cluster.member(2);
+    await cluster.write(1, publish(2, 99)).settled();
+    await cluster.run(1);
+    expect(ended).toEqual([expect.stringContaining("MEMBER_WIPED: its own log says")]);
   });
 
   test.each<Reason>(["INTERNAL", "NO_QUORUM", "CLUSTER_ID_MISMATCH"])("%s is not", async (reason) => {

@@ -7,7 +7,7 @@ import { publish } from "../roster/support/log";
 import { ELECTION_TICKS, HEARTBEAT_MS, MemoryCluster, urlOf } from "./support/memory_cluster";
 import { READ_PATH, callOf, why } from "./support/test_calls";
 import type { TestCallOptions } from "./support/test_calls";
-import { Tracked } from "./support/tracked";
+import { Tracked, promisesSettle } from "./support/tracked";
 
 const REQUEST = { path: READ_PATH, body: Uint8Array.of(1, 2) };
 const answerOf = (tracked: Tracked<unknown>): string =>
@@ -73,6 +73,22 @@ describe("confirmed here", () => {
     expect(answerOf(later.tracked)).toBe("NO_LEADER");
   });
 
+  test.each([1, 2])(
+    "a deadline of a few milliseconds at member %i of a healthy cluster was too short",
+    async (n) => {
+      // Deadline.of keeps 20 ms back for the answer, so that nothing is left.
+      const reads = [
+        confirm(n, { timeoutMs: -15 }),
+        atLeader(n, { timeoutMs: -15 }),
+        confirm(n, { timeoutMs: 90 }),
+      ];
+      cluster.network.passes = () => false;
+      await cluster.settle();
+      await cluster.run(1);
+      expect(reads.map(({ tracked }) => answerOf(tracked))).toEqual(Array(3).fill("NOT_PROPOSED"));
+    },
+  );
+
   test("one that is confirmed, on a member that is too far behind, ends with NOT_PROPOSED", async () => {
     const { storage } = cluster.member(2);
     storage.hold();
@@ -96,6 +112,28 @@ describe("confirmed here", () => {
     expect(reads[3]?.tracked.error).toMatchObject({ retryDelayMs: 1000 });
     await cluster.run(1);
     expect(confirm(1).tracked.state).toBe("open");
+  });
+
+  test("those that wait at a follower, without a leader or for its answer, are bounded too", async () => {
+    const { peers } = cluster.member(2);
+    peers.answer = () => new Promise(() => undefined);
+    const waiting = [atLeader(2), confirm(2), atLeader(2)];
+    const late = [atLeader(2), confirm(2)];
+    await promisesSettle();
+    expect(waiting.filter(({ tracked }) => tracked.state === "failed")).toEqual([]);
+    expect(late.map(({ tracked }) => answerOf(tracked))).toEqual(Array(2).fill("TOO_MANY_REQUESTS"));
+    cluster.network.isolate(3n);
+    const { length } = peers.calls;
+    const alone = [atLeader(3), atLeader(3), atLeader(3), atLeader(3)];
+    cluster.member(3).peers.answer = () => Promise.resolve(RETRY);
+    await cluster.settle();
+    expect(alone.map(({ tracked }) => answerOf(tracked)).slice(3)).toEqual(["TOO_MANY_REQUESTS"]);
+    for (const { call } of alone) call.cancel();
+    await cluster.settle();
+    await cluster.run(1);
+    const next = atLeader(3);
+    await cluster.settle();
+    expect([answerOf(next.tracked), peers.calls.length]).toEqual(["open", length]);
   });
 
   test("a caller that goes away ends it, and frees its place", async () => {

@@ -5,15 +5,15 @@ import { ELECTION_TICKS, MemoryCluster } from "./support/memory_cluster";
 
 const HEADER = ResponseHeader.fromPartial({});
 
-function statusOf(cluster: MemoryCluster, n: number, nowMs: number | null) {
-  return clusterStatus(cluster.member(n).replica, HEADER, nowMs);
+function statusOf(cluster: MemoryCluster, n: number, confirmed = true) {
+  return clusterStatus(cluster.member(n).replica, HEADER, cluster.clock.now(), confirmed);
 }
 
 test("the leader says how far and how reachable each member is", async () => {
   const cluster = await new MemoryCluster().startLedBy(1);
   const { lastIndex } = cluster.member(1).replica;
   cluster.clock.advance(50);
-  const { members, ...counts } = statusOf(cluster, 1, cluster.clock.now());
+  const { members, ...counts } = statusOf(cluster, 1);
   expect(counts).toMatchObject({ quorumSize: 2, failuresTolerated: 1, appliedIndex: BigInt(lastIndex) });
   expect(members.map(({ member, isLeader, reachable }) => [member?.name, isLeader, reachable])).toEqual([
     ["n1", true, true],
@@ -33,19 +33,19 @@ test("a member that is away lags, is not reachable, and one failure fewer is tol
   await cluster.run(ELECTION_TICKS + 1);
   cluster.member(1).replica.propose({ id: 1n, data: new Uint8Array(0), settle: () => undefined });
   await cluster.settle();
-  const { members, failuresTolerated } = statusOf(cluster, 1, cluster.clock.now());
+  const { members, failuresTolerated } = statusOf(cluster, 1);
   expect(members[2]).toMatchObject({ lagEntries: 1n, reachable: false, lastContact: { seconds: 1n } });
   expect(failuresTolerated).toBe(0);
 });
 
 test("another member leaves out what only the leader knows", async () => {
   const cluster = await new MemoryCluster().startLedBy(1);
-  const { members, failuresTolerated } = statusOf(cluster, 2, null);
+  const { members, failuresTolerated, failuresToleratedKnown } = statusOf(cluster, 2, false);
   expect(members.map(({ isLeader }) => isLeader)).toEqual([true, false, false]);
   for (const { matchIndex, lagEntries, lastContact, reachable, version } of members)
     expect([matchIndex, lagEntries, lastContact, reachable, version]).toEqual([
       ...Array<undefined>(4).fill(undefined),
       "1.0.0",
     ]);
-  expect(failuresTolerated).toBe(1);
+  expect([failuresTolerated, failuresToleratedKnown]).toEqual([0, false]);
 });

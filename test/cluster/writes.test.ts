@@ -3,6 +3,7 @@ import { RETRY, UNKNOWN, done, refusedBy, retryBecause } from "../../src/base/ou
 import type { Outcome } from "../../src/base/outcome";
 import type { Accepted } from "../../src/cluster/leader/submission";
 import { Routing } from "../../src/cluster/routing";
+import { WaitingRoom } from "../../src/cluster/waiting_room";
 import { Writes } from "../../src/cluster/writes";
 import { refused } from "../../src/roster/index";
 import type { Reason } from "../../src/roster/index";
@@ -28,9 +29,10 @@ class Fixture {
   readonly view = new FakeView();
   readonly clock = new ManualClock();
   readonly peers = new MemoryPeers(() => null);
-  readonly routing = new Routing(this.view);
+  readonly routing = new Routing(this.view, this.clock);
   readonly here: (Attempt<Accepted> & { readonly proposalId: bigint; cancelled: boolean })[] = [];
   readonly there: Attempt<Uint8Array>[] = [];
+  readonly room = new WaitingRoom("writes", 3);
   readonly writes: Writes;
 
   constructor() {
@@ -40,6 +42,7 @@ class Fixture {
       routing: this.routing,
       peers: this.peers,
       connectMs: 77,
+      room: this.room,
       submissions: {
         submit: ({ command: { proposalId } }) => {
           const attempt = { proposalId, cancelled: false, end: (_outcome: Outcome<Accepted>) => {} };
@@ -264,7 +267,7 @@ describe("the deadline", () => {
     one.clock.advance(1);
     await promisesSettle();
     expect(answerOf(tracked)).toBe(expected);
-    expect([one.view.listenerCount, one.clock.timerCount]).toEqual([0, 0]);
+    expect([one.view.listenerCount, one.clock.timerCount]).toEqual([1, 0]);
   });
 
   test("the last reason is the answer", async () => {
@@ -291,7 +294,7 @@ describe("a caller that goes away", () => {
     call.cancel();
     await promisesSettle();
     expect(answerOf(tracked)).toBe("CallCancelledError");
-    expect([one.view.listenerCount, one.clock.timerCount]).toEqual([0, 0]);
+    expect([one.view.listenerCount, one.clock.timerCount]).toEqual([1, 0]);
   });
 
   test("while an attempt here is under way, which is cancelled", async () => {
@@ -311,6 +314,40 @@ describe("a caller that goes away", () => {
     call.cancel();
     await promisesSettle();
     expect(one.here[0]?.cancelled).toBe(false);
+  });
+});
+
+describe("more writes than may wait", () => {
+  test.each([
+    ["without a leader", 0n],
+    ["for the leader's answer", 2n],
+    ["here", 1n],
+  ])("%s are refused at once, with when to come back", async (_where, leader) => {
+    one.view.leader = leader;
+    const waiting = [one.write(), one.write(), one.write()];
+    const late = one.write();
+    await promisesSettle();
+    expect(waiting.map(({ tracked }) => tracked.state)).toEqual(["open", "open", "open"]);
+    expect(answerOf(late.tracked)).toBe("TOO_MANY_REQUESTS");
+    expect(late.tracked.error).toMatchObject({ retryDelayMs: 1000 });
+  });
+
+  test.each<[string, (waiting: ReturnType<Fixture["write"]>) => void]>([
+    ["its deadline", () => one.clock.advance(10_010)],
+    ["the caller's going away", ({ call }) => call.cancel()],
+    ["a leader's answer", () => one.view.ledBy(2n)],
+  ])("a place is free again after %s", async (_what, end) => {
+    const waiting = [one.write(), one.write(), one.write()];
+    await promisesSettle();
+    for (const each of waiting) end(each);
+    await promisesSettle();
+    for (const { end: answer } of one.there) answer(done(Uint8Array.of(1)));
+    await promisesSettle();
+    expect([one.room.size, waiting.some(({ tracked }) => tracked.state === "open")]).toEqual([0, false]);
+    one.view.leader = 0n;
+    const next = one.write();
+    await promisesSettle();
+    expect(next.tracked.state).toBe("open");
   });
 });
 
@@ -335,7 +372,7 @@ describe("a member that stops", () => {
     const { tracked } = one.write();
     await one.stop();
     expect(answerOf(tracked)).toBe("OUTCOME_UNKNOWN");
-    expect([one.view.listenerCount, one.clock.timerCount]).toEqual([0, 0]);
+    expect([one.view.listenerCount, one.clock.timerCount]).toEqual([1, 0]);
   });
 
   test("answers OUTCOME_UNKNOWN at once when its own attempt is abandoned", async () => {

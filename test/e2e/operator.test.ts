@@ -4,6 +4,7 @@
  */
 import { rmSync } from "node:fs";
 import { Consistency } from "../../src/client";
+import { FinalExit } from "../../src/server/errors";
 import { readDataDirState } from "../../src/storage/data_dir";
 import { nodeFs } from "../../src/storage/node_fs";
 import { withCluster } from "./support/process_cluster";
@@ -134,43 +135,72 @@ test(
 );
 
 test(
-  "the peer URL of a member is changed at a follower, and the member starts on the new one",
+  "a member is started on another peer URL, and the roster follows; nothing is asked of the cluster",
   () =>
     withCluster(3, async (cluster) => {
       const [leader, moved] = [await cluster.leader(), await cluster.follower()];
-      const asked = cluster.members.find((member) => member !== leader && member !== moved);
-      if (asked === undefined) throw new Error("three members have two followers");
+      const other = cluster.members.find((member) => member !== leader && member !== moved);
+      if (other === undefined) throw new Error("three members have two followers");
       const peerUrl = `http://127.0.0.1:${await freePortBlock([0])}`;
-      const updated = await ask(asked, "member", "update", moved.name, "--peer-url", peerUrl);
-      expect(updated.member).toMatchObject({ name: moved.name, peerUrls: [peerUrl] });
+      // Nobody answers there yet: an update before the move would cost a vote, and is refused.
+      const update = ["member", "update", moved.name, "--peer-url", peerUrl, "--endpoints", other.endpoint];
+      const early = await muster(update);
+      expect(early.code).toBe(1);
+      expect(lines(early.stderr)[0]).toMatch(/^muster: UNHEALTHY_CLUSTER: /);
 
       expect(await moved.stop()).toEqual({ code: 0, signal: null });
       moved.spec = { ...moved.spec, peerUrl };
       moved.start();
+      await until("the roster follows", async () => {
+        const { members } = await leader.members();
+        return members.find(({ name }) => name === moved.name)?.peerUrls.join() === peerUrl;
+      });
       await cluster.ready();
-      expect(named(await ask(moved, "member", "list"), moved.name)?.peerUrls).toEqual([peerUrl]);
       // The member takes part again: with the other follower stopped, this write needs its acknowledgement.
-      await asked.kill();
+      await other.kill();
       await ask(moved, "member", "update", "n1", "--admin-url", "http://10.0.0.1:7460");
     }),
   120_000,
 );
 
 test(
-  "a removed member exits by itself with 1, and its directory does not start again",
+  "the peer URL of a running member is changed at a follower to another one where it answers",
+  () =>
+    withCluster(3, async (cluster) => {
+      const [leader, renamed] = [await cluster.leader(), await cluster.follower()];
+      const asked = cluster.members.find((member) => member !== leader && member !== renamed);
+      if (asked === undefined) throw new Error("three members have two followers");
+      const peerUrl = renamed.spec.peerUrl.replace("127.0.0.1", "localhost");
+      const updated = await ask(asked, "member", "update", renamed.name, "--peer-url", peerUrl);
+      expect(updated.member).toMatchObject({ name: renamed.name, peerUrls: [peerUrl] });
+
+      // A start with the URL of before would lead back there.
+      expect(await renamed.stop()).toEqual({ code: 0, signal: null });
+      renamed.spec = { ...renamed.spec, peerUrl };
+      renamed.start();
+      await cluster.ready();
+      expect(named(await ask(renamed, "member", "list"), renamed.name)?.peerUrls).toEqual([peerUrl]);
+      await asked.kill();
+      await ask(renamed, "member", "update", "n1", "--admin-url", "http://10.0.0.1:7460");
+    }),
+  120_000,
+);
+
+test(
+  "a removed member exits by itself with 8, and its directory does not start again",
   () =>
     withCluster(3, async (cluster) => {
       const [leader, removed] = [await cluster.leader(), await cluster.follower()];
       const answer = await ask(leader, "member", "remove", removed.name);
       expect(answer.member?.name).toBe(removed.name);
       expect(answer.members).toHaveLength(2);
-      expect(await removed.process.end()).toEqual({ code: 1, signal: null });
+      expect(await removed.process.end()).toEqual({ code: FinalExit.Removed, signal: null });
       // It learns of its removal from its log or from a peer, and logs it once.
       const errors = lines(removed.process.stderr).filter((line) => line.includes('"level":50'));
       expect(errors).toEqual([expect.stringMatching(/removed.*its data directory does not start again/)]);
 
       const again = await startRefused(removed);
-      expect(again).toMatchObject({ code: 1, stdout: "" });
+      expect(again).toMatchObject({ code: FinalExit.Removed, stdout: "" });
       expect(lines(again.stderr)).toHaveLength(1);
       expect(again.stderr).toMatch(/^muster: .* belongs to a member that was removed from its cluster/);
       const repeated = await muster(["member", "remove", removed.name, "--endpoints", leader.endpoint]);
@@ -188,11 +218,11 @@ test(
       await removed.kill();
       await ask(leader, "member", "remove", removed.name);
       removed.start();
-      expect(await removed.process.end()).toEqual({ code: 1, signal: null });
+      expect(await removed.process.end()).toEqual({ code: FinalExit.Removed, signal: null });
       const state = await readDataDirState(nodeFs, removed.spec.dataDir);
       expect(typeof state === "string" ? state : state.removed?.text).toContain("removed");
       const again = await startRefused(removed);
-      expect(again.code).toBe(1);
+      expect(again.code).toBe(FinalExit.Removed);
       expect(lines(again.stderr)).toHaveLength(1);
     }),
   120_000,
@@ -205,7 +235,7 @@ test(
       const [leader, follower] = [await cluster.leader(), await cluster.follower()];
       const answer = await ask(follower, "member", "remove", leader.name);
       expect(answer.members.map(({ name }) => name)).not.toContain(leader.name);
-      expect(await leader.process.end()).toEqual({ code: 1, signal: null });
+      expect(await leader.process.end()).toEqual({ code: FinalExit.Removed, signal: null });
       await allShow(
         cluster,
         "both know two members",
@@ -259,7 +289,7 @@ test(
       for (const initialClusterState of ["new", "existing"] as const) {
         wiped.spec = { ...wiped.spec, initialClusterState };
         const refused = await startRefused(wiped);
-        expect(refused).toMatchObject({ code: 1, stdout: "" });
+        expect(refused).toMatchObject({ code: FinalExit.Unusable, stdout: "" });
         expect(lines(refused.stderr)).toHaveLength(1);
         expect(refused.stderr).toMatch(
           new RegExp(`^muster: .*${wiped.name} .*has started before, but this data directory`),

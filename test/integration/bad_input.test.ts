@@ -176,12 +176,12 @@ describe("requests of clients", () => {
 
   test("a message of 2 MiB is refused by the library; so is one of 9 MiB between members", async () => {
     const name = "n".repeat(2 * 1024 * 1024);
-    const error = await refusal(follower.deleteMember({ name }), RESOURCE_EXHAUSTED, "");
+    const error = await refusal(follower.deleteMember({ name }), RESOURCE_EXHAUSTED, "INVALID_REQUEST");
     expect(error.details).toContain("larger than max");
     const large = await refusal(
       publish(follower, { version: "v".repeat(9 * 1024 * 1024) }),
       RESOURCE_EXHAUSTED,
-      "",
+      "INVALID_REQUEST",
     );
     expect(large.details).toContain("larger than max");
   });
@@ -251,9 +251,9 @@ describe("requests of clients", () => {
     }
   });
 
-  test("an unknown consistency is a linearizable read; numbers at their limits have an answer", async () => {
-    await follower.getMembers(77 as 0);
-    await follower.getCluster(-1 as 0);
+  test("an unknown consistency is refused; numbers at their limits have an answer", async () => {
+    await refusal(follower.getMembers(77 as 0), INVALID_ARGUMENT, "INVALID_REQUEST");
+    await refusal(follower.getCluster(-1 as 0), INVALID_ARGUMENT, "INVALID_REQUEST");
     const call = follower.deleteMember({ name: "n1", expectedRevision: 2n ** 64n - 1n });
     await refusal(call, INVALID_ARGUMENT, "INVALID_REQUEST");
     const latest = follower.deleteMember({ name: "n1", expectedRevision: BigInt(Number.MAX_SAFE_INTEGER) });
@@ -380,7 +380,7 @@ describe("peer streams that are refused", () => {
 
   test("garbage after the handshake, and a second handshake", async () => {
     const stream = await new PeerStream(follower, strangersHandshake(follower)).untilAccepted();
-    stream.sendRequest({ handshake: stream.handshake, messages: [] });
+    stream.sendRequest({ handshake: stream.handshake, messages: [], rosterDigest: undefined });
     expect(await stream.refused()).toMatchObject({ code: INVALID_ARGUMENT, reason: "INVALID_REQUEST" });
     // A new stream of the same member ends the older one.
     const older = await new PeerStream(follower, strangersHandshake(follower)).untilAccepted();

@@ -16,7 +16,7 @@ import type { ServerConfig } from "../../src/server/config";
 import { StartRefusedError } from "../../src/server/errors";
 import type { StorageFs } from "../../src/storage/fs";
 import { nodeFs } from "../../src/storage/node_fs";
-import { TestCluster, callUnary, freePorts, readError, until } from "./support/cluster";
+import { TestCluster, callUnary, freePorts, readError, until, refusal } from "./support/cluster";
 import type { TestMember } from "./support/cluster";
 
 jest.setTimeout(60_000);
@@ -122,18 +122,21 @@ describe("restarts", () => {
     expect(follower.id).toBe(id);
   });
 
-  test("a member restarts on the peer URL that UpdateMember gave it", async () => {
+  test("a member starts at another peer URL, and UpdateMember follows; before, it is refused", async () => {
     cluster = await TestCluster.start(3);
     const leader = await cluster.stable();
     const [mover] = await twoFollowers();
     const [port] = await freePorts(1);
     const newPeerUrl = `http://127.0.0.1:${String(port)}`;
-    const { members } = await mover.updateMember({ name: mover.name, newPeerUrl });
-    expect(members.find(({ name }) => name === mover.name)?.peerUrls).toEqual([newPeerUrl]);
+    const move = { name: mover.name, newPeerUrl };
+    const early = await refusal(mover.updateMember(move), status.FAILED_PRECONDITION, "UNHEALTHY_CLUSTER");
+    expect(early.details).toContain(`start ${mover.name} with the peer URL ${newPeerUrl} first`);
     const id = mover.replica.id;
     await mover.stop();
     await until("the leader misses it", async () => (await leader.getCluster()).failuresTolerated === 0);
     await mover.start({ peerUrl: newPeerUrl });
+    const { members } = await leader.updateMember(move);
+    expect(members.find(({ name }) => name === mover.name)?.peerUrls).toEqual([newPeerUrl]);
     await until("the leader reaches it there", async () => {
       const found = (await leader.getCluster()).members.find((entry) => entry.member?.name === mover.name);
       return found?.reachable === true && found.lagEntries === 0n;
@@ -170,18 +173,15 @@ describe("starts that are refused", () => {
     expect(wiped.id).not.toBe(id);
   });
 
-  test("a wiped member that bootstraps while nobody answers is refused by the cluster, and ends with 1", async () => {
+  test("a wiped member that starts while nobody answers forms nothing, and is refused when the others are back", async () => {
     cluster = await TestCluster.start(3);
     const [wiped] = await twoFollowers();
     const others = cluster.members.filter((member) => member !== wiped);
     await wiped.wipe();
     await Promise.all(others.map((member) => member.stop()));
-    await wiped.start();
-    const { replica } = wiped;
-    const ended = wiped.ended();
+    const refused = refusedStart(wiped);
     await Promise.all(others.map((member) => member.start()));
-    expect(await ended).toBe(1);
-    expect(replica.isLeader).toBe(false);
+    expect((await refused).message).toContain(`${wiped.name} (`);
     const leader = await cluster.leader();
     await leader.updateAdminUrl(admin("n1", 5));
   });
@@ -256,7 +256,7 @@ describe("starts that are refused", () => {
     const leader = await cluster.stable();
     const [gone] = await twoFollowers();
     const { header } = await leader.deleteMember({ name: gone.name });
-    expect(await gone.ended()).toBe(1);
+    expect(await gone.ended()).toBe(8);
     const mark = readFileSync(join(gone.config.dataDir, "REMOVED"), "utf8");
     // The member learned it from its own log, or from a peer that refused it earlier.
     expect(mark).toContain(`revision ${String(header?.revision)}`);
@@ -265,7 +265,7 @@ describe("starts that are refused", () => {
     cluster.forget(gone);
   });
 
-  test("a member that was removed while it was down learns it at its next start, and exits with 1", async () => {
+  test("a member that was removed while it was down learns it at its next start, and exits with 8", async () => {
     cluster = await TestCluster.start(3);
     const leader = await cluster.stable();
     const [gone] = await twoFollowers();
@@ -273,7 +273,7 @@ describe("starts that are refused", () => {
     await until("out of contact", async () => (await leader.getCluster()).failuresTolerated === 0);
     await leader.deleteMember({ name: gone.name });
     await gone.start();
-    expect(await gone.ended()).toBe(1);
+    expect(await gone.ended()).toBe(8);
     expect((await refusedStart(gone)).message).toContain("removed from its cluster");
     cluster.forget(gone);
   });

@@ -66,7 +66,7 @@ async function save(...members: TestMember[]): Promise<ReadSnapshot> {
 function raw(member: TestMember, timeoutMs = 20_000): ClientReadableStream<SaveSnapshotResponse> {
   const client = new MaintenanceServiceClient(hostOf(member), credentials.createInsecure());
   clients.push(client);
-  return client.saveSnapshot({}, { deadline: Date.now() + timeoutMs });
+  return client.saveSnapshot({ serializable: false }, { deadline: Date.now() + timeoutMs });
 }
 
 function failureOf(call: ClientReadableStream<SaveSnapshotResponse>): Promise<WireError> {

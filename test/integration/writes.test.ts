@@ -217,13 +217,10 @@ describe("validate_only", () => {
       expect(add.member).toMatchObject({ id: "", name: "n4", peerUrls: ["http://127.0.0.1:1"] });
       expect(add.members).toEqual(before.members);
       expect(add.header?.revision).toBe(before.header?.revision);
-      const update = await member.updateMember({
-        name: "n2",
-        newPeerUrl: "http://127.0.0.1:2",
-        requestId,
-        validateOnly: true,
-      });
-      expect(update.member?.peerUrls).toEqual(["http://127.0.0.1:2"]);
+      // A URL at which n2 answers as well: any other is refused.
+      const newPeerUrl = cluster.member("n2").config.peerUrl.replace("127.0.0.1", "localhost");
+      const update = await member.updateMember({ name: "n2", newPeerUrl, requestId, validateOnly: true });
+      expect(update.member?.peerUrls).toEqual([newPeerUrl]);
       const urls = await member.updateAdminUrl({ ...admin("n2", 3), requestId, validateOnly: true });
       expect(urls.member?.adminUrls).toEqual(["http://127.0.0.1:3"]);
       const remove = await member.deleteMember({ name: "n2", requestId, validateOnly: true });

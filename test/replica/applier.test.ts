@@ -13,6 +13,7 @@ import { COUNTER, Counter, additionEntry } from "./support/counter";
 import { ListLog } from "./support/list_log";
 import { DISK_FULL, IO_ERROR, TestStorage } from "./support/test_storage";
 import { WorkQueue } from "./support/work_queue";
+import { captureNow } from "./support/capture_now";
 
 const CONF_STATE = { ...EMPTY_CONF_STATE, voters: [1n] };
 
@@ -29,7 +30,7 @@ class Fixture {
   readonly storage: TestStorage;
   readonly applier: Applier;
 
-  constructor(policy: Partial<SnapshotPolicy> = {}, snapshot: Snapshot | null = null) {
+  constructor(policy: Partial<SnapshotPolicy> = {}, snapshot: Snapshot | null = null, id = 0n) {
     this.storage = new TestStorage(this.queue, snapshot === null ? {} : { snapshot });
     this.applier = new Applier({
       storage: this.storage,
@@ -41,6 +42,9 @@ class Fixture {
       confState: () => CONF_STATE,
       onMembershipChange: () => this.events.push(`membership ${this.applier.applied}`),
       onStorageError: (error) => this.errors.push(error),
+      id,
+      defer: this.queue.defer,
+      guard: (act) => act(),
     });
   }
 
@@ -159,7 +163,7 @@ describe("snapshots of this member", () => {
     expect(snapshot?.meta).toEqual({ index: 20, term: 2, confState: CONF_STATE });
     const again = new Fixture({}, snapshot);
     expect([again.applier.applied, again.counter.total]).toEqual([20, 33]);
-    expect(again.applier.capture()).toEqual(snapshot);
+    expect(captureNow(again.applier)).toEqual(snapshot);
   });
 
   test("no second one begins while one is being saved", () => {
@@ -203,7 +207,7 @@ describe("snapshots of the leader", () => {
     const leader = new Fixture();
     for (const n of [1, 2]) leader.apply(entryFor(leader.roster.roster, add(n)));
     leader.apply(counting(3, 1n, 40));
-    return leader.applier.capture();
+    return captureNow(leader.applier);
   }
 
   test("it replaces all states, and calls below it are never settled by an entry", () => {
@@ -218,7 +222,7 @@ describe("snapshots of the leader", () => {
     expect(one.roster.roster.members()).toHaveLength(2);
     expect(one.events).toEqual(["membership 3", "1 unknown"]);
     expect(one.log.texts).toEqual(["info installed a snapshot"]);
-    expect(one.applier.capture()).toEqual(snapshot);
+    expect(captureNow(one.applier)).toEqual(snapshot);
   });
 
   test("it is decoded once", () => {
@@ -243,10 +247,31 @@ describe("snapshots of the leader", () => {
   test("the next own one counts from it", () => {
     const one = new Fixture({ everyEntries: 20 });
     one.applier.install(sent());
-    one.pass(19);
+    // Every member keeps to indexes of its own, wherever the snapshot came from.
+    const next = Math.ceil((one.applier.applied + 1) / 20) * 20;
+    one.pass(next - 1 - one.applier.applied);
     expect(one.storage.snapshotsSaved).toBe(0);
     one.pass(1);
     expect(one.storage.snapshotsSaved).toBe(1);
+  });
+
+  test("members take theirs at different indexes, each as often as the others", () => {
+    const savedAt = [0n, 7n, 13n].map((id) => {
+      const one = new Fixture({ everyEntries: 20, keepEntries: 5 }, null, id);
+      const indexes: number[] = [];
+      for (let i = 0; i < 60; i++) {
+        const before = one.storage.snapshotsSaved;
+        one.pass(1);
+        one.queue.run();
+        if (one.storage.snapshotsSaved > before) indexes.push(one.applier.applied);
+      }
+      return indexes;
+    });
+    expect(savedAt).toEqual([
+      [20, 40, 60],
+      [13, 33, 53],
+      [7, 27, 47],
+    ]);
   });
 });
 

@@ -24,7 +24,11 @@ test.each([
 
 test("who is no voter does not count", () => {
   expect(after([8n, 9n], [1n, 2n])).toBe(false);
-  expect(new Removal(0, ELECTION_TICKS).waitsFor([1n, 2n])).toEqual([1n, 2n]);
+  const questions = new Removal(0, ELECTION_TICKS).questions([1n, 2n], 3n, 5);
+  expect(questions.map(({ from, to, term }) => [from, to, term])).toEqual([
+    [3n, 1n, 5],
+    [3n, 2n, 5],
+  ]);
 });
 
 test.each([

@@ -280,7 +280,7 @@ describe("a removed member", () => {
   test("stays while nobody answers, until nobody asked for its vote for ten election timeouts", () => {
     const group = new ReplicaGroup({ size: 3 }).startLedBy(1);
     const { replica, dismissed } = group.member(3);
-    replica.refusedAsRemoved(0n, "removed, they say");
+    replica.leaveOnWordOf([], "removed, they say");
     group.network.isolate(3n);
     group.run(9 * ELECTION_TICKS);
     expect(dismissed).toEqual([]);

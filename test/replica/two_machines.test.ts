@@ -5,12 +5,13 @@
 import { MessageType } from "../../src/raft/index";
 import { add, adminUrls, publish } from "../roster/support/log";
 import { ReplicaGroup } from "./support/group";
+import { captureNow } from "./support/capture_now";
 
 const SNAPSHOTS = { everyEntries: 10, keepEntries: 2 };
 
 /** The state of all machines of member `n`, as bytes. */
 function captured(group: ReplicaGroup, n: number): string {
-  return Buffer.from(group.member(n).replica.capture().data).toString("hex");
+  return Buffer.from(captureNow(group.member(n).replica).data).toString("hex");
 }
 
 /** Ten additions of 1 and three changes of the roster, on member 1. */
@@ -103,6 +104,6 @@ test("without other machines the log and the snapshot are those of the roster al
   if (typeof entries === "string") throw new Error(entries);
   expect(entries.length).toBeGreaterThan(0);
   for (const { data } of entries) expect(data[0]).not.toBe(0);
-  expect(Buffer.compare(replica.capture().data, rosterMachine.roster.snapshot())).toBe(0);
+  expect(Buffer.compare(captureNow(replica).data, rosterMachine.roster.snapshot())).toBe(0);
   expect(storage.snapshot()?.data[0]).not.toBe(0);
 });

@@ -10,6 +10,8 @@ import {
   fingerprint,
   needsConfChange,
   promoteMemberCommand,
+  refuseCommand,
+  refused,
   replaceMemberCommand,
   UnknownCommandError,
 } from "../../src/roster/index";
@@ -44,6 +46,7 @@ const EVERY_COMMAND: readonly RosterCommand[] = [
   publish(2),
   promote,
   replace,
+  refuseCommand(add(4, {}, request("r1")), 8n, refused("UNHEALTHY_CLUSTER", "no", { k: "v" }).refusal),
 ];
 
 describe("encoding and decoding a command", () => {

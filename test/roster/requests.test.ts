@@ -118,9 +118,12 @@ test("commands without a request id are decided each time", () => {
   expect(roster.outcome("")).toBeNull();
 });
 
-describe("the memory is bounded", () => {
+describe("the memory of writes without a request id of their own is bounded", () => {
   const write = (roster: Roster, n: number) =>
-    apply(roster, adminUrls({ id: 1n }, [`http://a:${n}`], request(`r${n}`))).decision;
+    apply(roster, {
+      ...adminUrls({ id: 1n }, [`http://a:${n}`], request(`r${n}`)),
+      generatedRequestId: true,
+    }).decision;
 
   test.each(paths)("and drops outcomes in the order of first use, %s", (_, pass) => {
     const limit = { outcomesLimit: 3 };

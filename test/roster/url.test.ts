@@ -1,6 +1,11 @@
 /** The normal form of URLs, and the URLs that are refused. */
 import * as fc from "fast-check";
-import { normaliseUrl, URL_LENGTH_MAX } from "../../src/roster/index";
+import {
+  normalisePeerUrl,
+  normaliseReachableUrl,
+  normaliseUrl,
+  URL_LENGTH_MAX,
+} from "../../src/roster/index";
 
 describe("accepted, in normal form", () => {
   test.each([
@@ -90,6 +95,10 @@ describe("refused, with the reason", () => {
     ["http://[1.2.3.4::]:1", "valid host"],
     ["http://[fe80::1%eth0]:1", "valid host"],
     ["http://[::1]", "must have a port"],
+    ["https://a", "must have a port"],
+    ["http://xn--a:7491", "valid host"],
+    ["http://xn--:1", "valid host"],
+    ["http://a.xn--zzzzzzzzzzzzzz-99999:1", "valid host"],
     [LONG, "must be at most 512 characters, not 10249"],
   ])("%j", (text, problem) => {
     const result = normaliseUrl(text);
@@ -110,6 +119,35 @@ describe("refused, with the reason", () => {
         if (!result.ok) expect(result.problem).toMatch(/^[\x20-\x7e]{1,560}$/);
       }),
     );
+  });
+});
+
+const UNSPECIFIED = [
+  "http://0.0.0.0:7461",
+  "http://[::]:7461",
+  "http://[0:0::0]:7461",
+  "http://[::0.0.0.0]:7461",
+  "http://[::ffff:0.0.0.0]:7461",
+];
+
+describe("where a member is reached", () => {
+  test.each(UNSPECIFIED)("%s is for listening only", (text) => {
+    expect(normaliseUrl(text).ok).toBe(true);
+    for (const normalise of [normaliseReachableUrl, normalisePeerUrl]) {
+      expect(normalise(text)).toEqual({
+        ok: false,
+        problem: expect.stringContaining("for listening only") as string,
+      });
+    }
+  });
+
+  test("clients may reach it over https, members over http only", () => {
+    expect(normaliseReachableUrl("https://a:1")).toEqual({ ok: true, url: "https://a:1" });
+    expect(normalisePeerUrl("http://a:80")).toEqual({ ok: true, url: "http://a:80" });
+    expect(normalisePeerUrl("https://a:1")).toEqual({
+      ok: false,
+      problem: expect.stringContaining("serves peers over http only") as string,
+    });
   });
 });
 

@@ -81,6 +81,16 @@ test("no file at all; names and tokens that YAML takes for numbers", () => {
   expect(config.initialClusterToken).toBe("7");
 });
 
+test("a member may listen elsewhere than it is reached, also at every address", () => {
+  const listen = { "listen-admin-url": "http://0.0.0.0:7460", "listen-peer-url": "http://[0::0]:07461" };
+  expect(loadConfig({ flags: { ...GOOD, ...listen }, env: {} })).toMatchObject({
+    adminUrl: GOOD["admin-url"],
+    peerUrl: GOOD["peer-url"],
+    listenAdminUrl: "http://0.0.0.0:7460",
+    listenPeerUrl: "http://[::]:7461",
+  });
+});
+
 const BAD: [string, Readonly<Record<string, unknown>>, string, string][] = [
   ["an unknown key", { colour: "red" }, "colour", "unknown key"],
   ["a key of later", { "metrics-addr": "127.0.0.1:7462" }, "metrics-addr", "not supported yet"],
@@ -90,7 +100,22 @@ const BAD: [string, Readonly<Record<string, unknown>>, string, string][] = [
   ["no data-dir", { "data-dir": null }, "data-dir", "required"],
   ["an admin-url without port", { "admin-url": "http://h" }, "admin-url", "must have a port"],
   ["a peer-url with a path", { "peer-url": "http://h:1/x" }, "peer-url", "without a path"],
-  ["https", { "peer-url": "https://h:1" }, "peer-url", "TLS is not supported yet"],
+  ["https", { "peer-url": "https://h:1" }, "peer-url", "serves peers over http only"],
+  ["https for clients", { "admin-url": "https://h:1" }, "admin-url", "TLS is not supported yet"],
+  ["0.0.0.0 for clients", { "admin-url": "http://0.0.0.0:1" }, "admin-url", "for listening only"],
+  ["[::] for members", { "peer-url": "http://[::]:1" }, "peer-url", "for listening only"],
+  ["a host that can't be dialled", { "peer-url": "http://xn--a:1" }, "peer-url", "valid host"],
+  ["listening with a path", { "listen-peer-url": "http://h:1/x" }, "listen-peer-url", "without a path"],
+  ["listening with TLS", { "listen-admin-url": "https://h:1" }, "listen-admin-url", "TLS is not supported"],
+  ["one place to listen", { "listen-peer-url": GOOD["admin-url"] }, "listen-peer-url", "at one address"],
+  ["the same the other way", { "listen-admin-url": GOOD["peer-url"] }, "listen-admin-url", "at one address"],
+  [
+    "a member at 0.0.0.0",
+    { "initial-cluster": "n1=http://0.0.0.0:1" },
+    "initial-cluster",
+    "for listening only",
+  ],
+  ["a member over https", { "initial-cluster": "n1=https://h:1" }, "initial-cluster", "over http only"],
   ["one URL for both", { "admin-url": GOOD["peer-url"] }, "peer-url", "same as admin-url"],
   ["a heartbeat of 0", { "heartbeat-interval": 0 }, "heartbeat-interval", "from 10 to 60000"],
   ["a heartbeat that is no number", { "heartbeat-interval": "fast" }, "heartbeat-interval", "whole number"],

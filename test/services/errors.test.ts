@@ -13,6 +13,7 @@ import { ManualClock } from "../base/support/manual_clock";
 const logged: { level: string; fields: LogFields; text: string; error?: Error | undefined }[] = [];
 const log: Log = {
   ...silentLog,
+  debug: (fields, text) => logged.push({ level: "debug", fields, text }),
   info: (fields, text) => logged.push({ level: "info", fields, text }),
   error: (fields, text, error) => logged.push({ level: "error", fields, text, error }),
 };
@@ -38,6 +39,11 @@ test("a refusal keeps reason, text, metadata, violations and delay, and is one l
   });
   const fields = { rpc: "AddMember", reason: "TOO_MANY_REQUESTS", text: "later", term: 3, index: 7 };
   expect(logged).toEqual([{ level: "info", fields, text: "refused" }]);
+});
+
+test("that a member waits or stops is no line of its own for each call that it refuses", () => {
+  translate(refused("SERVER_STOPPING", "ask another"));
+  expect(logged.map(({ level }) => level)).toEqual(["debug"]);
 });
 
 test("BadRequest lists the violations; without a delay there is no RetryInfo", () => {

@@ -1,5 +1,6 @@
 /** SaveSnapshot over a backend that decides nothing: the file in parts, few at once, and how it ends. */
 import { createHash } from "node:crypto";
+import { CALL_CANCELLED } from "../../src/base/call";
 import { silentLog } from "../../src/base/log";
 import type { LogFields } from "../../src/base/log";
 import { VERSION } from "../../src/base/version";
@@ -8,7 +9,8 @@ import type { SaveSnapshotResponse } from "../../src/generated/muster/v1/mainten
 import type { Snapshot } from "../../src/raft/index";
 import { RefusedError, refused } from "../../src/roster/index";
 import type { ResponseSink } from "../../src/rpc/definition";
-import { CHUNK_BYTES, MaintenanceService } from "../../src/services/maintenance";
+import { CHUNK_BYTES, MaintenanceService, SAVE_MS_MAX } from "../../src/services/maintenance";
+import { ManualClock } from "../base/support/manual_clock";
 import { settle } from "../base/support/until";
 import { CountingRandom, FakeBackend, WALL_MS, callOf, refusalOf } from "./support/fake_backend";
 
@@ -43,12 +45,14 @@ class FakeSink implements ResponseSink<SaveSnapshotResponse> {
   }
 }
 
+let clock: ManualClock;
 let fake: FakeBackend;
 let isServing: boolean;
 let logged: [LogFields, string][];
 let service: MaintenanceService;
 
 beforeEach(() => {
+  clock = new ManualClock();
   fake = new FakeBackend();
   isServing = true;
   logged = [];
@@ -56,12 +60,13 @@ beforeEach(() => {
     backend: () => (isServing ? fake.backend : null),
     random: new CountingRandom(),
     wallNow: () => WALL_MS,
+    clock,
     log: { ...silentLog, info: (fields, text) => logged.push([fields, text]) },
   });
 });
 
 const save = (sink: FakeSink): Promise<void> =>
-  service.handlers.saveSnapshot({}, callOf("SaveSnapshot"), sink);
+  service.handlers.saveSnapshot({ serializable: false }, callOf("SaveSnapshot"), sink);
 
 test("header, chunks and trailer are one file, which is read back", async () => {
   const sink = new FakeSink();
@@ -90,7 +95,7 @@ test("header, chunks and trailer are one file, which is read back", async () => 
 
 /** The snapshot of a state that makes a file of `bytes` bytes. */
 function snapshotOfFile(bytes: number): Snapshot {
-  const { meta } = fake.replica.capture();
+  const { meta } = fake.replica.stateNow();
   const fileOf = (data: Uint8Array): number =>
     encodeSavedSnapshot({
       clusterId: 0xc1n,
@@ -111,7 +116,7 @@ test.each([
   [3 * CHUNK_BYTES - 1, [CHUNK_BYTES, CHUNK_BYTES, CHUNK_BYTES - 1]],
 ])("a file of %d bytes comes in chunks of 256 KiB, none of them empty", async (bytes, lengths) => {
   const snapshot = snapshotOfFile(bytes);
-  fake.replica.capture = () => snapshot;
+  fake.replica.stateNow = () => snapshot;
   const sink = new FakeSink();
   await save(sink);
   expect(sink.chunks.map((chunk) => chunk.length)).toEqual(lengths);
@@ -120,7 +125,7 @@ test.each([
 test("the state is copied after the read is confirmed, and not before", async () => {
   let confirm: () => void = () => undefined;
   fake.confirm = () => new Promise((resolve) => (confirm = resolve));
-  const capture = jest.spyOn(fake.replica, "capture");
+  const capture = jest.spyOn(fake.replica, "stateNow");
   const sink = new FakeSink();
   const saving = save(sink);
   await settle();
@@ -175,4 +180,38 @@ test("stop() ends what is being sent, what waits for its read, and what comes", 
     expect(error.refusal.reason).toBe("SERVER_STOPPING");
   }
   expect(logged).toEqual([]);
+});
+
+test("a state that takes time is not sent to a caller that has gone, and its copy is given up", async () => {
+  fake.holdsCapture = true;
+  const call = callOf("SaveSnapshot");
+  const sink = new FakeSink();
+  const saved = service.handlers.saveSnapshot({ serializable: false }, call, sink);
+  saved.catch(() => undefined);
+  await settle();
+  expect(fake.captures).toBe(1);
+  call.cancel();
+  await expect(saved).rejects.toBe(CALL_CANCELLED);
+  fake.heldCapture();
+  await settle();
+  expect([fake.captures, sink.parts]).toEqual([0, []]);
+});
+
+test("a caller that takes it slowly loses its place after a while, and its copy is given up", async () => {
+  const sinks = [new FakeSink(true), new FakeSink(true), new FakeSink()];
+  const [one, two, late] = sinks.map((sink) =>
+    service.handlers.saveSnapshot({ serializable: false }, callOf("SaveSnapshot"), sink),
+  );
+  if (one === undefined || two === undefined || late === undefined) throw new Error("three calls");
+  expect((await refusalOf(late)).refusal.reason).toBe("TOO_MANY_REQUESTS");
+  await settle();
+  clock.advance(SAVE_MS_MAX - 1);
+  await settle();
+  expect(fake.captures).toBe(2);
+  clock.advance(1);
+  for (const slow of [one, two]) expect((await refusalOf(slow)).refusal.reason).toBe("NOT_PROPOSED");
+  expect([fake.captures, clock.timerCount]).toEqual([0, 0]);
+  const next = new FakeSink();
+  await service.handlers.saveSnapshot({ serializable: false }, callOf("SaveSnapshot"), next);
+  expect(next.parts.at(-1)?.$case).toBe("trailer");
 });

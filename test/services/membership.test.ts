@@ -240,8 +240,19 @@ describe("a write", () => {
   });
 });
 
-/** Values that are not SERIALIZABLE; 99 is of a newer contract. */
-const LINEARIZABLE = [Consistency.UNSPECIFIED, Consistency.LINEARIZABLE, 99 as Consistency];
+const LINEARIZABLE = [Consistency.UNSPECIFIED, Consistency.LINEARIZABLE];
+
+test.each(["getMembers", "getCluster"] as const)(
+  "%s refuses a consistency that it does not know",
+  async (rpc) => {
+    for (const consistency of [3, 99, -1]) {
+      const { refusal } = await refusalOf(invoke(rpc, { consistency }));
+      expect(refusal.violations).toMatchObject([{ field: "consistency" }]);
+      expect(refusal.message).toContain(`${consistency} is not known`);
+    }
+    expect([fake.confirmed, fake.asked]).toEqual([[], []]);
+  },
+);
 
 describe("getMembers", () => {
   const get = async (consistency: Consistency = Consistency.SERIALIZABLE): Promise<Buffer> => {
@@ -306,7 +317,8 @@ describe("getCluster", () => {
   test("with consistency SERIALIZABLE is answered here, without what only a leader knows", async () => {
     fake.leaderAnswer = Buffer.from("not asked");
     const answer = (await get(Consistency.SERIALIZABLE)) as GetClusterResponse;
-    expect(answer).toMatchObject({ quorumSize: 2, failuresTolerated: 1, commitIndex: 9n, appliedIndex: 8n });
+    expect(answer).toMatchObject({ quorumSize: 2, commitIndex: 9n, appliedIndex: 8n });
+    expect([answer.failuresTolerated, answer.failuresToleratedKnown]).toEqual([0, false]);
     expect(answer.header?.revision).toBe(3n);
     expect(answer.members.map(({ isLeader, matchIndex }) => [isLeader, matchIndex])).toEqual([
       [false, undefined],

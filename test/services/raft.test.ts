@@ -1,9 +1,15 @@
 /** The unary calls between members: who is here, and Publish over a backend that decides nothing. */
-import { PublishRequest, RaftServiceService } from "../../src/generated/muster/raft/v1/raft_service";
+import {
+  HelloRequest,
+  PublishRequest,
+  RaftServiceService,
+} from "../../src/generated/muster/raft/v1/raft_service";
 import { RpcError, StatusCode } from "../../src/rpc/rpc_error";
 import { raftHandlers, raftUnaryService } from "../../src/services/raft";
 import { CLUSTER_ID } from "../roster/support/log";
 import { CountingRandom, FakeBackend, WALL_MS, callOf, refusalOf } from "./support/fake_backend";
+
+const OWN = Buffer.alloc(16, 1);
 
 let fake: FakeBackend;
 let random: CountingRandom;
@@ -16,13 +22,15 @@ beforeEach(() => {
   hasJoined = true;
   handlers = raftHandlers({
     name: "n1",
-    backend: () => (hasJoined ? fake.backend : null),
+    peerUrl: "http://10.0.0.1:7461",
+    backend: () => (hasJoined ? { ...fake.backend, instances: { own: OWN, metAnother: () => false } } : null),
     random,
     wallNow: () => WALL_MS,
   });
 });
 
 const good: PublishRequest = {
+  ...PublishRequest.fromPartial({}),
   clusterId: CLUSTER_ID,
   memberId: 2n,
   instanceId: Buffer.alloc(16, 7),
@@ -41,19 +49,25 @@ test("the unary methods are Publish and Hello", () => {
   ]);
 });
 
+const NOBODY = HelloRequest.fromPartial({});
+
 test("hello says who is here, and while it waits to join that it does", async () => {
-  expect(await handlers.hello({}, callOf("Hello"))).toEqual({
+  expect(await handlers.hello(NOBODY, callOf("Hello"))).toMatchObject({
     name: "n1",
     clusterId: CLUSTER_ID,
     memberId: 1n,
     waitingToJoin: false,
+    instanceId: OWN,
+    peerUrl: "http://10.0.0.1:7461",
   });
   hasJoined = false;
-  expect(await handlers.hello({}, callOf("Hello"))).toEqual({
+  expect(await handlers.hello(NOBODY, callOf("Hello"))).toMatchObject({
     name: "n1",
     clusterId: 0n,
     memberId: 0n,
     waitingToJoin: true,
+    instanceId: Buffer.alloc(0),
+    peerUrl: "http://10.0.0.1:7461",
   });
 });
 
@@ -106,6 +120,11 @@ describe("publish", () => {
     [{ instanceId: Buffer.alloc(0) }, ["instance_id"]],
     [{ version: "" }, ["version"]],
     [{ version: "v".repeat(65) }, ["version"]],
+    [{ version: "1.0\u0000" }, ["version"]],
+    [{ adminUrls: [] }, ["admin_urls"]],
+    [{ adminUrls: Array.from({ length: 33 }, (_, i) => `http://h:${i + 1}`) }, ["admin_urls"]],
+    [{ adminUrls: ["http://h:1", "http://H:1"] }, ["admin_urls[1]"]],
+    [{ adminUrls: ["http://0.0.0.0:7460"] }, ["admin_urls[0]"]],
     [{ requestId: "" }, ["request_id"]],
     [{ requestId: "\u00e9" }, ["request_id"]],
     [{ requestId: "x".repeat(65) }, ["request_id"]],
@@ -122,7 +141,7 @@ describe("publish", () => {
   });
 
   test("takes what is at the limits", async () => {
-    await publish({ version: "v".repeat(64), requestId: "x".repeat(64), adminUrls: [] });
+    await publish({ version: "v".repeat(64), requestId: "x".repeat(64) });
     expect(fake.writes).toHaveLength(1);
   });
 

@@ -4,6 +4,7 @@ import { Role } from "../../src/raft/index";
 import type { ConfChange, Entry, Message, NodeId, Snapshot } from "../../src/raft/index";
 import type { AppendBatch, Storage } from "../../src/storage/storage";
 import { CoverageObserver } from "./coverage_observer";
+import { AnsweredTransferLeads } from "./invariants/answered_transfer_leads";
 import { invariants } from "./invariants/index";
 import type { Member } from "./member";
 import type { MemberState, Observer, RaftInside } from "./observer";
@@ -13,11 +14,17 @@ import type { World } from "./world";
 
 export class Checkers {
   readonly record = new ClusterRecord();
+  readonly transfers: AnsweredTransferLeads;
   private readonly observers: readonly Observer[];
   private readonly states = new WeakMap<Member, MemberState>();
 
   constructor(private readonly world: World) {
-    this.observers = [...invariants(world, this.record), new CoverageObserver(world), world.moments];
+    this.transfers = new AnsweredTransferLeads(world);
+    this.observers = [
+      ...invariants(world, this.record, this.transfers),
+      new CoverageObserver(world),
+      world.moments,
+    ];
   }
 
   /** A log was opened. The first time, it contains the entries with which the directory was created. */

@@ -9,14 +9,18 @@ import { insideOf } from "./checkers";
 import type { Clients } from "./clients";
 import { Host } from "./host";
 import type { Member } from "./member";
+import { isAstray } from "./world";
+import { DRAWN_PORTS } from "./operations";
 import type { World } from "./world";
 
+/** How long a successor that died stays away: long enough for the handover to fail, in virtual milliseconds. */
+const DEAD_MS = 6000;
 /** Most machines of a run, including those whose member has ended. */
 const HOSTS_MAX = 30;
 
 export class Churn {
   stopped = false;
-  private nextPort = 8000;
+  private nextPort = DRAWN_PORTS;
 
   constructor(
     private readonly world: World,
@@ -70,8 +74,13 @@ export class Churn {
   private add(members: readonly MemberRecord[], learner: boolean): void {
     const host = this.newcomer(members);
     if (host === null) return;
-    const { name, peerUrl } = host;
+    const { name } = host;
+    // An operator may write the URL otherwise than it is configured: both lead to the same process.
+    const voters = members.filter((member) => !member.learner);
+    const isOther = voters.length === 1 && this.world.random.chance(0.4);
+    const peerUrl = isOther ? this.freshUrl(host.address) : host.peerUrl;
     this.clients.write({ rpc: "AddMember", name, peerUrl, learner }, (reason) => {
+      if (isOther && reason === "UNHEALTHY_CLUSTER") this.world.coverage.add("joiner at another URL refused");
       if (reason === null) this.world.coverage.add(learner ? "learner added" : "member added");
       else this.refused(reason);
       // The new member's machine may not be running yet.
@@ -93,9 +102,25 @@ export class Churn {
     const target = this.victim(informed, members);
     if (target === null || (members.length <= profile.voters - 1 && !random.chance(0.3))) return;
     const led = target.id === informed.replica.leader;
+    if (led && random.chance(0.5)) this.killSuccessor();
     this.clients.write({ rpc: "DeleteMember", name: target.name }, (reason) => {
       if (reason !== null) this.refused(reason);
       else coverage.add(led ? "leader removed" : "member removed");
+    });
+  }
+
+  /** The next member that a leader hands over to dies before it can take the leadership. */
+  private killSuccessor(): void {
+    const { moments, scheduler, nobody, hosts, coverage } = this.world;
+    if (!this.world.has("crash")) return;
+    moments.arm("transfer", (leader) => {
+      const { leaderTransferee } = insideOf(leader);
+      scheduler.after(0, "fault", nobody, () => {
+        const host = hosts.find(({ id }) => id === leaderTransferee);
+        if (this.world.healing || host?.running == null) return;
+        coverage.add("successor died in the handover");
+        host.crash("kill", DEAD_MS);
+      });
     });
   }
 
@@ -125,16 +150,47 @@ export class Churn {
     });
   }
 
+  /** Moves a member: often to where it is reached, sometimes to where nobody or another member is. */
   private move(members: readonly MemberRecord[]): void {
     const { random, hosts, coverage } = this.world;
+    const astray = members.filter((member) => isAstray(this.world, member));
+    if (astray.length > 0 && random.chance(0.6)) {
+      this.putRight(random.pick(astray));
+      return;
+    }
     const target = random.pick(members.filter((member) => member.started));
     const host = hosts.find(({ id }) => id === target?.id);
     if (target === null || host === undefined) return;
-    const peerUrl = `http://${host.address}:${this.nextPort++}`;
+    const leads = random.pick(["there", "there", "nowhere", "to another"] as const);
+    const other = random.pick(hosts.filter(({ id }) => id !== host.id));
+    const address = leads === "nowhere" ? "nowhere" : leads === "there" ? host.address : other?.address;
+    if (address === undefined) return;
+    // An operator who changes a member's peer URL changes its configuration too.
+    if (leads === "there") host.peerPort = this.nextPort++;
+    const peerUrl = leads === "there" ? host.peerUrl : this.freshUrl(address);
     this.clients.write({ rpc: "UpdateMember", name: target.name, id: target.id, peerUrl }, (reason) => {
-      if (reason === null) coverage.add("peer URL updated");
-      else this.refused(reason);
+      if (reason !== null) this.refused(reason);
+      if (leads === "there" && reason === null) coverage.add("peer URL updated");
+      else if (reason === null) coverage.add("peer URL that leads astray accepted");
+      else if (reason === "UNHEALTHY_CLUSTER") {
+        coverage.add(leads === "to another" ? "peer URL of another member refused" : "dead peer URL refused");
+      }
     });
+  }
+
+  /** Gives a member the URL where it is reached. */
+  private putRight(member: MemberRecord | null): void {
+    const host = this.world.hosts.find(({ id }) => id === member?.id);
+    if (member === null || host === undefined) return;
+    const { name, id } = member;
+    const peerUrl = this.freshUrl(host.address);
+    this.clients.write({ rpc: "UpdateMember", name, id, peerUrl }, (reason) => {
+      if (reason === null) this.world.coverage.add("peer URL put right");
+    });
+  }
+
+  private freshUrl(address: string): string {
+    return `http://${address}:${this.nextPort++}`;
   }
 
   private transfer(informed: Member, members: readonly MemberRecord[]): void {
@@ -142,6 +198,10 @@ export class Churn {
     const target = random.pick(members);
     const leader = hosts.find(({ id }) => id === informed.replica.leader)?.running ?? informed;
     if (target === null) return;
+    if (random.chance(0.5)) {
+      this.clients.transfer(random.chance(0.3) ? "" : target.name);
+      return;
+    }
     if (insideOf(leader).role === Role.Leader) coverage.add("transfer asked for");
     leader.replica.transferLeader(target.id);
   }

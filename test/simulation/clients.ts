@@ -5,6 +5,7 @@
 import { Caller } from "../../src/client/caller";
 import { MusterError } from "../../src/client/errors";
 import { Consistency, MembershipServiceService } from "../../src/generated/muster/v1/membership_service";
+import { parseId } from "../../src/roster/index";
 import type { Call } from "./history";
 import type { Host } from "./host";
 import { callOf, rosterAnswer, writeAnswer } from "./operations";
@@ -70,9 +71,10 @@ export class Clients {
   write(body: WriteBody, done: (reason: string | null) => void = () => undefined): void {
     const { world } = this;
     const { random, history, coverage } = world;
+    const requestId = random.chance(0.15) ? "" : `r${this.nextRequest++}`;
     const operation: WriteOperation = {
       body,
-      requestId: `r${this.nextRequest++}`,
+      requestId,
       expectedRevision: random.chance(0.04) ? this.someRevision() : 0,
       validateOnly: random.chance(0.03),
     };
@@ -81,7 +83,13 @@ export class Clients {
     const { method, request } = callOf(operation);
     this.open++;
     const plan = this.plan(operation.requestId, !operation.validateOnly);
-    caller.call(method, request, plan).then(
+    const [only] = channels;
+    // A client that gives no request id can't repeat the call; the member that takes it can.
+    const answered =
+      requestId === "" && only !== undefined
+        ? only.unary(method, request, { ...plan, number: 1 })
+        : caller.call(method, request, plan);
+    answered.then(
       (response) => {
         this.open--;
         this.guard(() => {
@@ -100,7 +108,7 @@ export class Clients {
   }
 
   private writeFailed(
-    { validateOnly }: WriteOperation,
+    { validateOnly, requestId }: WriteOperation,
     recorded: Call,
     channels: readonly SimChannel[],
     error: unknown,
@@ -108,8 +116,11 @@ export class Clients {
     const { history, coverage } = this.world;
     this.noteAttempts(channels);
     const reason = this.reasonOf(error);
-    // An earlier attempt that is still under way may take effect after a later one was refused.
-    const certain = !channels.some(({ ambiguous }) => ambiguous);
+    // An earlier attempt that is still under way must not take effect after the call was refused with a reason.
+    const explained = error instanceof MusterError && error.reason !== undefined;
+    const certain =
+      !channels.some(({ ambiguous }) => ambiguous) || (explained && reason !== "OUTCOME_UNKNOWN");
+    if (certain && !validateOnly && requestId !== "") this.world.refused.add(requestId);
     if (validateOnly) history.refused(recorded, "NOT_PROPOSED", true);
     else history.refused(recorded, reason, certain);
     if (reason === "REVISION_MISMATCH") coverage.add("expected_revision mismatch");
@@ -120,6 +131,31 @@ export class Clients {
   private someRevision(): number {
     const member = this.world.random.pick(this.world.hosts)?.running;
     return member?.replica.roster.revision ?? 1;
+  }
+
+  // --- Leadership ---------------------------------------------------------------------------------------------------
+
+  /** Asks that the named member leads, or any other than the leader when the name is empty. */
+  transfer(name: string): void {
+    const { scheduler, coverage, checkers } = this.world;
+    const begunUs = scheduler.nowUs;
+    const { channels, caller } = this.caller();
+    const plan = { ...this.plan(undefined, true), once: name === "" };
+    this.open++;
+    caller.call(MembershipServiceService.transferLeadership, { name, id: "" }, plan).then(
+      ({ leader }) => {
+        this.open--;
+        this.noteAttempts(channels);
+        coverage.add("TransferLeadership answered");
+        this.guard(() => {
+          if (name !== "") checkers.transfers.answered(parseId(leader?.id ?? "") ?? 0n, begunUs);
+        });
+      },
+      (error: unknown) => {
+        this.open--;
+        if (this.reasonOf(error) === "TRANSFER_FAILED") coverage.add("TransferLeadership failed");
+      },
+    );
   }
 
   // --- Reads --------------------------------------------------------------------------------------------------------
@@ -238,6 +274,7 @@ export class Clients {
       this.world.fail(error);
       return "INTERNAL";
     }
+    if (error.reason === "TOO_MANY_REQUESTS") this.world.coverage.add("turned away, too many wait");
     if (error.reason !== undefined) return error.reason;
     return error.sent ? "OUTCOME_UNKNOWN" : "CONNECTION_REFUSED";
   }

@@ -6,7 +6,8 @@
  * 512-byte or 4096-byte sectors written since the last sync may survive, the size of a grown file may be the old one, and
  * any subset of the name changes in a directory may survive (each rename whole or not at all). A killed process loses
  * nothing that was written. A failed sync may lose the data that it was to make durable, although the next sync succeeds
- * (USENIX ATC 2020).
+ * (USENIX ATC 2020): on one kind of file system reads give the old data from then on, on the other one (ext4, XFS) the
+ * page cache goes on with the new data, takes them for durable, and a power loss brings the old data back.
  */
 import type { SimRandom } from "./random";
 
@@ -57,6 +58,8 @@ export class SimFile {
   data = new Bytes();
   private durable = new Bytes();
   private pending: PendingWrite[] = [];
+  /** Reads show data that the disk does not have and that no sync will write. */
+  private forgotten = false;
 
   issue(position: number, bytes: Buffer): PendingWrite {
     const write = { position, bytes, done: false };
@@ -85,36 +88,45 @@ export class SimFile {
       this.pending.length === writes.length ? [] : this.pending.filter((w) => !writes.includes(w));
   }
 
-  /** A sync failed: the pages are marked clean, but some of them never reached the disk. */
-  syncFailed(writes: readonly PendingWrite[], random: SimRandom): void {
+  /**
+   * A sync failed: the pages are marked clean, but some of them never reached the disk.
+   *
+   * @param forgets whether reads go on to show the new data
+   */
+  syncFailed(writes: readonly PendingWrite[], random: SimRandom, forgets: boolean): void {
     for (const { position, bytes } of writes) if (random.chance(0.5)) this.durable.write(position, bytes);
     this.pending = this.pending.filter((write) => !writes.includes(write));
+    if (forgets) {
+      this.forgotten = true;
+      return;
+    }
     this.data = new Bytes(this.durable.copy());
     for (const { position, bytes, done } of this.pending) if (done) this.data.write(position, bytes);
   }
 
   /** @returns whether anything was torn or lost */
   powerLost(random: SimRandom): boolean {
-    if (this.pending.length === 0) return false;
+    if (this.pending.length === 0 && !this.forgotten) return false;
     const before = this.durable.size;
     const pieces = this.pending.flatMap((write) => sectors(write, random.chance(0.3) ? 4096 : 512));
     const kept = keepSome(pieces, random);
     for (const { position, bytes } of kept) this.durable.write(position, bytes);
     // The size is metadata and may be the old one although the data were written.
     if (this.durable.size > before && random.chance(0.3)) this.durable.truncate(before);
+    const lost = kept.length < pieces.length || this.forgotten;
     this.settle();
-    return kept.length < pieces.length;
+    return lost;
   }
 
   /** The process was killed: completed writes survive, and any part of a write in flight. */
   killed(random: SimRandom): void {
     for (const write of this.pending) {
-      if (write.done) continue;
-      for (const { position, bytes } of keepSome(sectors(write, 512), random))
+      for (const { position, bytes } of write.done ? [write] : keepSome(sectors(write, 512), random)) {
         this.data.write(position, bytes);
+        // In reality a power loss soon after may still lose these pages; the model leaves that case to other crashes.
+        this.durable.write(position, bytes);
+      }
     }
-    // In reality a power loss soon after may still lose these pages; the model leaves that case to other crashes.
-    this.durable = new Bytes(this.data.copy());
     this.pending = [];
   }
 
@@ -127,6 +139,7 @@ export class SimFile {
   private settle(): void {
     this.data = new Bytes(this.durable.copy());
     this.pending = [];
+    this.forgotten = false;
   }
 }
 
@@ -152,6 +165,12 @@ export class SimDir {
 
   synced(changes: number): void {
     for (const change of this.pending.splice(0, changes)) apply(this.durable, change);
+  }
+
+  /** A sync failed, and the new names count as durable from then on. Removed names stay to be written. */
+  forget(changes: number): void {
+    const failed = this.pending.splice(0, changes);
+    this.pending.unshift(...failed.filter((change) => change.kind === "unlink"));
   }
 
   powerLost(random: SimRandom): boolean {

@@ -2,6 +2,10 @@
  * Injects faults. One fault begins at a time, but several may be active. Each ends by itself after a while, or when all
  * faults end before the final checks.
  */
+import { moveHosts } from "./faults_move";
+import { oldCopy } from "./faults_old_copy";
+import { peerLies } from "./faults_peers";
+import { copyDirectory, olderBoot, removeCopies } from "./faults_twin";
 import type { Host } from "./host";
 import { MOMENTS } from "./moments";
 import type { Fault } from "./profile";
@@ -21,15 +25,21 @@ const KINDS: readonly { readonly fault: Fault; readonly weight: number; readonly
   { fault: "stop", weight: 6, begin: (faults) => faults.stop() },
   { fault: "sync-error", weight: 5, begin: (faults) => faults.ioError() },
   { fault: "disk-full", weight: 5, begin: (faults) => faults.diskFull() },
+  { fault: "descriptors", weight: 5, begin: (faults) => faults.descriptors() },
   { fault: "slow-disk", weight: 6, begin: (faults) => faults.slowDisk() },
   { fault: "bit-flip", weight: 4, begin: (faults) => faults.bitFlip() },
+  { fault: "move", weight: 5, begin: (faults) => moveHosts(faults.world) },
+  { fault: "twin", weight: 10, begin: (faults) => copyDirectory(faults.world) },
   { fault: "wipe", weight: 15, begin: (faults) => faults.wipe() },
+  { fault: "old-copy", weight: 10, begin: ({ world }) => oldCopy(world) },
+  { fault: "old-copy", weight: 5, begin: ({ world }) => olderBoot(world) },
+  { fault: "peer-lies", weight: 12, begin: ({ world }) => peerLies(world) },
 ];
 
 export class Faults {
   stopped = false;
 
-  constructor(private readonly world: World) {}
+  constructor(readonly world: World) {}
 
   start(): void {
     const { scheduler, random, profile, nobody } = this.world;
@@ -46,11 +56,13 @@ export class Faults {
     const { network, hosts } = this.world;
     network.heal();
     network.perfect = true;
+    removeCopies(this.world);
     for (const host of hosts) {
       host.time.setRate(1);
       host.disk.capacityBytes = Infinity;
       host.disk.slowness = 1;
       host.disk.failNext = null;
+      if (host.member !== null) host.member.fs.descriptorsLeft = true;
       this.repair(host);
       // A member that still waits to join is restarted by its operator, with the present members in initial-cluster.
       if (host.member?.phase === "joining") host.crash("kill");
@@ -260,6 +272,15 @@ export class Faults {
     this.later(500, 6000, () => (host.disk.capacityBytes = Infinity), `space on ${host.label}`);
   }
 
+  /** Connections hold every file descriptor of a running process for a while. */
+  descriptors(): void {
+    const host = this.anyRunning();
+    if (host?.member == null) return;
+    const { fs } = host.member;
+    fs.descriptorsLeft = false;
+    this.later(300, 8000, () => (fs.descriptorsLeft = true), `descriptors of ${host.label}`);
+  }
+
   slowDisk(): void {
     const { random, coverage } = this.world;
     const host = this.anyRunning();
@@ -303,15 +324,32 @@ export class Faults {
   }
 
   /**
-   * A member loses its data directory and restarts with an empty one. Only when every other member is sure to know the
-   * lost instance: before that, none could distinguish it from a member that has never started.
+   * A member loses its data directory and restarts with an empty one. A founder at any time: what it starts anew must not
+   * forget anything. One that joined only when every other member is sure to know the lost instance: before that, none
+   * could distinguish it from a member that has never started.
    */
   wipe(): void {
     const { random } = this.world;
     if (this.hosts.some((other) => other.wiped && !other.ended)) return;
+    if (this.world.profile.voters >= 3 && random.chance(0.25)) {
+      const founder = random.pick(
+        this.hosts.filter(
+          (other) => other.founder && !other.ended && other.directorySeen && other.moves === 0,
+        ),
+      );
+      if (founder === null) return;
+      this.world.coverage.add("founder wiped at any time");
+      founder.crash("power");
+      founder.wipe();
+      return;
+    }
     // Preferably a member of the first configuration, because it can start again without being added first.
     const able = this.hosts.filter(
-      (candidate) => candidate.running !== null && !candidate.ended && this.isKnownEverywhere(candidate),
+      (candidate) =>
+        candidate.running !== null &&
+        !candidate.ended &&
+        candidate.moves === 0 &&
+        this.isKnownEverywhere(candidate),
     );
     const founders = able.filter(({ founder }) => founder);
     const host = random.pick(founders.length > 0 ? founders : able);

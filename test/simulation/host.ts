@@ -32,6 +32,22 @@ export class Host implements Machine {
   damaged: { readonly undo: () => void } | null = null;
   /** Whether the data directory was lost once, so that another instance may be created here. */
   wiped = false;
+  /** Whether an older copy of the directory was put back. */
+  rolledBack = false;
+  /** Whether this member says of others what is not true. */
+  stale = false;
+  /** Whether its member was told of terms far ahead. */
+  leapt = false;
+  /** Whether a fault made this member contradict its cluster, so that it must end by itself. */
+  mustEnd = false;
+  /** The digests of the roster that were changed; a roster that a snapshot brings is right again. */
+  otherDigests: object | null = null;
+  /** The machine whose data directory this one has a copy of; null for all others. */
+  copyOf: Host | null = null;
+  /** The configured port: an operator who changes the member's peer URL changes the configuration too. */
+  peerPort = 7461;
+  /** How often this machine was given another address. */
+  moves = 0;
   private lives = 0;
 
   constructor(
@@ -46,16 +62,21 @@ export class Host implements Machine {
   }
 
   get label(): string {
-    return this.address;
-  }
-
-  get address(): string {
     return `h${this.number}`;
   }
 
-  /** The configured peer URL; the roster may have another port. */
+  get address(): string {
+    return this.moves === 0 ? `h${this.number}` : `h${this.number}-${this.moves}`;
+  }
+
+  /** The configured peer URL; the roster may have another port or another address. */
   get peerUrl(): string {
-    return `http://${this.address}:7461`;
+    return `http://${this.address}:${this.peerPort}`;
+  }
+
+  /** The peer URL of a founder's first start, of which its id is made. */
+  get firstPeerUrl(): string {
+    return `http://h${this.number}:7461`;
   }
 
   get adminUrl(): string {
@@ -84,6 +105,8 @@ export class Host implements Machine {
     this.pausedUntilUs = 0;
     if ((member?.calls ?? 0) > 0) world.coverage.add("call at a member that was killed");
     member?.die();
+    // After a power loss nobody closes its streams.
+    if (member !== null && kind === "kill") this.closeStreams(member);
     this.member = null;
     this.restartLater(restartMs);
   }
@@ -92,8 +115,13 @@ export class Host implements Machine {
   gone(member: Member): void {
     if (this.member !== member) return;
     this.disk.crash("kill", this.world.random);
+    this.closeStreams(member);
     this.member = null;
     this.restartLater();
+  }
+
+  private closeStreams(member: Member): void {
+    for (const { running } of this.world.hosts) running?.peerListener?.senderEnded(member);
   }
 
   /** Starts the member again later, as its operator would. */

@@ -6,6 +6,7 @@
 import type { Call, History } from "./history";
 import { checkLinearizable } from "./linearizability";
 import type { Model, Operation } from "./linearizability";
+import { DRAWN_PORTS } from "./operations";
 import type { MemberSeen, WriteBody } from "./operations";
 import { Violation } from "./violation";
 
@@ -82,7 +83,7 @@ function effect({ member }: MemberView, input: Change): MemberView["member"] | u
     case "admin":
       return { ...member, adminUrl: input.adminUrl };
     case "publish":
-      return addressOf(member.peerUrl) === input.address
+      return addressOf(member.peerUrl) === input.address || mayLeadAstray(member.peerUrl)
         ? { ...member, adminUrl: input.adminUrl }
         : undefined;
     case "move":
@@ -107,8 +108,14 @@ function fitsRefusal({ member }: MemberView, input: Change, reason: string): boo
   }
 }
 
+/** The machine of a URL: a machine that moved has another suffix. */
 function addressOf(url: string): string {
-  return url.slice(url.indexOf("//") + 2, url.lastIndexOf(":"));
+  return url.slice(url.indexOf("//") + 2, url.lastIndexOf(":")).replace(/-.*/, "");
+}
+
+/** Whether an operator may have given this URL to a member that is elsewhere: it has a port that was drawn later. */
+function mayLeadAstray(url: string): boolean {
+  return Number(url.slice(url.lastIndexOf(":") + 1)) >= DRAWN_PORTS;
 }
 
 type MemberOperation = Operation<Input, Output>;
@@ -167,7 +174,7 @@ function viewOf(record: MemberSeen | undefined): MemberView {
 
 /**
  * Resolves changes of unknown outcome by what reads saw, because the search takes time exponential in their number. Each
- * change of a URL has a unique value. A change that no read saw is left out, as if it had come last. A change that a read
+ * change of a URL has a unique value, unless a member goes back to an address that it had. A change that no read saw is left out, as if it had come last. A change that a read
  * saw did happen, before the end of the first such read, and at the revision of the oldest member state that has its
  * value, unless that is the revision of another change.
  */
@@ -198,6 +205,8 @@ function resolved(operations: readonly MemberOperation[]): MemberOperation[] {
     if (found === undefined) return [];
     const { revision, end } = found;
     if (revisions.get(revision) !== 1) return [operation];
+    // A member that returns to an address that it had: its URL is not unique, and the search decides.
+    if (end < operation.begin) return [operation];
     // Just before that end: positions are whole numbers, so this one is unused.
     return [{ ...operation, output: { kind: "done", revision }, end: end - 0.5, order: revision }];
   });

@@ -6,11 +6,13 @@
  */
 import { Role } from "../../src/raft/index";
 import type { NodeId } from "../../src/raft/index";
+import type { MemberRecord } from "../../src/roster/index";
 import { insideOf } from "./checkers";
 import type { Clients } from "./clients";
 import type { Member } from "./member";
 import { isMajority } from "./record";
 import { Violation } from "./violation";
+import { isAstray } from "./world";
 import type { World } from "./world";
 
 const ELECTIONS_MAX = 10;
@@ -27,6 +29,8 @@ export class Liveness {
   private asked = false;
   private written = false;
   private read = false;
+  private correcting = false;
+  private corrections = 0;
 
   constructor(
     private readonly world: World,
@@ -105,7 +109,8 @@ export class Liveness {
   private tryWrite(): void {
     const name = this.leader()?.replica.roster.members()[0]?.name ?? this.world.hosts[0]?.name ?? "";
     this.clients.write({ rpc: "UpdateAdminURL", name, adminUrl: "http://last:1" }, (reason) => {
-      this.written = reason === null;
+      // A full memory of requests refuses at once, which is an answer.
+      this.written = reason === null || reason === "TOO_MANY_REQUESTS";
       if (!this.written && this.phase !== "done") this.tryWrite();
     });
   }
@@ -123,6 +128,11 @@ export class Liveness {
     if (leader === null) return "the leader was lost again";
     if (!this.written) return "a write is not answered";
     if (!this.read) return "a linearizable read is not answered";
+    const astray = this.astray(leader);
+    if (astray !== null) {
+      this.putRight(astray);
+      return `the peer URL of ${astray.name} leads astray`;
+    }
     if (this.clients.open > 0) return `${this.clients.open} calls of clients are not answered`;
     const { outgoing } = this.voters(leader);
     if (outgoing.length > 0) return "the joint configuration is not left";
@@ -130,6 +140,9 @@ export class Liveness {
     for (const member of this.running()) {
       const { replica, storage } = member;
       if (leader.replica.roster.member(replica.id) === null) continue;
+      const { otherDigests } = member.host;
+      if (otherDigests !== null && member.cluster?.rosterMachine.roster.digests === otherDigests)
+        return `${member.label} goes on with another roster than the leader's`;
       if (replica.applied < leader.replica.committed) return `${member.label} does not catch up`;
       if (member.waiting > 0) return `${member.waiting} calls wait on ${member.label}`;
       const kept = storage.lastIndex() - storage.firstIndex() + 1;
@@ -139,6 +152,25 @@ export class Liveness {
       if (replica.roster.member(replica.id)?.started !== true) return `${member.label} is not published`;
     }
     return null;
+  }
+
+  /** A running member that the others do not reach at its peer URL. */
+  private astray(leader: Member): MemberRecord | null {
+    const running = new Set(this.running().map(({ replica }) => replica.id));
+    const members = leader.replica.roster.members();
+    return members.find((member) => running.has(member.id) && isAstray(this.world, member)) ?? null;
+  }
+
+  /** As the operator would, once the member answers there. */
+  private putRight({ name, id }: MemberRecord): void {
+    const host = this.world.hosts.find((candidate) => candidate.id === id);
+    if (this.correcting || host === undefined) return;
+    this.correcting = true;
+    const peerUrl = `http://${host.address}:${7000 + this.corrections++}`;
+    this.clients.write({ rpc: "UpdateMember", name, id, peerUrl }, (reason) => {
+      this.correcting = false;
+      if (reason === null) this.world.coverage.add("peer URL put right");
+    });
   }
 
   private voters(member: Member): { voters: readonly NodeId[]; outgoing: readonly NodeId[] } {
@@ -157,7 +189,13 @@ export class Liveness {
     const { config } = world.checkers.record;
     if (config === null || running.length === 0) return false;
     const { voters, votersOutgoing } = config;
-    const runs = (id: NodeId): boolean => running.some(({ replica }) => replica.id === id);
+    // Without a leader nobody can put a peer URL right, and its member is heard and not reached.
+    const isReached = (id: NodeId): boolean =>
+      running.every(({ replica }) => {
+        const listed = replica.roster.member(id);
+        return listed === null || !isAstray(world, listed);
+      });
+    const runs = (id: NodeId): boolean => running.some(({ replica }) => replica.id === id) && isReached(id);
     if (!isMajority(voters, runs) || !isMajority(votersOutgoing, runs)) return false;
     if (!world.hosts.some(({ wiped }) => wiped)) return true;
     return running.some((member) => {

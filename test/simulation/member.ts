@@ -7,6 +7,9 @@
 import { silentLog } from "../../src/base/log";
 import type { Log } from "../../src/base/log";
 import type { Cluster } from "../../src/cluster/assemble";
+import { MessageType } from "../../src/raft/index";
+import type { Message } from "../../src/raft/index";
+import { DivergedError } from "../../src/replica/diverged";
 import type { Replica } from "../../src/replica/replica";
 import type { ServerConfig } from "../../src/server/config";
 import { StartRefusedError } from "../../src/server/errors";
@@ -22,13 +25,14 @@ import { watchCluster, watchStorage } from "./observe";
 import type { Owner } from "./scheduler";
 import { SimFs } from "./sim_fs";
 import type { SimListener } from "./sim_listener";
+import { SimTransport } from "./sim_transport";
 import { SimWire } from "./sim_wire";
 import { Violation } from "./violation";
 import type { World } from "./world";
 
-/** Number of roster events kept for watches: few, so that snapshots stay small. The same on every member. */
-const EVENTS_KEPT = 64;
-const LIMITS = { writesWaitingMax: 256, readsWaitingMax: 256 };
+const LIMITS = { writesWaitingMax: 12, readsWaitingMax: 12 };
+/** So few that a capture takes many turns. */
+const CAPTURE_BYTES_PER_TURN = 500;
 const TOKEN = "simulation";
 
 export class Member implements Owner {
@@ -70,10 +74,11 @@ export class Member implements Owner {
         everyEntries: profile.snapshotEvery,
         everyBytes: 64 * 1024,
         keepEntries: profile.snapshotKeep,
+        captureBytesPerTurn: CAPTURE_BYTES_PER_TURN,
       },
       limits: LIMITS,
       wal: walOptions(this),
-      history: { eventsLimit: EVENTS_KEPT },
+      history: profile.memory,
       wire: () => new SimWire(this),
       observer: {
         opened: (storage) => {
@@ -123,15 +128,22 @@ export class Member implements Owner {
   private config(): ServerConfig {
     const { host, world } = this;
     const { heartbeatMs, electionMs } = world.profile;
-    const own = { name: host.name, peerUrl: host.peerUrl };
-    const others = host.founder
-      ? world.hosts.filter((other) => other.founder && other !== host)
-      : world.hosts.filter((other) => other.running !== null && other.name !== host.name);
-    const byName = new Map(others.map(({ name, peerUrl }) => [name, { name, peerUrl }]));
+    // The first start of a founder must be as it was planned; later ones list new addresses.
+    const first = host.founder && !host.directorySeen;
+    const urlOf = (other: Host): string => (first ? other.firstPeerUrl : other.peerUrl);
+    const own = { name: host.name, peerUrl: urlOf(host) };
+    // For a later start its operator lists every machine that is not given up, wherever it is now.
+    const isPeer = (other: Host): boolean =>
+      host.directorySeen ? !other.ended && other.id !== 0n : other.running !== null;
+    const others =
+      host.founder && !host.directorySeen
+        ? world.hosts.filter((other) => other.founder && other !== host)
+        : world.hosts.filter((other) => isPeer(other) && other.name !== host.name);
+    const byName = new Map(others.map((other) => [other.name, { name: other.name, peerUrl: urlOf(other) }]));
     return {
       name: host.name,
       adminUrl: host.adminUrl,
-      peerUrl: host.peerUrl,
+      peerUrl: own.peerUrl,
       heartbeatMs,
       electionMs,
       initialCluster: [...byName.values(), own],
@@ -155,6 +167,7 @@ export class Member implements Owner {
           this.world.coverage.add("product: first start, bootstrapped");
       },
       warn: (_fields, text) => {
+        if (text.startsWith("the disk is full: handing")) this.world.coverage.add("full leader handed over");
         if (text.startsWith("cut a torn tail")) this.world.coverage.add("torn tail cut");
       },
       error: (_fields, text, error) => {
@@ -201,6 +214,9 @@ export class Member implements Owner {
     cluster.replica.listen({
       onRemoved: () => {
         world.coverage.add("removed member stays for its vote");
+      },
+      onRegressed: (id) => {
+        this.regressed(id);
       },
       onFatal: (error) => {
         this.failed(error);
@@ -257,7 +273,19 @@ export class Member implements Owner {
     if (!this.alive || this.stopping) return;
     const { endedBy } = this.product;
     if (endedBy === "removed") this.world.coverage.add("removed member ended");
-    if (endedBy === "wiped") {
+    const { host } = this;
+    if (endedBy === "rolled back" && host.copyOf !== null) {
+      this.world.coverage.add("copy of a directory refused");
+      host.ended = true;
+    } else if ((endedBy === "wiped" || endedBy === "rolled back") && !host.wiped && !host.rolledBack) {
+      const text = `${this.label} ends as ${endedBy}, and has the directory that it always had`;
+      this.world.fail(new Violation("ends_rightly", text));
+    }
+    if (endedBy === "removed" && this.world.checkers.record.lists(host.id)) {
+      const text = `${this.label} ends as removed, and nobody has removed it`;
+      this.world.fail(new Violation("ends_rightly", text));
+    }
+    if (endedBy === "wiped" || endedBy === "rolled back") {
       this.world.coverage.add("wiped member refused");
       // A restart would not help: an operator has to replace the member.
       this.host.ended = true;
@@ -265,9 +293,47 @@ export class Member implements Owner {
     this.end();
   }
 
+  /** An older copy runs here: a heartbeat that names more than its log holds must not pass as any other. */
+  mustHaveNoticed(batch: readonly Message[]): void {
+    const { replica } = this;
+    const names = ({ type, term, from, index }: Message): boolean =>
+      type === MessageType.Heartbeat &&
+      term === replica.term &&
+      from === replica.leader &&
+      index > replica.lastIndex;
+    if (!this.alive || !batch.some(names) || replica.inbound["ownRegressLogged"]) return;
+    const text = `${this.label} does not notice that its log ends before what it acknowledged`;
+    this.world.fail(new Violation("ends_rightly", text));
+  }
+
+  /** A refusal that a fault makes up. */
+  heardRefusal(by: bigint, reason: string, text: string): void {
+    const transport = this.cluster?.transport;
+    if (transport instanceof SimTransport) transport.heardRefusal(by, reason, text);
+  }
+
+  /** This member leads, and logs that the member `id` lost what it had acknowledged. Its operator does as the line says. */
+  private regressed(id: bigint): void {
+    const { world } = this;
+    const host = world.hosts.find((other) => other.id === id);
+    if (host?.rolledBack !== true) {
+      const text = `${this.label} takes ${host?.label ?? id.toString(16)} for rolled back`;
+      world.fail(new Violation("ends_rightly", text));
+      return;
+    }
+    world.coverage.add("older copy noticed by the leader");
+    host.ended = true;
+    world.scheduler.after(0, "lifecycle", world.nobody, () => host.crash("kill"), "stopped by its operator");
+  }
+
   private failed(error: Error): void {
     const { world, fs } = this;
     world.note(`${this.label} fails: ${error.message}`);
+    if (error instanceof DivergedError && this.host.mustEnd) {
+      world.coverage.add("diverged member ended");
+      this.host.ended = true;
+      return;
+    }
     const excused = error instanceof StorageError && error.reason === "io" && fs.faulted;
     if (excused) return;
     const violation = new Violation("never_fails", `${this.label} fails by itself: ${error.message}`);

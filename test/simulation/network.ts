@@ -35,6 +35,8 @@ interface Link {
   lastArrivalUs: number;
 }
 
+/** Most delay of a request whose connection broke, in microseconds; shorter than outcomes are kept (profile.ts). */
+const LATE_REQUEST_US = 6_000_000;
 /** A delay of several election timeouts, in microseconds. */
 const VERY_LATE_US = 4_000_000;
 
@@ -81,6 +83,10 @@ export class Network {
       if (lost !== undefined) this.scheduler.after(this.delay(link), "report", from, lost, "lost");
       return;
     }
+    if (kind === "request" && !perfect && random.chance(profile.lateRequests)) {
+      this.carryLate(from, to, arrive, options);
+      return;
+    }
     const reorder = !perfect && random.chance(profile.reordering);
     if (reorder) coverage.add("message reordered");
     let arrivalUs = this.scheduler.nowUs + this.delay(link) + extraUs;
@@ -97,6 +103,14 @@ export class Network {
       const again = arrivalUs - this.scheduler.nowUs + this.lateness(10);
       this.scheduler.after(again, kind, to, deliver, detail);
     }
+  }
+
+  /** The connection of a call breaks, and the call arrives when its caller has long turned to another member. */
+  private carryLate(from: Machine, to: Machine, arrive: () => void, { lost, detail }: CarryOptions): void {
+    this.coverage.add("request arrives late");
+    const link = this.link(from, to);
+    if (lost !== undefined) this.scheduler.after(this.delay(link), "report", from, lost, "lost");
+    this.scheduler.after(this.random.between(200_000, LATE_REQUEST_US), "request", to, arrive, detail);
   }
 
   /** A few times the usual delay; sometimes seconds, so that messages of one term arrive in a later one. */

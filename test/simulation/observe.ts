@@ -1,11 +1,16 @@
 /** Reports the actions of a member's parts to the checkers, by wrapping a few methods of each instance. */
 import type { Cluster } from "../../src/cluster/assemble";
 import { PublishRequest, PublishResponse } from "../../src/generated/muster/raft/v1/raft_service";
+import {
+  MembershipServiceService,
+  UpdateMemberRequest,
+} from "../../src/generated/muster/v1/membership_service";
+import { parseId } from "../../src/roster/index";
 import type { Roster } from "../../src/roster/index";
 import type { Storage } from "../../src/storage/storage";
-import { reasonOf } from "../../src/cluster/publish";
 import type { Member } from "./member";
 import type { WriteOperation } from "./operations";
+import { Violation } from "./violation";
 
 export function watchStorage(member: Member, storage: Storage): void {
   const { host, world } = member;
@@ -65,6 +70,7 @@ function watchSubmissions(member: Member, { submissions, replica }: Cluster): vo
     const pending = submit(submission);
     const { requestId } = submission.command;
     if ((world.submitted.get(requestId) ?? 0) > 0) world.coverage.add("write proposed again");
+    if (world.refused.has(requestId)) world.coverage.add("late attempt of a refused write");
     world.submitted.set(requestId, (world.submitted.get(requestId) ?? 0) + 1);
     void pending.outcome.then((outcome) => {
       if (outcome.kind === "refused") world.coverage.add("product: admission or apply refused");
@@ -87,7 +93,12 @@ function watchPublish(member: Member, { writes, replica }: Cluster): void {
   const execute = writes.execute.bind(writes);
   writes.execute = async (request, call) => {
     if (call.method !== "Publish") return execute(request, call);
-    const { memberId, adminUrls, requestId } = PublishRequest.decode(request.forward().body);
+    const forward = request.forward();
+    if (forward.path === MembershipServiceService.updateMember.path) {
+      recordMove(member, UpdateMemberRequest.decode(forward.body));
+      return execute(request, call);
+    }
+    const { memberId, adminUrls, requestId } = PublishRequest.decode(forward.body);
     if (memberId !== replica.id) return execute(request, call);
     const name = replica.roster.member(memberId)?.name ?? "";
     const operation: WriteOperation = {
@@ -99,6 +110,8 @@ function watchPublish(member: Member, { writes, replica }: Cluster): void {
     const recorded = world.history.invoke(operation);
     try {
       const answer = await execute(request, call);
+      if (member.alive && member.host.copyOf !== null)
+        world.fail(new Violation("one_directory", `${member.label} is published, from a copy`));
       if (member.alive) {
         const { revision } = Buffer.isBuffer(answer)
           ? PublishResponse.decode(answer)
@@ -108,10 +121,26 @@ function watchPublish(member: Member, { writes, replica }: Cluster): void {
       }
       return answer;
     } catch (error) {
-      world.history.refused(recorded, reasonOf(error) ?? "INTERNAL", true);
+      // The publish itself may be done, and the change of the peer URL that follows it refused.
+      world.history.unknown(recorded);
       throw error;
     }
   };
+}
+
+/** The roster follows a member that moved, now or later: the history has it as a call of unknown outcome. */
+function recordMove({ world, replica }: Member, { id, newPeerUrl, requestId }: UpdateMemberRequest): void {
+  const memberId = parseId(id) ?? 0n;
+  const known = replica.roster.member(memberId);
+  // A repeated try is the same call: from one address it takes effect once.
+  const key = `${id} ${known?.peerUrls.join() ?? ""} ${newPeerUrl}`;
+  if (world.moved.has(key)) return;
+  world.moved.add(key);
+  const name = known?.name ?? "";
+  const body = { rpc: "UpdateMember" as const, name, id: memberId, peerUrl: newPeerUrl };
+  const operation: WriteOperation = { body, requestId, expectedRevision: 0, validateOnly: false };
+  world.coverage.add("roster follows a member that moved");
+  world.history.unknown(world.history.invoke(operation));
 }
 
 /** Reports each membership change when a leader proposes it. */

@@ -11,6 +11,9 @@ import type { Member } from "../../src/generated/muster/v1/member";
 import { formatId, parseId } from "../../src/roster/index";
 import type { Method } from "../../src/client/attempt";
 
+/** Ports of the peer URLs that operators draw for members: from this one up, each once. */
+export const DRAWN_PORTS = 8000;
+
 export type WriteBody =
   | { readonly rpc: "AddMember"; readonly name: string; readonly peerUrl: string; readonly learner: boolean }
   /** Selects by name and id, because another member may have the name by the time the call arrives. */

@@ -2,6 +2,7 @@
  * The parameters of a run: size of the cluster, quality of network, disks and clocks, load by clients and operators. They
  * are drawn from the seed, within the limits of the server's configuration. Every profile has membership changes.
  */
+import type { HistoryOptions } from "../../src/roster/index";
 import type { SimRandom } from "./random";
 
 /** The faults that --without can turn off, to find a shorter run that still fails. */
@@ -18,13 +19,19 @@ export const FAULTS = [
   "aimed",
   "sync-error",
   "disk-full",
+  "descriptors",
   "slow-disk",
   "bit-flip",
   "stop",
   "wipe",
+  "old-copy",
+  "peer-lies",
+  "move",
+  "twin",
   "churn",
   "replace",
   "transfer",
+  "late-request",
   "reads",
   "writes",
 ] as const;
@@ -45,6 +52,10 @@ export interface Profile {
   readonly loss: number;
   readonly repetition: number;
   readonly reordering: number;
+  /** How often a call's connection breaks and the call still arrives, much later. */
+  readonly lateRequests: number;
+  /** How much is remembered of writes. */
+  readonly memory: HistoryOptions;
   readonly writeUs: number;
   readonly syncUs: number;
   readonly segmentBytes: number;
@@ -61,6 +72,17 @@ export interface Profile {
   readonly without: ReadonlySet<Fault>;
 }
 
+/** Number of roster events kept for watches: few, so that snapshots stay small. */
+const EVENTS_KEPT = 64;
+const LARGE_MEMORY: HistoryOptions = { eventsLimit: EVENTS_KEPT };
+/**
+ * Outcomes are forgotten during a run. An attempt comes at most 6 s late and waits at most 8 s, so they are kept for longer
+ * than that, with room for skewed clocks and leaps.
+ */
+const SMALL_MEMORY: HistoryOptions = { ...LARGE_MEMORY, outcomesLimit: 20, outcomesKeptMs: 20_000 };
+/** There is not always room for another outcome. */
+const SMALL_ROOM: HistoryOptions = { ...SMALL_MEMORY, outcomesBytesMax: 12_000 };
+
 export function drawProfile(random: SimRandom, without: ReadonlySet<Fault>): Profile {
   const voters = random.pick([1, 2, 2, 3, 3, 3, 3, 4, 5, 5, 6, 7]) ?? 3;
   const rough = random.below(4);
@@ -75,6 +97,8 @@ export function drawProfile(random: SimRandom, without: ReadonlySet<Fault>): Pro
     loss: on("loss", probability(0.1)),
     repetition: on("repetition", probability(0.1)),
     reordering: on("reordering", probability(0.2)),
+    lateRequests: on("late-request", random.pick([0, 0.02, 0.1]) ?? 0),
+    memory: random.pick([LARGE_MEMORY, SMALL_MEMORY, SMALL_MEMORY, SMALL_ROOM]) ?? LARGE_MEMORY,
     writeUs: random.pick([20, 100, 500]) ?? 100,
     syncUs: random.pick([500, 2_000, 8_000, 30_000]) ?? 2_000,
     segmentBytes: random.pick([8, 16, 32]) === 8 ? 16 * 1024 : 32 * 1024,

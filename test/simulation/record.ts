@@ -60,6 +60,13 @@ export class ClusterRecord {
     this.config = config;
   }
 
+  /** Whether the newest configuration that any member has applied lists the id. */
+  lists(id: NodeId): boolean {
+    if (this.config === null) return false;
+    const { voters, learners, votersOutgoing, learnersNext } = this.config;
+    return [voters, learners, votersOutgoing, learnersNext].some((ids) => ids.includes(id));
+  }
+
   /** The digest of the committed entry at an index. */
   digestAt(index: number): number | undefined {
     return this.entries.get(entryKey(this.terms[index] ?? 0, index));

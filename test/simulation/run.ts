@@ -8,6 +8,7 @@
 import { Churn } from "./churn";
 import { Clients } from "./clients";
 import { Faults } from "./faults";
+import { startFounders } from "./faults_birth";
 import { Host } from "./host";
 import { checkHistory } from "./linearizability_roster";
 import { Liveness } from "./liveness";
@@ -76,7 +77,7 @@ export function simulate(options: RunOptions): Promise<RunResult> {
     world.hosts.push(host);
   }
   // Hosts start only when all exist, because each founder's configuration lists the others.
-  for (const host of world.hosts) host.start();
+  startFounders(world);
   world.history.founders = world.profile.voters;
   clients.start();
   churn.start();

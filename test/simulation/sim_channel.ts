@@ -6,6 +6,7 @@ import { FORWARD_KEY, OpenCall } from "../../src/base/call";
 import { Deadline } from "../../src/base/deadline";
 import type { Attempt, Channel, Method } from "../../src/client/attempt";
 import type { Clock } from "../../src/client/clock";
+import { ATTEMPT_KEY } from "../../src/cluster/attempts";
 import { MusterError, fromStatus } from "../../src/client/errors";
 import { methodName } from "../../src/rpc/definition";
 import { RpcError, StatusCode } from "../../src/rpc/rpc_error";
@@ -84,7 +85,7 @@ export class SimChannel implements Channel {
         const call = new OpenCall({
           method: methodName(path),
           deadline: Deadline.of(called.clock, timeoutMs, world.profile.electionMs),
-          headers: () => new Map(this.mayForward ? [] : [[FORWARD_KEY, "never"]]),
+          headers: () => new Map([...attemptHeaders(attempt), ...(this.mayForward ? [] : [NEVER])]),
         });
         const cancel = (): void => {
           if (called.alive) call.cancel();
@@ -111,9 +112,19 @@ export class SimChannel implements Channel {
           },
         );
       };
-      world.network.carry("request", CLIENT, host, arrive, { once: true, detail: methodName(path) });
+      const lost = (): void => {
+        if (world.random.chance(0.5)) pending.broken();
+      };
+      world.network.carry("request", CLIENT, host, arrive, { once: true, detail: methodName(path), lost });
     });
   }
+}
+
+const NEVER: readonly [string, string] = [FORWARD_KEY, "never"];
+
+/** The header that EndpointChannel sends. */
+function attemptHeaders({ number }: Attempt): [string, string][] {
+  return number > 1 ? [[ATTEMPT_KEY, String(number)]] : [];
 }
 
 interface AttemptFailure {
@@ -152,6 +163,11 @@ class PendingAttempt {
     scheduler.after(1000, "reply", nobody, () => {
       this.fail(StatusCode.UNAVAILABLE, "connection refused", false);
     });
+  }
+
+  /** The connection broke, which the client learns at once; the request may still arrive. */
+  broken(): void {
+    this.fail(StatusCode.UNAVAILABLE, "connection lost", true);
   }
 
   end(end: Buffer | AttemptFailure): void {

@@ -32,6 +32,8 @@ function errno(code: string, path: string): FsError {
 export class SimFs implements StorageFs {
   /** Whether an operation of this process got an injected fault, so that its failure is expected. */
   faulted = false;
+  /** Whether the process has a file descriptor left. */
+  descriptorsLeft = true;
 
   constructor(
     private readonly disk: SimDisk,
@@ -44,6 +46,10 @@ export class SimFs implements StorageFs {
 
   open(path: string, mode: OpenMode, done: FsCallback<StorageFile>): void {
     this.later("open", path, () => {
+      if (this.lacksDescriptor()) {
+        done(errno("EMFILE", path), undefined);
+        return;
+      }
       const { dir, name } = this.locate(path);
       let node = dir?.names.get(name);
       if (dir === undefined || (mode !== "create" && node === undefined)) {
@@ -130,7 +136,12 @@ export class SimFs implements StorageFs {
       "syncDir",
       path,
       () => {
+        if (this.lacksDescriptor()) {
+          done(errno("EMFILE", path));
+          return;
+        }
         if (this.fails("sync")) {
+          if (this.forgets()) dir?.forget(changes);
           done(errno("EIO", path));
           return;
         }
@@ -189,7 +200,7 @@ export class SimFs implements StorageFs {
           path,
           () => {
             if (this.fails("sync")) {
-              file.syncFailed(covered, this.random);
+              file.syncFailed(covered, this.random, this.forgets());
               done(errno("EIO", path));
             } else {
               file.synced(covered);
@@ -213,6 +224,18 @@ export class SimFs implements StorageFs {
     this.faulted = true;
     this.coverage.add(kind === "sync" ? "sync error" : "write error");
     return true;
+  }
+
+  /** Draws which kind of file system this is at a failed sync. */
+  private forgets(): boolean {
+    if (!this.random.chance(0.5)) return false;
+    this.coverage.add("sync error that the page cache forgets");
+    return true;
+  }
+
+  private lacksDescriptor(): boolean {
+    if (!this.descriptorsLeft) this.coverage.add("no file descriptor left");
+    return !this.descriptorsLeft;
   }
 
   private removeName(path: string): FsError | null {

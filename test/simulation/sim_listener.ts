@@ -14,6 +14,8 @@ type Serve = (body: Buffer, call: Call) => Promise<Buffer>;
 
 export class SimListener implements PeerListener, AdminListener {
   isOpen = false;
+  /** The process whose batch was accepted last, by member: that of the member's stream. */
+  readonly senders = new Map<bigint, unknown>();
   readonly health = { set: (): void => undefined };
   private readonly methods = new Map<string, Serve>();
 
@@ -47,6 +49,15 @@ export class SimListener implements PeerListener, AdminListener {
 
   endExpelled(): void {
     // Nothing to end: there are no streams, and every batch is checked when it arrives.
+  }
+
+  /** The streams of a process that ended are closed. */
+  senderEnded(process: unknown): void {
+    for (const [id, sender] of this.senders) {
+      if (sender !== process) continue;
+      this.senders.delete(id);
+      this.gate()?.closed?.(id);
+    }
   }
 
   endStreams(): void {

@@ -13,7 +13,7 @@ import type { PeerCalls, PeerRequest } from "../../src/transport/peer_calls";
 import type { Host } from "./host";
 import type { Member } from "./member";
 
-const FORWARDED: ReadonlyMap<string, string> = new Map([[FORWARD_KEY, "never"]]);
+const NO_HEADERS: ReadonlyMap<string, string> = new Map();
 
 export class SimPeerCalls implements PeerCalls {
   constructor(private readonly member: Member) {}
@@ -22,7 +22,7 @@ export class SimPeerCalls implements PeerCalls {
     this.member.world.coverage.add("write forwarded");
     const remainingMs = call.deadline.remainingMs();
     const target = this.reachable(url);
-    const outcome = this.send(target, request, remainingMs, connectMs, () => call.deadline.remainingMs());
+    const outcome = this.send(target, request, call.headers, remainingMs, connectMs);
     return new Promise((resolve, reject) => {
       const forget = call.onCancel(() => {
         reject(new CallCancelledError());
@@ -35,9 +35,7 @@ export class SimPeerCalls implements PeerCalls {
   }
 
   async ask(url: string, request: PeerRequest, timeoutMs: number): Promise<Uint8Array | null> {
-    const endMs = this.member.clock.now() + timeoutMs;
-    const remaining = (): number => Math.max(0, endMs - this.member.clock.now());
-    const outcome = await this.send(this.reachable(url), request, timeoutMs, timeoutMs, remaining);
+    const outcome = await this.send(this.reachable(url), request, NO_HEADERS, timeoutMs, timeoutMs);
     return outcome.kind === "done" ? outcome.value : null;
   }
 
@@ -54,9 +52,9 @@ export class SimPeerCalls implements PeerCalls {
   private send(
     target: Host | null,
     request: PeerRequest,
+    headers: ReadonlyMap<string, string>,
     remainingMs: number,
     connectMs: number,
-    remainingThere: () => number,
   ): Promise<Outcome<Uint8Array>> {
     const { member } = this;
     const { world } = member;
@@ -79,7 +77,8 @@ export class SimPeerCalls implements PeerCalls {
           }
         : (): void => undefined;
       const arrive = (): void => {
-        this.arrive(target, request, remainingThere(), settle);
+        // The wire carries the time that was left when the call was sent.
+        this.arrive(target, request, forwarded(headers), remainingMs, settle);
       };
       world.network.carry("request", member.host, target, arrive, {
         once: true,
@@ -92,6 +91,7 @@ export class SimPeerCalls implements PeerCalls {
   private arrive(
     target: Host,
     { path, body }: PeerRequest,
+    headers: ReadonlyMap<string, string>,
     remainingMs: number,
     settle: (outcome: Outcome<Uint8Array>) => void,
   ): void {
@@ -109,7 +109,7 @@ export class SimPeerCalls implements PeerCalls {
       return;
     }
     const deadline = Deadline.of(called.clock, remainingMs, world.profile.electionMs);
-    const call = new OpenCall({ method: methodName(path), deadline, headers: () => FORWARDED });
+    const call = new OpenCall({ method: methodName(path), deadline, headers: () => headers });
     listener.serve(path, Buffer.from(body), call).then(
       (answer) => {
         if (called.alive) reply(done(answer));
@@ -120,4 +120,10 @@ export class SimPeerCalls implements PeerCalls {
       },
     );
   }
+}
+
+/** The headers that go on to another member. */
+function forwarded(headers: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  const own = [...headers].filter(([key]) => key.startsWith("muster-"));
+  return new Map([...own, [FORWARD_KEY, "never"]]);
 }

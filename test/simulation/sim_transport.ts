@@ -8,7 +8,7 @@ import type { RpcError } from "../../src/rpc/rpc_error";
 import { StatusCode } from "../../src/rpc/rpc_error";
 import { handshakeOf, refuseHandshake } from "../../src/transport/handshake";
 import type { Self } from "../../src/transport/handshake";
-import type { PeerAddress, Transport, TransportEvents } from "../../src/transport/transport";
+import type { PeerAddress, RosterDigest, Transport, TransportEvents } from "../../src/transport/transport";
 import type { Host } from "./host";
 import type { Member } from "./member";
 import { sizeOf } from "./network";
@@ -16,10 +16,18 @@ import type { World } from "./world";
 
 /** Transfer time of one byte of a snapshot, in microseconds. About 1 MB/s, so that snapshots are in flight for a while. */
 const SNAPSHOT_BYTE_US = 1;
+/** Pause between two handshakes of a refused member with the others: as long as the real one waits after a refusal. */
+const ASK_AGAIN_US = 1_000_000;
 
 export class SimTransport implements Transport {
   private peers = new Map<NodeId, PeerAddress>();
+  /** Which of a peer's addresses is in use. */
+  private readonly at = new Map<NodeId, number>();
   private stopped = false;
+  private asksAgainUs = 0;
+  /** Peers whose last answer to this member was a refusal. */
+  private readonly refusedBy = new Set<NodeId>();
+  private diskFull = false;
   private readonly world: World;
 
   constructor(
@@ -31,7 +39,16 @@ export class SimTransport implements Transport {
   }
 
   setPeers(peers: readonly PeerAddress[]): void {
+    const before = this.peers;
     this.peers = new Map(peers.map((peer) => [peer.id, peer]));
+    // A stream is opened at once, and its handshake says where this member is, also when it has nothing to send.
+    for (const { id, peerUrls } of peers)
+      if (before.get(id)?.peerUrls.join() !== peerUrls.join()) this.sendBatch(id, []);
+  }
+
+  /** Told with each batch: every one of them is as good as a stream of its own. */
+  setDiskFull(full: boolean): void {
+    this.diskFull = full;
   }
 
   stop(): void {
@@ -64,8 +81,10 @@ export class SimTransport implements Transport {
       // A broken stream may be noticed at once, or later by its keepalive. A lost packet on a healthy stream is resent.
       if (this.live && world.random.chance(0.3)) this.events.onUnreachable(id);
     };
+    const isBeat = batch.some(({ type }) => type === MessageType.Heartbeat);
+    const digest = isBeat ? (this.events.rosterDigest?.(id) ?? null) : null;
     const arrive = (): void => {
-      if (!this.arriveAt(target, id, batch)) this.report(target, lost);
+      if (!this.arriveAt(target, id, batch, digest)) this.report(target, lost);
     };
     world.network.carry("deliver", member.host, target, arrive, {
       lost: () => {
@@ -109,7 +128,15 @@ export class SimTransport implements Transport {
   }
 
   /** @returns false when the batch was not accepted */
-  private arriveAt(target: Host, id: NodeId, batch: readonly Message[]): boolean {
+  private arriveAt(
+    target: Host,
+    id: NodeId,
+    batch: readonly Message[],
+    digest: RosterDigest | null = null,
+  ): boolean {
+    const { host } = this.member;
+    // What a process sent before its machine lost its disk is gone once another process runs there.
+    if (!this.member.alive && host.wiped && host.member !== null) return false;
     const receiver = target.running;
     const gate = receiver?.peerListener?.isOpen === true ? receiver.peerListener.gate() : null;
     if (receiver === null || gate === null) return false;
@@ -123,18 +150,65 @@ export class SimTransport implements Transport {
       this.refused(target, id, refusal);
       return false;
     }
+    gate.diskFull(this.self.memberId, this.diskFull);
+    receiver.peerListener?.senders.set(this.self.memberId, this.member);
     gate.accepted(handshake);
+    this.acceptedAgain(target, id);
     gate.receive(this.self.memberId, batch);
+    if (target.rolledBack) receiver.mustHaveNoticed(batch);
+    if (digest !== null) gate.digest(this.self.memberId, digest);
     receiver.world.checkers.received(receiver, this.self.memberId, batch);
     return true;
   }
 
   private refused(target: Host, id: NodeId, { code, reason, message }: RpcError): void {
     this.world.note(`${target.label} refuses ${this.member.label}: ${reason ?? ""} ${message}`);
+    this.nextAddress(id);
     // UNAVAILABLE is a transient condition, not a refusal of the member: the sender only tries again.
     if (reason === null || code === StatusCode.UNAVAILABLE) return;
+    this.refusedBy.add(id);
+    this.askOthers();
     this.report(target, () => {
       if (this.live) this.events.onRefused(id, reason, message);
+    });
+  }
+
+  /**
+   * The real transport opens its streams to all peers at once, so a member that one refuses hears soon what the others
+   * say. Here a handshake goes with messages only, and a follower sends those to its leader alone.
+   */
+  private askOthers(): void {
+    const { world, member } = this;
+    if (world.scheduler.nowUs < this.asksAgainUs) return;
+    this.asksAgainUs = world.scheduler.nowUs + ASK_AGAIN_US;
+    for (const id of this.peers.keys()) {
+      const target = this.target(id);
+      if (target === null || this.refusedBy.has(id)) continue;
+      const judged = (): void => {
+        const gate =
+          target.running?.peerListener?.isOpen === true ? target.running.peerListener.gate() : null;
+        if (gate === null) return;
+        const refusal = refuseHandshake(handshakeOf(this.self, id), gate.memberId, (given) =>
+          gate.check(given),
+        );
+        if (refusal !== null) this.refused(target, id, refusal);
+      };
+      world.network.carry("deliver", member.host, target, judged, { detail: [], once: true });
+    }
+  }
+
+  /** A peer refused this member, by a fault: no message was needed for it. */
+  heardRefusal(id: NodeId, reason: string, text: string): void {
+    if (!this.live || !this.peers.has(id)) return;
+    this.refusedBy.add(id);
+    this.events.onRefused(id, reason, text);
+  }
+
+  /** The real transport tells of each stream that is accepted; here only what a refusal makes news. */
+  private acceptedAgain(target: Host, id: NodeId): void {
+    if (!this.refusedBy.delete(id)) return;
+    this.report(target, () => {
+      if (this.live) this.events.onAccepted?.(id);
     });
   }
 
@@ -148,7 +222,16 @@ export class SimTransport implements Transport {
   }
 
   private target(id: NodeId): Host | null {
-    const url = this.peers.get(id)?.peerUrls[0];
-    return url === undefined ? null : this.world.hostAt(url);
+    const urls = this.peers.get(id)?.peerUrls ?? [];
+    const url = urls[(this.at.get(id) ?? 0) % Math.max(1, urls.length)];
+    const host = url === undefined ? null : this.world.hostAt(url);
+    // Nobody is there: the next attempt goes to the next address.
+    if (host === null) this.nextAddress(id);
+    else if (url !== urls[0]) this.world.coverage.add("second address used");
+    return host;
+  }
+
+  private nextAddress(id: NodeId): void {
+    this.at.set(id, (this.at.get(id) ?? 0) + 1);
   }
 }

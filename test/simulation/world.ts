@@ -1,6 +1,7 @@
 /**
  * The parts of one run, through which they find each other.
  */
+import type { MemberRecord } from "../../src/roster/index";
 import { SimRandom } from "./random";
 import { Scheduler } from "./scheduler";
 import type { Owner } from "./scheduler";
@@ -13,6 +14,12 @@ import type { Host } from "./host";
 import { Checkers } from "./checkers";
 import { History } from "./history";
 import { Moments } from "./moments";
+
+/** Whether the roster's peer URL of this member does not lead to its machine. */
+export function isAstray(world: World, { id, peerUrls }: MemberRecord): boolean {
+  const own = world.hosts.find((host) => host.id === id);
+  return own !== undefined && world.hostAt(peerUrls[0] ?? "") !== own;
+}
 
 /** The owner of events that belong to no machine. */
 const NOBODY: Owner = { number: -2, label: "", alive: true, pausedUntilUs: 0 };
@@ -31,8 +38,12 @@ export class World {
   readonly nobody = NOBODY;
   /** How often a write with each request id was submitted to a leader. */
   readonly submitted = new Map<string, number>();
+  /** Request ids of writes that were refused for good. */
+  readonly refused = new Set<string>();
   /** The member's update revision in the leader's answer, by request id. */
   readonly decided = new Map<string, number>();
+  /** Id and peer URL of each member that moved and for which the leader changed the roster. */
+  readonly moved = new Set<string>();
   /** Number of events so far. */
   events = 0;
   /** Whether the faults have ended and the cluster is recovering for the final checks. */

@@ -18,7 +18,8 @@ afterEach(() => members.stopAll());
 const good = handshakeOf(selfOf(1n), 2n);
 
 function encoded(request: Partial<ExchangeRequest>): Buffer {
-  return Buffer.from(ExchangeRequest.encode({ handshake: undefined, messages: [], ...request }).finish());
+  const empty = { handshake: undefined, messages: [], rosterDigest: undefined };
+  return Buffer.from(ExchangeRequest.encode({ ...empty, ...request }).finish());
 }
 
 function batch(...messages: Parameters<typeof encodeMessages>[0]): Buffer {
@@ -114,6 +115,7 @@ describe("a stream", () => {
       clock: two.clock,
       defer: setImmediate,
       check: () => null,
+      onDiskFull: () => undefined,
       onMessages: () => undefined,
       onGarbage: () => undefined,
       onClosed: (from) => closed.push(`${handle.from} ${from}`),

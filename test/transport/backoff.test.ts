@@ -32,12 +32,21 @@ test.each([
   ["http://127.0.0.1:7461", "dns:127.0.0.1:7461"],
   ["https://n1.example:7461", "dns:n1.example:7461"],
   ["http://[::1]:7461", "dns:[::1]:7461"],
-  ["http://n1", "dns:n1:80"],
+  ["http://n1:80", "dns:n1:80"],
   ["https://n1:443", "dns:n1:443"],
 ])("%s is dialled as %s", (url, target) => {
   expect(dialTarget(url)).toBe(target);
 });
 
-test.each(["", "n1:7461", "ftp://n1:7461", "http://", "unix:/tmp/x"])("%p is no peer URL", (url) => {
+const NO_PEER_URLS = [
+  "",
+  "n1:7461",
+  "ftp://n1:7461",
+  "http://",
+  "unix:/tmp/x",
+  "http://n1",
+  "http://xn--a:1",
+];
+test.each(NO_PEER_URLS)("%p is no peer URL", (url) => {
   expect(() => dialTarget(url)).toThrow("not a peer URL");
 });

@@ -167,6 +167,7 @@ describe("encoding", () => {
       fc.property(fc.array(messages, { maxLength: 6 }), (batch) => {
         const generated = ExchangeRequest.encode({
           handshake: undefined,
+          rosterDigest: undefined,
           messages: batch.map(messageToWire),
         });
         expect(encodeMessages(batch).equals(generated.finish())).toBe(true);

@@ -113,10 +113,13 @@ export class Receiver {
   readonly batchLengths: number[] = [];
   /** What RaftStreams reported as refused: messages, requests and snapshots. */
   readonly garbage: { from: NodeId; problem: string }[] = [];
+  /** "member revision digest" of each. */
+  readonly digests: string[] = [];
   /** The senders of the streams that ended; NO_NODE for one whose handshake was not accepted. */
   readonly closed: NodeId[] = [];
   /** The senders of accepted streams and of whole snapshots. */
   readonly accepted: NodeId[] = [];
+  readonly disks: string[] = [];
   readonly handles: ExchangeHandle[] = [];
   readonly snapshots: Message[] = [];
   readonly clock = new ManualClock();
@@ -202,7 +205,10 @@ export class Receiver {
           this.messages.push(...messages);
         }
       },
+      digest: (from, { revision, digest }) =>
+        this.digests.push(`${String(from)} ${revision} ${Buffer.from(digest).toString("hex")}`),
       refused: (from, problem) => this.garbage.push({ from, problem }),
+      diskFull: (from, full) => this.disks.push(`${String(from)} ${full ? "full" : "has space"}`),
     };
   }
 }

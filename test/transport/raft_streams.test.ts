@@ -23,7 +23,9 @@ function open(two: Receiver, id: NodeId): RawSender {
   const sender = new RawSender(two.port);
   senders.push(sender);
   const handshake = handshakeOf(selfOf(id), 2n);
-  sender.stream.write(Buffer.from(ExchangeRequest.encode({ handshake, messages: [] }).finish()));
+  sender.stream.write(
+    Buffer.from(ExchangeRequest.encode({ handshake, messages: [], rosterDigest: undefined }).finish()),
+  );
   return sender;
 }
 

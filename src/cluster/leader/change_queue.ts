@@ -2,10 +2,12 @@
  * Membership changes on the leader: one at a time, first in first out.
  *
  * A change at the head of the queue waits for a confirmed ReadIndex, is looked at by admission.ts, and is proposed once
- * no other change is pending. Where only time is missing it waits within its caller's deadline. Removing the leader
- * hands leadership over first. The admission is asked again after every wait: what held before it may not hold now.
+ * no other change is pending. Where only time is missing it waits within its caller's deadline, and for a few election
+ * timeouts at most. Removing the leader hands leadership over first. The admission is asked again after every wait: what held before it may not hold now.
  */
 import { RETRY, refusedBy } from "../../base/outcome";
+import { NO_NODE } from "../../raft/index";
+import type { NodeId } from "../../raft/index";
 import type { Replica } from "../../replica/replica";
 import { confChange } from "../../roster/index";
 import type { Roster } from "../../roster/index";
@@ -15,25 +17,32 @@ import { ARRIVED } from "./leader_view";
 import type { LeaderViews, Progress } from "./leader_view";
 import { decided, settleByCommit } from "./submission";
 import type { SettleSubmission, Submission } from "./submission";
+import type { UrlAnswer } from "./url_check";
 
-/** Asks whether a member with this name waits to join at this peer URL. Never rejects: no answer is false. */
-type AskJoiner = (name: string, peerUrl: string) => Promise<boolean>;
+/** Asks which member answers at a peer URL. Never rejects: no answer is "nobody". */
+type AskUrl = (peerUrl: string) => Promise<UrlAnswer>;
 
 interface ChangeQueueOptions {
   readonly replica: Replica;
   readonly roster: () => Roster;
   readonly views: LeaderViews;
-  readonly askJoiner: AskJoiner;
+  readonly heartbeatMs: number;
+  readonly askUrl: AskUrl;
 }
 
 /** What a change at the head of the queue waits for, apart from time. */
-type Waiting = "nothing" | "confirmation" | "joiner" | "handover";
+type Waiting = "nothing" | "confirmation" | "answer" | "handover";
 
 class QueuedChange {
   waiting: Waiting = "nothing";
   progress: Progress = { ...ARRIVED, letIn: true };
   dropped = false;
   handoverTick = 0;
+  successor: NodeId = NO_NODE;
+  /** Those that did not take the leadership. */
+  readonly tried = new Set<NodeId>();
+  /** When its URL was asked for. */
+  answeredTick = 0;
   cancelRead: () => void = () => undefined;
 
   constructor(
@@ -87,13 +96,13 @@ export class ChangeQueue {
   private pump(): void {
     if (this.pumping) return;
     this.pumping = true;
-    try {
+    // Also called by a deadline and by a caller that goes away, outside the replica's loop.
+    this.options.replica.guard(() => {
       for (let head = this.queue[0]; head !== undefined && this.advance(head); head = this.queue[0]) {
         this.queue = this.queue.filter((other) => other !== head);
       }
-    } finally {
-      this.pumping = false;
-    }
+    });
+    this.pumping = false;
   }
 
   /** Takes the head one step on. True when it leaves the queue. */
@@ -102,11 +111,12 @@ export class ChangeQueue {
     const { replica } = this.options;
     switch (head.waiting) {
       case "confirmation":
-      case "joiner":
+      case "answer":
         return false;
       case "handover":
         if (replica.ticks - head.handoverTick <= replica.electionTicks) return false;
-        this.resume(head, { handoverFailed: true });
+        head.tried.add(head.successor);
+        this.resume(head, { failedSuccessor: { id: head.successor, tick: replica.ticks } });
         return this.decide(head);
       case "nothing":
         return this.decide(head);
@@ -115,18 +125,22 @@ export class ChangeQueue {
 
   private decide(head: QueuedChange): boolean {
     const { replica, views } = this.options;
-    const { submission, progress, settle } = head;
+    const { submission, settle } = head;
     // The pending change is applied first, then this one is looked at.
-    if (progress.confirmed && !replica.confChangeAllowed) return false;
-    const admission = admit(submission, views.of(submission, progress, this.queue.length));
+    if (head.progress.confirmed && !replica.confChangeAllowed) return false;
+    // Which member answers at a URL may change while the change waits for something else.
+    if (replica.ticks - head.answeredTick > replica.electionTicks)
+      this.resume(head, { urlAnswer: "not asked" });
+    const admission = admit(submission, views.of(submission, head.progress, this.queue.length));
     switch (admission.kind) {
       case "confirm":
         this.confirm(head);
         return false;
       case "wait":
+        this.resume(head, { waitingSinceTick: head.progress.waitingSinceTick ?? replica.ticks });
         return false;
-      case "ask joiner":
-        this.askJoiner(head, admission.name, admission.peerUrl);
+      case "ask url":
+        this.askUrl(head, admission.url);
         return false;
       case "hand over":
         return this.handOver(head) ? false : this.decide(head);
@@ -136,6 +150,9 @@ export class ChangeQueue {
       case "refused":
       case "turned away":
         settle(refusedBy(admission.error));
+        return true;
+      case "elsewhere":
+        settle(RETRY);
         return true;
       case "ok":
         return this.propose(head);
@@ -158,24 +175,28 @@ export class ChangeQueue {
     };
   }
 
-  private askJoiner(head: QueuedChange, name: string, peerUrl: string): void {
-    head.waiting = "joiner";
+  private askUrl(head: QueuedChange, url: string): void {
+    head.waiting = "answer";
     // Looked at again at the next tick: inside the replica's loop an error ends the member, here it would be lost.
-    void this.options.askJoiner(name, peerUrl).then((waits) => {
-      this.resume(head, { joiner: waits ? "waits" : "absent" });
+    void this.options.askUrl(url).then((urlAnswer) => {
+      head.answeredTick = this.options.replica.ticks;
+      this.resume(head, { urlAnswer });
     });
   }
 
-  /** False: there is no member to hand over to. */
+  /** False: there is no member to hand over to, or no time for another attempt. */
   private handOver(head: QueuedChange): boolean {
-    const { replica } = this.options;
-    const successor = bestSuccessor(replica);
+    const { replica, heartbeatMs } = this.options;
+    const attemptMs = 2 * replica.electionTicks * heartbeatMs;
+    const isLate = head.tried.size > 0 && head.submission.deadline.remainingMs() < attemptMs;
+    const successor = isLate ? null : bestSuccessor(replica, head.tried);
     if (successor === null) {
       this.resume(head, { handoverFailed: true });
       return false;
     }
     head.waiting = "handover";
     head.handoverTick = replica.ticks;
+    head.successor = successor;
     replica.transferLeader(successor);
     return true;
   }

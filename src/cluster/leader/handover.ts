@@ -2,13 +2,26 @@
 import type { NodeId } from "../../raft/index";
 import type { ReplicaView } from "../../replica/view";
 
-/** The voter in contact that has most of the log; null when there is none. */
-export function bestSuccessor(replica: ReplicaView): NodeId | null {
-  let best: { id: NodeId; match: number } | null = null;
+const NONE: ReadonlySet<NodeId> = new Set();
+
+/**
+ * The voter in contact that has most of the log, one with space on its disk before any without; null when there is none.
+ *
+ * @param except voters that were tried, and did not take the leadership
+ */
+export function bestSuccessor(replica: ReplicaView, except: ReadonlySet<NodeId> = NONE): NodeId | null {
+  let best: { id: NodeId; match: number; hasSpace: boolean } | null = null;
   for (const [id, { match, isLearner }] of replica.status().progress) {
-    if (id === replica.id || isLearner || replica.contacts.inContactTicks(id, replica.ticks) === null)
+    if (
+      except.has(id) ||
+      id === replica.id ||
+      isLearner ||
+      replica.contacts.inContactTicks(id, replica.ticks) === null
+    )
       continue;
-    if (best === null || match > best.match) best = { id, match };
+    const hasSpace = !replica.disks.isFull(id);
+    const isBetter = best === null || (hasSpace === best.hasSpace ? match > best.match : hasSpace);
+    if (isBetter) best = { id, match, hasSpace };
   }
   return best?.id ?? null;
 }

@@ -3,17 +3,25 @@ import type { NodeId } from "../../raft/index";
 import type { ReplicaView } from "../../replica/view";
 import type { Roster } from "../../roster/index";
 import type { LeaderView } from "./admission";
+import { leavesFullDisk } from "./disk_handover";
 import type { VoterHealth } from "./quorum_check";
 import type { Submission } from "./submission";
 
 /** What the write itself has come to, in the hands of the queue or of the submissions. */
-export type Progress = Pick<LeaderView, "letIn" | "confirmed" | "joiner" | "handoverFailed">;
+export type Progress = Pick<LeaderView, "letIn" | "confirmed" | "urlAnswer" | "handoverFailed"> & {
+  /** When it first had to wait for time only; null before. */
+  readonly waitingSinceTick: number | null;
+  /** The last member that did not take the leadership, and when that was given up. */
+  readonly failedSuccessor: { readonly id: NodeId; readonly tick: number } | null;
+};
 
 export const ARRIVED: Progress = {
   letIn: false,
   confirmed: false,
-  joiner: "not asked",
+  urlAnswer: "not asked",
   handoverFailed: false,
+  waitingSinceTick: null,
+  failedSuccessor: null,
 };
 
 interface LeaderViewOptions {
@@ -64,8 +72,12 @@ class View implements LeaderView {
   get confirmed(): boolean {
     return this.progress.confirmed;
   }
-  get joiner(): LeaderView["joiner"] {
-    return this.progress.joiner;
+  get urlAnswer(): LeaderView["urlAnswer"] {
+    return this.progress.urlAnswer;
+  }
+  get waitedTicks(): number {
+    const { waitingSinceTick } = this.progress;
+    return waitingSinceTick === null ? 0 : this.options.replica.ticks - waitingSinceTick;
   }
   get handoverFailed(): boolean {
     return this.progress.handoverFailed;
@@ -73,14 +85,23 @@ class View implements LeaderView {
   get self(): NodeId {
     return this.options.replica.id;
   }
+  get clusterId(): bigint {
+    return this.options.replica.clusterId;
+  }
   get hasSpace(): boolean {
     return this.options.replica.hasSpace;
+  }
+  get handsOver(): boolean {
+    return leavesFullDisk(this.options.replica);
   }
   get waitingMax(): number {
     return this.options.waitingMax;
   }
   get voters(): readonly VoterHealth[] {
-    return voterHealth(this.options.replica);
+    return this.health(false);
+  }
+  get learners(): readonly VoterHealth[] {
+    return this.health(true);
   }
   get electionTicks(): number {
     return this.options.replica.electionTicks;
@@ -91,15 +112,32 @@ class View implements LeaderView {
   get remainingTicks(): number {
     return this.submission.deadline.remainingMs() / this.options.heartbeatMs;
   }
+
+  private health(learners: boolean): VoterHealth[] {
+    const { replica } = this.options;
+    const { failedSuccessor } = this.progress;
+    return replica.roster
+      .members()
+      .filter((member) => member.learner === learners)
+      .map(({ id, name, started }) => {
+        const inContactTicks =
+          id === replica.id ? Infinity : replica.contacts.inContactTicks(id, replica.ticks);
+        const isDoubtful =
+          id === failedSuccessor?.id && !replica.contacts.heardAfter(id, failedSuccessor.tick);
+        return {
+          id,
+          name,
+          started,
+          inContactTicks: isDoubtful ? doubtful(inContactTicks, replica) : inContactTicks,
+        };
+      });
+  }
 }
 
-function voterHealth(replica: ReplicaView): VoterHealth[] {
-  return replica.roster
-    .members()
-    .filter((member) => !member.learner)
-    .map(({ id, name, started }) => {
-      const inContactTicks =
-        id === replica.id ? Infinity : replica.contacts.inContactTicks(id, replica.ticks);
-      return { id, name, started, inContactTicks };
-    });
+/**
+ * The contact of a member that did not take the leadership, until it is heard again: it may have died meanwhile, which
+ * shows only an election timeout after its last message. One tick short of healthy, so that the check waits.
+ */
+function doubtful(inContactTicks: number | null, { electionTicks }: ReplicaView): number | null {
+  return inContactTicks === null ? null : Math.min(inContactTicks, 2 * electionTicks - 1);
 }

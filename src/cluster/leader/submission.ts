@@ -1,6 +1,6 @@
 /** A write in the hands of the leader, and what comes of it. */
 import type { Deadline } from "../../base/deadline";
-import { done, refusedBy } from "../../base/outcome";
+import { done, refusedBy, retryBecause } from "../../base/outcome";
 import type { Outcome } from "../../base/outcome";
 import type { Settle } from "../../replica/waiters";
 import { RefusedError } from "../../roster/index";
@@ -11,17 +11,33 @@ export interface Submission {
   /** Complete: ids and times are chosen. */
   readonly command: RosterCommand;
   readonly validateOnly: boolean;
+  /** Whether an earlier attempt may be in a log or on its way: a refusal is final only once it is remembered. @default false */
+  readonly repeats?: boolean;
   readonly deadline: Deadline;
 }
+
+/** When a caller that was refused as one too many should come back, in milliseconds. */
+export const RETRY_DELAY_MS = 1000;
 
 /** A decision that accepts. */
 export type Accepted = Extract<Decision, { accepted: true }>;
 
 export type SettleSubmission = (outcome: Outcome<Accepted>) => void;
 
+/** Refusals by apply that are not decisions on the write: nothing is remembered, and another attempt may be taken. */
+const NOT_DECIDED: ReadonlyMap<string, number | null> = new Map([
+  ["TOO_MANY_REQUESTS", RETRY_DELAY_MS],
+  ["NOT_PROPOSED", null],
+]);
+
 /** The roster's decision as an outcome. */
 export function decided(decision: Decision): Outcome<Accepted> {
-  return decision.accepted ? done(decision) : refusedBy(new RefusedError(decision.refusal));
+  if (decision.accepted) return done(decision);
+  const { refusal } = decision;
+  const retryMs = decision.repeated ? undefined : NOT_DECIDED.get(refusal.reason);
+  return retryMs === undefined
+    ? refusedBy(new RefusedError(refusal))
+    : retryBecause(new RefusedError(refusal, retryMs));
 }
 
 /** Settles a submission by what became of its proposal. */

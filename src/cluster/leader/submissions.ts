@@ -2,21 +2,32 @@
  * Writes on the member that leads: from their arrival to their outcome.
  *
  * Commands that change no configuration are proposed at once, many to one append; membership changes queue, first in
- * first out (change_queue.ts). What is checked before is in admission.ts.
+ * first out (change_queue.ts). What is checked before is in admission.ts. A refusal that no log has, of a write of which
+ * an earlier attempt may still be on its way, is logged under the request id before it is answered.
  */
 import type { Clock } from "../../base/clock";
 import { RETRY, UNKNOWN, refusedBy, retryBecause } from "../../base/outcome";
 import type { Outcome } from "../../base/outcome";
 import type { Replica } from "../../replica/replica";
-import { encodeCommand, needsConfChange, refused } from "../../roster/index";
-import type { RefusedError } from "../../roster/index";
+import {
+  COMMAND_BYTES_MAX,
+  CommandKind,
+  RefusedError,
+  encodeCommand,
+  knowsKind,
+  needsConfChange,
+  refuseCommand,
+  refuseInvalid,
+  refused,
+} from "../../roster/index";
+import type { Refusal, Roster, RosterCommand } from "../../roster/index";
 import { admit } from "./admission";
 import type { Admission } from "./admission";
 import type { ChangeQueue } from "./change_queue";
 import { ARRIVED } from "./leader_view";
 import type { LeaderViews, Progress } from "./leader_view";
 import { decided, settleByCommit } from "./submission";
-import type { Accepted, Submission } from "./submission";
+import type { Accepted, SettleSubmission, Submission } from "./submission";
 
 /** A write under way. */
 export interface PendingSubmission {
@@ -30,6 +41,7 @@ interface SubmissionsOptions {
   readonly clock: Clock;
   readonly views: LeaderViews;
   readonly changes: ChangeQueue;
+  readonly roster: () => Roster;
 }
 
 export class Submissions {
@@ -45,7 +57,15 @@ export class Submissions {
       open.finish(this.stopping ? retryBecause(stopping()) : RETRY);
       return open;
     }
+    if (open.data.length > COMMAND_BYTES_MAX) {
+      open.finish(refusedBy(tooLarge(open.data.length)));
+      return open;
+    }
     const admission = this.admit(submission, ARRIVED);
+    if (admission.kind === "elsewhere") {
+      open.finish(RETRY);
+      return open;
+    }
     if (admission.kind === "turned away") {
       open.finish(retryBecause(admission.error));
       return open;
@@ -53,7 +73,7 @@ export class Submissions {
     this.open.add(open);
     if (needsConfChange(submission.command)) {
       const settle = (outcome: Outcome<Accepted>): void => {
-        open.finish(outcome);
+        this.end(open, outcome);
       };
       open.onDrop(changes.add(submission, settle));
     } else {
@@ -81,16 +101,34 @@ export class Submissions {
     return admit(submission, this.options.views.of(submission, progress, this.open.size));
   }
 
+  /** Answers, unless the answer is a refusal that a late attempt could prove wrong: that one is logged first. */
+  private end(open: OpenSubmission, outcome: Outcome<Accepted>): void {
+    const { submission } = open;
+    const roster = this.options.roster();
+    const refusal = unfenced(submission, outcome, roster);
+    if (refusal === null) open.finish(outcome);
+    // A member of an older version would stop at such a command.
+    else if (!knowsKind(roster.members(), CommandKind.REFUSE)) open.finish(UNKNOWN);
+    else {
+      const { command } = submission;
+      open.propose(refuseCommand(command, command.proposalId, refusal), (settled) => {
+        open.finish(settled);
+      });
+    }
+  }
+
   /** A write that changes no configuration. */
   private advance(open: OpenSubmission, admission: Admission): void {
     const { replica } = this.options;
     const { submission } = open;
     switch (admission.kind) {
       case "ok":
-        open.propose();
+        open.propose(open.submission.command, (outcome) => {
+          this.end(open, outcome);
+        });
         return;
       case "decided":
-        open.finish(decided(admission.decision));
+        this.end(open, decided(admission.decision));
         return;
       case "confirm": {
         const read = replica.readIndex(() => {
@@ -103,14 +141,27 @@ export class Submissions {
       }
       case "refused":
       case "turned away":
-        open.finish(refusedBy(admission.error));
+        this.end(open, refusedBy(admission.error));
         return;
       case "wait":
-      case "ask joiner":
+      case "ask url":
+      case "elsewhere":
       case "hand over":
         throw new Error(`admission of a write that changes no configuration: ${admission.kind}`);
     }
   }
+}
+
+/** The refusal in an outcome that must not be answered before it is remembered; null when there is none. */
+function unfenced(
+  { command, validateOnly, repeats = false }: Submission,
+  outcome: Outcome<Accepted>,
+  roster: Roster,
+): Refusal | null {
+  if (!repeats || validateOnly || outcome.kind !== "refused" || command.requestId === "") return null;
+  if (!(outcome.error instanceof RefusedError)) return null;
+  // Apply refused it, or refused an earlier attempt.
+  return roster.outcome(command.requestId) === null ? outcome.error.refusal : null;
 }
 
 /** Settled once: by its outcome, its deadline, its caller's going away, or the member's stop. */
@@ -121,6 +172,8 @@ class OpenSubmission implements PendingSubmission {
   private proposed = false;
   private dropHook: () => void = () => undefined;
   private readonly timer;
+  /** The encoded command. */
+  readonly data: Uint8Array;
 
   constructor(
     readonly submission: Submission,
@@ -131,8 +184,9 @@ class OpenSubmission implements PendingSubmission {
     this.outcome = new Promise((resolve) => {
       this.resolve = resolve;
     });
+    this.data = encodeCommand(submission.command);
     this.timer = clock.setTimeout(() => {
-      this.cancel();
+      this.drop(this.appended ? UNKNOWN : retryBecause(notProposed()));
     }, submission.deadline.remainingMs());
   }
 
@@ -141,14 +195,11 @@ class OpenSubmission implements PendingSubmission {
     return this.replica.isAppended(this.submission.command.proposalId);
   }
 
-  propose(): void {
+  propose(command: RosterCommand, settle: SettleSubmission): void {
     if (this.settled) return;
     this.proposed = true;
-    const { command } = this.submission;
-    const settle = settleByCommit((outcome) => {
-      this.finish(outcome);
-    });
-    this.replica.propose({ id: command.proposalId, data: encodeCommand(command), settle });
+    const data = command === this.submission.command ? this.data : encodeCommand(command);
+    this.replica.propose({ id: command.proposalId, data, settle: settleByCommit(settle) });
   }
 
   /** What to undo when nobody waits any more. */
@@ -157,7 +208,7 @@ class OpenSubmission implements PendingSubmission {
   }
 
   cancel(): void {
-    this.drop(this.appended ? UNKNOWN : retryBecause(notProposed()));
+    this.drop(this.appended ? UNKNOWN : RETRY);
   }
 
   /** Ends the wait, and takes back what has not been appended. */
@@ -177,6 +228,11 @@ class OpenSubmission implements PendingSubmission {
     this.ended(this);
     this.resolve(outcome);
   }
+}
+
+function tooLarge(bytes: number): RefusedError {
+  const description = `has ${bytes} bytes as a log entry, and at most ${COMMAND_BYTES_MAX} can be proposed: make it smaller`;
+  return new RefusedError(refuseInvalid([{ field: "request", description }]));
 }
 
 export function notProposed(): RefusedError {

@@ -8,7 +8,11 @@ export class FakeProcess implements Io {
   out = "";
   err = "";
   readonly clock = new FakeClock();
-  readonly stdout = { write: (text: string): void => void (this.out += text) };
+  readonly bytes: Uint8Array[] = [];
+  readonly stdout = {
+    write: (text: string): void => void (this.out += text),
+    writeBytes: async (bytes: Uint8Array): Promise<void> => void this.bytes.push(bytes),
+  };
   readonly stderr = { write: (text: string): void => void (this.err += text) };
   private readonly listeners = new Map<(cause: StopCause) => void, readonly StopCause[]>();
 

@@ -59,6 +59,7 @@ export const cluster = GetClusterResponse.create({
   ],
   quorumSize: 2,
   failuresTolerated: 0,
+  failuresToleratedKnown: true,
   commitIndex: 20n,
   appliedIndex: 20n,
 });

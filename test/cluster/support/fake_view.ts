@@ -1,12 +1,14 @@
 /** A replica as other layers see it, led by whom the test says; counts its listeners. */
 import { NO_NODE } from "../../../src/raft/index";
-import type { NodeId, RaftStatus, Snapshot } from "../../../src/raft/index";
+import type { NodeId, RaftStatus } from "../../../src/raft/index";
 import { ContactTracker } from "../../../src/replica/contact";
+import { Disks } from "../../../src/replica/disks";
 import type { ReplicaListener, ReplicaView } from "../../../src/replica/view";
 import { apply, publish, rosterOf } from "../../roster/support/log";
 
 export class FakeView implements ReplicaView {
   readonly id = 1n;
+  readonly mayBeRemoved = false;
   readonly clusterId = 0xc1n;
   term = 3;
   leader: NodeId = NO_NODE;
@@ -16,6 +18,10 @@ export class FakeView implements ReplicaView {
   ticks = 50;
   readonly electionTicks = 10;
   readonly contacts = new ContactTracker(10);
+  readonly disks = new Disks(
+    { storage: { hasSpace: () => this.hasSpace }, transport: { setDiskFull: () => undefined } },
+    10,
+  );
   readonly roster = rosterOf(3);
   hasSpace = true;
   private readonly listeners = new Set<ReplicaListener>();
@@ -38,7 +44,7 @@ export class FakeView implements ReplicaView {
   status(): RaftStatus {
     throw new Error("not in this test");
   }
-  capture(): Snapshot {
+  capture(): () => void {
     throw new Error("not in this test");
   }
 

@@ -4,6 +4,7 @@
  */
 import { assembleCluster, DEFAULT_CLUSTER_LIMITS } from "../../../src/cluster/assemble";
 import type { Cluster, ClusterLimits } from "../../../src/cluster/assemble";
+import { HelloResponse } from "../../../src/generated/muster/raft/v1/raft_service";
 import type { MachineNumber, StateMachine } from "../../../src/replica/state_machine";
 import { DEFAULT_SNAPSHOT_POLICY } from "../../../src/replica/applier";
 import type { SnapshotPolicy } from "../../../src/replica/applier";
@@ -41,6 +42,8 @@ export interface ClusterMember extends Cluster {
   readonly dismissed: number[];
   /** "id reason" of each refusal by another member. */
   readonly refusals: string[];
+  /** What ended the member for good: reason and text. */
+  readonly ended: string[];
 }
 
 export interface MemoryClusterOptions {
@@ -74,7 +77,9 @@ export class MemoryCluster {
       const found = [...this.members.values()].find((member) => urlOf(member.n) === url);
       return found === undefined || this.deaf.has(found.n) ? null : { cluster: found, source };
     });
+    peers.hello = (url) => Promise.resolve(this.helloAt(url));
     const refusals: string[] = [];
+    const ended: string[] = [];
     let memoryTransport: MemoryTransport | null = null;
     const stateMachines = options.stateMachines?.(n);
     const cluster = assembleCluster({
@@ -91,6 +96,7 @@ export class MemoryCluster {
       snapshots: { ...DEFAULT_SNAPSHOT_POLICY, ...options.snapshots },
       limits: { ...DEFAULT_CLUSTER_LIMITS, ...options.limits },
       onRefused: (id, reason) => refusals.push(`${String(id)} ${reason}`),
+      onEnd: (reason, text) => ended.push(`${reason}: ${text}`),
       ...(stateMachines === undefined ? {} : { stateMachines }),
     });
     if (memoryTransport === null) throw new Error("the cluster layer made no transport");
@@ -113,6 +119,7 @@ export class MemoryCluster {
       removed,
       dismissed,
       refusals,
+      ended,
     };
     this.members.set(n, member);
     this.network.attach(BigInt(n), (from, messages) => {
@@ -120,6 +127,23 @@ export class MemoryCluster {
     });
     return member;
   }
+
+  /** What the member at any port of its address answers; null where there is none, and for one that is deaf. */
+  helloAt(url: string): Uint8Array | null {
+    const n = Number(/^http:\/\/10\.0\.0\.(\d+):/.exec(url)?.[1]);
+    if (!this.members.has(n) || this.deaf.has(n)) return null;
+    const { clusterId, instanceId: instance, memberId } = this.member(n).storage.identity;
+    const hello = {
+      name: `n${n}`,
+      clusterId,
+      memberId,
+      instanceId: Buffer.from(instance),
+      peerUrl: urlOf(n),
+    };
+    return HelloResponse.encode(HelloResponse.fromPartial(hello)).finish();
+  }
+  /** Which member's last answer to which other was a refusal. */
+  private readonly refusing = new Set<string>();
 
   /** As a stream does: the gate of `to` decides, and the sender hears of a refusal. */
   private passGate(to: ClusterMember, from: number, receive: () => void): void {
@@ -131,13 +155,16 @@ export class MemoryCluster {
       peerUrl: urlOf(from),
     };
     const handshake = handshakeOf(self, BigInt(to.n));
+    const { events } = this.member(from).memoryTransport;
     const refusal = to.peerAdmission.check(handshake);
     if (refusal === null) {
+      to.peerAdmission.diskFull(BigInt(from), this.member(from).memoryTransport.diskFull);
       to.peerAdmission.accepted(handshake);
+      if (this.refusing.delete(`${to.n} ${from}`)) events.onAccepted?.(BigInt(to.n));
       receive();
       return;
     }
-    const { events } = this.member(from).memoryTransport;
+    this.refusing.add(`${to.n} ${from}`);
     this.queue.defer(() => events.onRefused(BigInt(to.n), refusal.reason ?? "", refusal.message));
   }
 

@@ -44,7 +44,8 @@ export class MemoryPeers implements PeerCalls {
     if (this.answer !== null) return this.answer(url, request, call);
     const found = this.find(url);
     if (found === null) return RETRY;
-    const headers = new Map([[FORWARD_KEY, "never"]]);
+    const own = [...call.headers].filter(([key]) => key.startsWith("muster-") && key !== FORWARD_KEY);
+    const headers = new Map([[FORWARD_KEY, "never"], ...own]);
     const arrived = new OpenCall({ method: call.method, deadline: call.deadline, headers: () => headers });
     try {
       return done(await serve(found.cluster, found.source, request, arrived));

@@ -16,17 +16,19 @@ export interface TestCallOptions {
   readonly timeoutMs?: number;
   /** @default true */
   readonly mayForward?: boolean;
+  /** Further headers. @default none */
+  readonly headers?: readonly (readonly [string, string])[];
 }
 
 /** A call whose own deadline passes after `timeoutMs`. */
 export function callOf(
   clock: Clock,
-  { timeoutMs = 10_000, mayForward = true }: TestCallOptions = {},
+  { timeoutMs = 10_000, mayForward = true, headers: given = [] }: TestCallOptions = {},
 ): OpenCall {
   // Deadline.of takes 5 % off, at least 20 ms and at most 250 ms; between the two the sum would not be exact.
   if (timeoutMs > 380 && timeoutMs < 4750) throw new Error(`choose another timeout than ${timeoutMs} ms`);
   const received = timeoutMs <= 380 ? timeoutMs + 20 : timeoutMs + 250;
-  const headers = new Map(mayForward ? [] : [[FORWARD_KEY, "never"]]);
+  const headers = new Map([...given, ...(mayForward ? [] : [[FORWARD_KEY, "never"] as const])]);
   return new OpenCall({
     method: "Test",
     deadline: Deadline.of(clock, received, 1000),

@@ -3,13 +3,15 @@ import { Client, Metadata, credentials, status } from "@grpc/grpc-js";
 import type { ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
 import type { Message as WireMessage } from "../../../src/generated/muster/raft/v1/raft";
 import { Message } from "../../../src/generated/muster/raft/v1/raft";
-import { RaftServiceClient } from "../../../src/generated/muster/raft/v1/raft_service";
+import {
+  Handshake,
+  PublishRequest,
+  RaftServiceClient,
+} from "../../../src/generated/muster/raft/v1/raft_service";
 import type {
   ExchangeRequest,
   ExchangeResponse,
-  Handshake,
   InstallSnapshotRequest,
-  PublishRequest,
 } from "../../../src/generated/muster/raft/v1/raft_service";
 import { callUnary, readError, until } from "./cluster";
 import type { TestMember, WireError } from "./cluster";
@@ -24,6 +26,7 @@ function hostOf(url: string): string {
 export function strangersHandshake(to: TestMember, overrides: Partial<Handshake> = {}): Handshake {
   const { replica } = to;
   return {
+    ...Handshake.fromPartial({}),
     clusterId: replica.clusterId,
     memberId: 0xabcdefn,
     toMemberId: replica.id,
@@ -62,7 +65,7 @@ export class PeerStream {
     this.stream.on("status", () => {
       this.end ??= { error: null };
     });
-    this.stream.write({ handshake, messages: [] });
+    this.stream.write({ handshake, messages: [], rosterDigest: undefined });
   }
 
   /** Waits until the handshake is answered. */
@@ -87,7 +90,7 @@ export class PeerStream {
   send(...messages: Partial<WireMessage>[]): void {
     const { memberId, toMemberId } = this.handshake;
     const wire = messages.map((fields) => wireMessage({ from: memberId, to: toMemberId, ...fields }));
-    this.stream.write({ handshake: undefined, messages: wire });
+    this.stream.write({ handshake: undefined, messages: wire, rosterDigest: undefined });
   }
 
   sendRequest(request: ExchangeRequest): void {
@@ -108,6 +111,7 @@ export async function publish(to: TestMember, fields: Partial<PublishRequest>): 
   const { replica } = to;
   try {
     const request: PublishRequest = {
+      ...PublishRequest.fromPartial({}),
       memberId: replica.id,
       instanceId: Buffer.alloc(16, 7),
       adminUrls: [to.config.adminUrl],

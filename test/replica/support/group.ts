@@ -63,7 +63,7 @@ export class ReplicaGroup {
     const transport = network.transport(id, {
       onUnreachable: (peer) => replica.reportUnreachable(peer),
       onSnapshotResult: (peer, delivered) => replica.reportSnapshot(peer, delivered),
-      onRefused: (peer, _reason, text) => replica.refusedAsRemoved(peer, text),
+      onRefused: (peer, _reason, text) => replica.leaveOnWordOf([peer], text),
     });
     const rosterMachine = new RosterMachine({ clusterId: CLUSTER_ID, log });
     const counter = new Counter();

@@ -64,6 +64,8 @@ export class MemoryNetwork {
 
 export class MemoryTransport implements Transport {
   peers: readonly PeerAddress[] = [];
+  /** As last told by its member; a MemoryCluster passes it on with each batch. */
+  diskFull = false;
   stopped = false;
 
   constructor(
@@ -82,6 +84,10 @@ export class MemoryTransport implements Transport {
 
   setPeers(peers: readonly PeerAddress[]): void {
     this.peers = peers;
+  }
+
+  setDiskFull(full: boolean): void {
+    this.diskFull = full;
   }
 
   stop(): void {

@@ -14,6 +14,11 @@ export class WorkQueue {
     this.queued.push(fn);
   };
 
+  /** Runs the first of what waits. */
+  runOne(): void {
+    this.queued.shift()?.();
+  }
+
   /** Runs what waits, in order, and what that adds. */
   run(): void {
     for (let steps = 0; ; steps++) {

@@ -57,9 +57,17 @@ export class FakeBackend {
     lastIndex: 10,
     ticks: 0,
     roster: this.roster as RosterView,
-    contacts: { lastHeardMs: () => null, inContactTicks: () => null },
+    hasSpace: true,
+    capture: (done: (snapshot: Snapshot) => void): (() => void) => {
+      this.captures++;
+      const give = (): void => done(this.replica.stateNow());
+      if (this.holdsCapture) this.heldCapture = give;
+      else give();
+      return () => this.captures--;
+    },
+    contacts: { lastHeardMs: () => null, lastReceivedMs: () => null, inContactTicks: () => null },
     status: () => ({ progress: new Map() }),
-    capture: (): Snapshot => ({
+    stateNow: (): Snapshot => ({
       meta: {
         index: 8,
         term: 4,
@@ -74,6 +82,11 @@ export class FakeBackend {
       data: this.roster.snapshot(),
     }),
   };
+  /** Captures that are in use. */
+  captures = 0;
+  /** Whether captures wait for heldCapture to be called. */
+  holdsCapture = false;
+  heldCapture: () => void = () => undefined;
   readonly writes: SeenWrite[] = [];
   /** Calls that asked for a confirmed read. */
   readonly confirmed: Call[] = [];

@@ -7,6 +7,7 @@ import type { ClusterRecord } from "../record";
 import type { World } from "../world";
 import { AcknowledgedIsDurable } from "./acknowledged_is_durable";
 import { AcknowledgedWrites } from "./acknowledged_writes";
+import type { AnsweredTransferLeads } from "./answered_transfer_leads";
 import { CommitAgreement } from "./commit_agreement";
 import { CommittedOnQuorum } from "./committed_on_quorum";
 import { EqualRosters } from "./equal_rosters";
@@ -19,10 +20,16 @@ import { OneTruth } from "./one_truth";
 import { OneVote } from "./one_vote";
 import { ReconfigurationKeepsQuorum } from "./reconfiguration_keeps_quorum";
 import { RemovedIds } from "./removed_ids";
+import { RefusedRequests } from "./refused_requests";
 import { RepeatedRequests } from "./repeated_requests";
+import { RequestMemory } from "./request_memory";
 import { Revision } from "./revision";
 
-export function invariants(world: World, record: ClusterRecord): Observer[] {
+export function invariants(
+  world: World,
+  record: ClusterRecord,
+  transfers: AnsweredTransferLeads,
+): Observer[] {
   return [
     new LogMatching(record),
     new CommitAgreement(record),
@@ -35,10 +42,13 @@ export function invariants(world: World, record: ClusterRecord): Observer[] {
     new RemovedIds(),
     new Revision(),
     new OneTruth(),
-    new RepeatedRequests(),
+    new RepeatedRequests(world),
+    new RefusedRequests(world),
+    new RequestMemory(world),
     new EqualRosters(record),
     new AcknowledgedIsDurable(world),
     new AcknowledgedWrites(world),
     new ReconfigurationKeepsQuorum(),
+    transfers,
   ];
 }

@@ -1,18 +1,21 @@
 /**
  * After a membership change that a leader proposes, the leader is still in contact with a quorum: a majority of the new
  * voters has sent it a message in its current term and within the last election timeout. Contacts are recorded here from
- * the batches that the network delivered, independently of the product's own record.
+ * the batches that the network delivered, independently of the product's own record. A voter whose new peer URL does not
+ * lead to its machine counts as lost, and a started one that is heard may not be lost in this way at all.
  *
- * The second member of a cluster of one is not checked: there the product asks the new member directly, and no message of
- * this term shows the answer.
+ * Of the second member of a cluster of one no message shows anything: it must be configured with the name and the peer
+ * URL under which it is added.
  */
 import { ConfChangeType, Role } from "../../../src/raft/index";
-import type { ConfChange, Message, NodeId } from "../../../src/raft/index";
+import type { ConfChange, ConfChangeSingle, Message, NodeId } from "../../../src/raft/index";
+import { decodeCommand } from "../../../src/roster/index";
 import { insideOf } from "../checkers";
 import type { Member } from "../member";
 import type { Observer } from "../observer";
 import { isMajority } from "../record";
 import { Violation } from "../violation";
+import { isAstray } from "../world";
 
 const NAME = "reconfiguration_keeps_quorum";
 
@@ -32,27 +35,60 @@ export class ReconfigurationKeepsQuorum implements Observer {
     known.set(from, { term, tick: member.replica.ticks });
   }
 
-  changeProposed(member: Member, { changes }: ConfChange): void {
-    const { term, tracker } = insideOf(member);
-    const { voters } = tracker.config.confState();
+  changeProposed(member: Member, { changes, context }: ConfChange): void {
+    const { voters } = insideOf(member).tracker.config.confState();
+    const { body } = decodeCommand(context);
     const added = changes.filter(({ type }) => type === ConfChangeType.AddVoter).map(({ nodeId }) => nodeId);
     const removed = changes.filter(({ type }) => type === ConfChangeType.Remove).map(({ nodeId }) => nodeId);
-    // Only changes that the strict reconfiguration check covers: one voter is added or removed, in one step.
-    if (changes.length !== 1 || voters.length === 1) return;
-    const isPromotion = added.some((id) => member.replica.roster.member(id) !== null);
-    const touchesVoters = added.length > 0 || removed.some((id) => voters.includes(id));
-    if (isPromotion || !touchesVoters) return;
-    const after = [...voters.filter((id) => !removed.includes(id)), ...added];
-    const { id, ticks, electionTicks } = member.replica;
-    const isConnected = (voter: NodeId): boolean => {
-      const last = this.heard.get(member)?.get(voter);
-      return voter === id || (last?.term === term && ticks - last.tick < electionTicks);
-    };
-    if (isMajority(after, isConnected)) return;
-    const names = after.filter((voter) => !isConnected(voter)).map((voter) => voter.toString(16).slice(0, 4));
-    throw new Violation(
-      NAME,
-      `${member.label} proposes a change without a quorum: not heard ${names.join(" ")}`,
-    );
+    if (voters.length === 1 && body?.$case === "addMember" && added.length > 0)
+      this.checkJoiner(member, body.value);
+    const after = [...voters.filter((id) => !removed.includes(id) && !added.includes(id)), ...added];
+    const astray =
+      body?.$case === "updateMember" ? this.movedAstray(member, voters, changes, body.value) : null;
+    const touchesVoters = added.length > 0 || removed.some((id) => voters.includes(id)) || astray !== null;
+    if (!touchesVoters || (voters.length === 1 && astray === null)) return;
+    const isConnected = (voter: NodeId): boolean => this.isConnected(member, voter);
+    if (astray !== null && isConnected(astray) && member.replica.roster.member(astray)?.started === true)
+      throw this.violation(member, `moves ${short(astray)}, which it hears, to where it is not`);
+    if (isMajority(after, (voter) => voter !== astray && isConnected(voter))) return;
+    const names = after.filter((voter) => voter === astray || !isConnected(voter)).map(short);
+    throw this.violation(member, `proposes a change without a quorum: not connected ${names.join(" ")}`);
   }
+
+  private isConnected(member: Member, voter: NodeId): boolean {
+    const { id, ticks, electionTicks } = member.replica;
+    const last = this.heard.get(member)?.get(voter);
+    return voter === id || (last?.term === insideOf(member).term && ticks - last.tick < electionTicks);
+  }
+
+  /** The voter that gets a peer URL at which it is not; null for a URL that leads to its machine. */
+  private movedAstray(
+    { world, replica }: Member,
+    voters: readonly NodeId[],
+    changes: readonly ConfChangeSingle[],
+    { newPeerUrl }: { readonly newPeerUrl: string },
+  ): NodeId | null {
+    const id = changes[0]?.nodeId ?? 0n;
+    const listed = replica.roster.member(id);
+    if (!voters.includes(id) || listed === null || listed.peerUrls[0] === newPeerUrl) return null;
+    return isAstray(world, { ...listed, peerUrls: [newPeerUrl] }) ? id : null;
+  }
+
+  /** The second member of a cluster must be one that will recognise itself in the roster. */
+  private checkJoiner(
+    member: Member,
+    { name, peerUrl }: { readonly name: string; readonly peerUrl: string },
+  ): void {
+    const { hosts } = member.world;
+    if (hosts.some((host) => host.name === name && host.peerUrl === peerUrl)) return;
+    throw this.violation(member, `adds a second voter ${name} at ${peerUrl}, and none is configured so`);
+  }
+
+  private violation(member: Member, text: string): Violation {
+    return new Violation(NAME, `${member.label} ${text}`);
+  }
+}
+
+function short(id: NodeId): string {
+  return id.toString(16).slice(0, 4);
 }

@@ -44,7 +44,7 @@ export const CLIENT_PLANTS: readonly Plant[] = [
     "caller-already-gone",
     "a call that is cancelled while its write waits for a leader causes an unexpected error",
     WRITES,
-    "if (call.cancelled) throw new CallCancelledError();",
+    "if (call.cancelled) throw CALL_CANCELLED;",
     'if (call.cancelled) throw "the caller is gone";',
   ),
   plant(

@@ -6,7 +6,7 @@ import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { SimOptions } from "../options";
 import { runSeeds } from "../pool";
-import { PLANTS } from "./all";
+import { PLANTS, RARE_PLANTS } from "./all";
 
 /** Fewest seeds that are run of each plant, so that the record shows more than the first invariant that broke. */
 const SEEDS_MIN = 15;
@@ -22,8 +22,12 @@ const OTHER_INVARIANTS = [
   "one_roster",
   "starts",
   "never_fails",
+  "ends_rightly",
   "no_unexpected_error",
 ];
+
+/** Other checks end such a run first: the core itself notices two logs that differ (raft/contradiction.ts). */
+const HIDDEN: ReadonlySet<string> = new Set(["log_matching"]);
 
 /** One run that ended because of a planted bug. */
 export interface BugRun {
@@ -138,10 +142,11 @@ async function checkRecord(options: SimOptions): Promise<number> {
     count(run !== undefined, `${row.plant}: ${what}`);
   }
   for (const { name } of PLANTS)
-    if (!rows.some(({ plant }) => plant === name)) count(false, `${name}: is not in the record`);
+    if (!RARE_PLANTS.has(name) && !rows.some(({ plant }) => plant === name))
+      count(false, `${name}: is not in the record`);
   const files = readdirSync(join(__dirname, "..", "invariants")).map((file) => file.replace(/\.ts$/, ""));
   for (const invariant of [...files.filter((name) => name !== "index"), ...OTHER_INVARIANTS])
-    count(broken.has(invariant), `${invariant} is broken by a planted bug`);
+    if (!HIDDEN.has(invariant)) count(broken.has(invariant), `${invariant} is broken by a planted bug`);
   if (failed > 0) console.log("a record that no longer holds is made anew by --plant all --record");
   console.log(`${passed} passed, ${failed} failed`);
   return failed === 0 ? 0 : 1;

@@ -6,13 +6,22 @@ const JOINT = "raft/quorum/joint.ts";
 const ROSTER = "roster/roster.ts";
 
 export const MEMBERSHIP_PLANTS: readonly Plant[] = [
-  plant(
-    "instance-check-off",
-    "peers admit a member that lost its data directory as if it were the instance that they know",
-    "cluster/peer_admission.ts",
-    "if (sameBytes(known.instanceId, instanceId)) return null;",
-    "if (known.instanceId.length > 0 || sameBytes(known.instanceId, instanceId)) return null;",
-  ),
+  {
+    name: "instance-check-off",
+    bug: "peers admit a member that lost its data directory as if it were the instance that they know",
+    edits: [
+      {
+        file: "cluster/peer_identity.ts",
+        find: "if (instance !== null && !sameBytes(instance, handshake.instanceId)) return wiped(known, id);",
+        replace: "if (instance !== null && id === 0n) return wiped(known, id);",
+      },
+      {
+        file: "cluster/peer_identity.ts",
+        find: "return known !== null && !sameBytes(known, instanceId);",
+        replace: "return known !== null && !sameBytes(known, instanceId) && id === 0n;",
+      },
+    ],
+  },
   plant(
     "contacts-kept-from-earlier-term",
     "a new leader counts members that it was in contact with in an earlier term of its own",
@@ -111,7 +120,7 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
     "restoring a snapshot brings back the members of remembered outcomes",
     ROSTER,
     "if (outcome.member !== undefined) record(outcome.member);",
-    "if (outcome.member !== undefined) roster.put(record(outcome.member));",
+    "if (outcome.member !== undefined) roster.put(record(outcome.member), state.revision);",
   ),
   plant(
     "revision-lost-in-snapshot",
@@ -131,15 +140,15 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
     "list-of-members-not-renewed",
     "the list of members that readers get is not renewed when a URL changes",
     ROSTER,
-    "    this.sortedMembers = null;\n    this.currentRevision = index;",
-    "    if (this.byId.size !== this.sortedMembers?.length) this.sortedMembers = null;\n    this.currentRevision = index;",
+    "    this.sortedMembers = null;\n    if (effect.event === null) return;",
+    "    if (this.byId.size !== this.sortedMembers?.length) this.sortedMembers = null;\n    if (effect.event === null) return;",
   ),
   plant(
     "repeat-puts-the-member-back",
     "a repeated request puts the member back as it was then, without a revision",
     ROSTER,
     "    for (const effect of judged.effects) this.perform(effect, entry.index);",
-    "    for (const effect of judged.effects) this.perform(effect, entry.index);\n    const was = judged.decision.accepted && judged.decision.repeated ? judged.decision.member : null;\n    if (was !== null && this.byId.get(was.id)?.learner === was.learner) {\n      this.put(was);\n      this.sortedMembers = null;\n    }",
+    "    for (const effect of judged.effects) this.perform(effect, entry.index);\n    const was = judged.decision.accepted && judged.decision.repeated ? judged.decision.member : null;\n    if (was !== null && this.byId.get(was.id)?.learner === was.learner) {\n      this.put(was, entry.index);\n      this.sortedMembers = null;\n    }",
   ),
   plant(
     "removed-member-stays-listed",

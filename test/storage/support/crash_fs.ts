@@ -5,6 +5,8 @@
  * Power-loss model: synced data survive. Of the writes to a file since its last sync, any subset of sectors may survive,
  * and the file's size may be the old one. Of the name changes in a directory since its last sync, any subset may survive;
  * each rename is atomic.
+ *
+ * After a failed sync file systems differ (USENIX ATC 2020), see FailedSync.
  */
 import type {
   DirLock,
@@ -21,6 +23,18 @@ export type FaultKind = "open" | "write" | "sync" | "rename" | "unlink" | "syncD
 /** Called before each operation. Returns an errno to make it fail. */
 export type Fault = (kind: FaultKind, path: string) => string | null;
 
+/** What a failed sync does to the data that it was to make durable. */
+export type FailedSync =
+  /** They stay dirty: the next sync makes them durable. */
+  | "keeps"
+  /** Reads give the old data again. */
+  | "reverts"
+  /**
+   * Reads give the new data, but their pages count as clean: the next sync succeeds and writes nothing, and a power loss
+   * gives the old data (ext4, XFS). So it is with new names in a directory; removed names stay to be written.
+   */
+  | "forgets";
+
 type NameChange =
   | { readonly kind: "link"; readonly name: string; readonly inode: number; readonly node: "file" | "dir" }
   | { readonly kind: "unlink"; readonly name: string }
@@ -32,6 +46,8 @@ export type Op =
   | { readonly kind: "sync"; readonly inode: number }
   | { readonly kind: "names"; readonly dir: number; readonly change: NameChange }
   | { readonly kind: "syncDir"; readonly dir: number }
+  /** A sync failed, and the page cache takes what it has of this file or directory for durable. */
+  | { readonly kind: "forget"; readonly inode: number }
   /** Inserted by the test: an operation was requested or acknowledged. */
   | { readonly kind: "note"; readonly note: string; readonly value: number };
 
@@ -80,6 +96,9 @@ export class CrashFs implements StorageFs {
   private nextInode: number;
   private readonly locks = new Set<number>();
   fault: Fault = () => null;
+  failedSync: FailedSync = "keeps";
+  /** Data of each file at its last sync, for "reverts". */
+  private readonly synced = new Map<number, Buffer>();
   /** Most bytes of all files together; writes that would exceed it fail with ENOSPC. */
   capacityBytes = Infinity;
   recording = true;
@@ -87,6 +106,8 @@ export class CrashFs implements StorageFs {
   constructor(tree?: Tree) {
     this.tree = tree ?? new Map([[ROOT, { kind: "dir", names: new Map() }]]);
     this.nextInode = Math.max(...this.tree.keys()) + 1;
+    for (const [inode, node] of this.tree)
+      if (node.kind === "file") this.synced.set(inode, Buffer.from(node.data));
   }
 
   note(note: string, value: number): void {
@@ -239,6 +260,8 @@ export class CrashFs implements StorageFs {
     this.later("syncDir", path, (error) => {
       const node = this.inodeAt(path);
       if (error === null && node !== undefined) this.record({ kind: "syncDir", dir: node });
+      else if (node !== undefined && this.failedSync !== "keeps")
+        this.record({ kind: "forget", inode: node });
       done(error);
     });
   }
@@ -291,6 +314,13 @@ export class CrashFs implements StorageFs {
       sync: (done) => {
         this.later("sync", path, (error) => {
           if (error === null) this.record({ kind: "sync", inode });
+          else if (this.failedSync !== "keeps") this.record({ kind: "forget", inode });
+          const node = this.tree.get(inode);
+          if (node?.kind === "file") {
+            if (error === null) this.synced.set(inode, Buffer.from(node.data));
+            else if (this.failedSync === "reverts")
+              node.data = Buffer.from(this.synced.get(inode) ?? Buffer.alloc(0));
+          }
           done(error);
         });
       },
@@ -398,6 +428,11 @@ export class PowerLoss {
     } else if (op.kind === "syncDir") {
       const dir = this.dir(op.dir);
       for (const change of dir.changes.splice(0)) applyNames(dir.durable, change);
+    } else if (op.kind === "forget") {
+      this.fileStates.get(op.inode)?.writes.splice(0);
+      const dir = this.dirStates.get(op.inode);
+      if (dir !== undefined)
+        dir.changes.push(...dir.changes.splice(0).filter((change) => change.kind === "unlink"));
     }
   }
 

@@ -30,7 +30,10 @@ export const ErrorReason = {
   MEMBER_REMOVED: 7,
   /** NOT_ENOUGH_STARTED_MEMBERS - FAILED_PRECONDITION: after this change fewer than a majority of the voters would ever have started. */
   NOT_ENOUGH_STARTED_MEMBERS: 8,
-  /** UNHEALTHY_CLUSTER - FAILED_PRECONDITION: after this change fewer than a majority of the voters would be in contact with the leader. */
+  /**
+   * UNHEALTHY_CLUSTER - FAILED_PRECONDITION: after this change fewer than a majority of the voters would be healthy, or fewer of them could
+   * fail than before. The metadata names those that block.
+   */
   UNHEALTHY_CLUSTER: 9,
   /** LAST_VOTER - FAILED_PRECONDITION: the last voter can't be removed. */
   LAST_VOTER: 10,
@@ -60,6 +63,10 @@ export const ErrorReason = {
   NOT_PROPOSED: 22,
   /** INTERNAL - INTERNAL: an unexpected failure, logged in full by the member. */
   INTERNAL: 23,
+  /** MEMBER_ROLLED_BACK - FAILED_PRECONDITION: the member runs from an older copy of its data directory, or a second process runs from a copy. */
+  MEMBER_ROLLED_BACK: 24,
+  /** TRANSFER_FAILED - FAILED_PRECONDITION: leadership was not transferred; the text says why, and the leader of before serves on. */
+  TRANSFER_FAILED: 25,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -90,6 +97,8 @@ export namespace ErrorReason {
   export type OUTCOME_UNKNOWN = typeof ErrorReason.OUTCOME_UNKNOWN;
   export type NOT_PROPOSED = typeof ErrorReason.NOT_PROPOSED;
   export type INTERNAL = typeof ErrorReason.INTERNAL;
+  export type MEMBER_ROLLED_BACK = typeof ErrorReason.MEMBER_ROLLED_BACK;
+  export type TRANSFER_FAILED = typeof ErrorReason.TRANSFER_FAILED;
   export type UNRECOGNIZED = typeof ErrorReason.UNRECOGNIZED;
 }
 
@@ -167,6 +176,12 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 23:
     case "ERROR_REASON_INTERNAL":
       return ErrorReason.INTERNAL;
+    case 24:
+    case "ERROR_REASON_MEMBER_ROLLED_BACK":
+      return ErrorReason.MEMBER_ROLLED_BACK;
+    case 25:
+    case "ERROR_REASON_TRANSFER_FAILED":
+      return ErrorReason.TRANSFER_FAILED;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -224,6 +239,10 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_NOT_PROPOSED";
     case ErrorReason.INTERNAL:
       return "ERROR_REASON_INTERNAL";
+    case ErrorReason.MEMBER_ROLLED_BACK:
+      return "ERROR_REASON_MEMBER_ROLLED_BACK";
+    case ErrorReason.TRANSFER_FAILED:
+      return "ERROR_REASON_TRANSFER_FAILED";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

@@ -22,6 +22,11 @@ export const protobufFileName = "muster/v1/maintenance_service.proto";
 
 /** Asks for the state of the cluster. */
 export interface SaveSnapshotRequest {
+  /**
+   * Send what the answering member has applied, without a quorum's word: the way to a backup when there is no quorum.
+   * The file may miss changes that were acknowledged.
+   */
+  serializable: boolean;
 }
 
 /** A part of the answer: first a header, then chunks, at last a trailer. */
@@ -63,11 +68,14 @@ export interface SaveSnapshotTrailer {
 }
 
 function createBaseSaveSnapshotRequest(): SaveSnapshotRequest {
-  return {};
+  return { serializable: false };
 }
 
 export const SaveSnapshotRequest: MessageFns<SaveSnapshotRequest> = {
-  encode(_: SaveSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: SaveSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serializable !== false) {
+      writer.uint32(8).bool(message.serializable);
+    }
     return writer;
   },
 
@@ -84,6 +92,14 @@ export const SaveSnapshotRequest: MessageFns<SaveSnapshotRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.serializable = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -96,20 +112,24 @@ export const SaveSnapshotRequest: MessageFns<SaveSnapshotRequest> = {
     }
   },
 
-  fromJSON(_: any): SaveSnapshotRequest {
-    return {};
+  fromJSON(object: any): SaveSnapshotRequest {
+    return { serializable: isSet(object.serializable) ? globalThis.Boolean(object.serializable) : false };
   },
 
-  toJSON(_: SaveSnapshotRequest): unknown {
+  toJSON(message: SaveSnapshotRequest): unknown {
     const obj: any = {};
+    if (message.serializable !== false) {
+      obj.serializable = message.serializable;
+    }
     return obj;
   },
 
   create(base?: DeepPartial<SaveSnapshotRequest>): SaveSnapshotRequest {
     return SaveSnapshotRequest.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<SaveSnapshotRequest>): SaveSnapshotRequest {
+  fromPartial(object: DeepPartial<SaveSnapshotRequest>): SaveSnapshotRequest {
     const message = createBaseSaveSnapshotRequest();
+    message.serializable = object.serializable ?? false;
     return message;
   },
 };
@@ -465,7 +485,7 @@ export type MaintenanceServiceService = typeof MaintenanceServiceService;
 export const MaintenanceServiceService = {
   /**
    * Sends the whole state of the cluster as a file: every change acknowledged before the call is in it. Any member
-   * answers from its own state, after a quorum has confirmed that it is not behind. The first message has a header, the
+   * answers from its own state, after a quorum has confirmed that it is not behind (unless `serializable` is set). The first message has a header, the
    * ones after it the bytes of the file in order, the last one a trailer; a stream that ends without a trailer is not
    * whole. docs/formats/snapshot-file.md describes the file.
    */
@@ -484,7 +504,7 @@ export const MaintenanceServiceService = {
 export interface MaintenanceServiceServer extends UntypedServiceImplementation {
   /**
    * Sends the whole state of the cluster as a file: every change acknowledged before the call is in it. Any member
-   * answers from its own state, after a quorum has confirmed that it is not behind. The first message has a header, the
+   * answers from its own state, after a quorum has confirmed that it is not behind (unless `serializable` is set). The first message has a header, the
    * ones after it the bytes of the file in order, the last one a trailer; a stream that ends without a trailer is not
    * whole. docs/formats/snapshot-file.md describes the file.
    */
@@ -494,7 +514,7 @@ export interface MaintenanceServiceServer extends UntypedServiceImplementation {
 export interface MaintenanceServiceClient extends Client {
   /**
    * Sends the whole state of the cluster as a file: every change acknowledged before the call is in it. Any member
-   * answers from its own state, after a quorum has confirmed that it is not behind. The first message has a header, the
+   * answers from its own state, after a quorum has confirmed that it is not behind (unless `serializable` is set). The first message has a header, the
    * ones after it the bytes of the file in order, the last one a trailer; a stream that ends without a trailer is not
    * whole. docs/formats/snapshot-file.md describes the file.
    */

@@ -98,18 +98,34 @@ export interface MemberStatus {
     | bigint
     | undefined;
   /**
-   * Time since the leader last heard from it. Only the leader knows; unset in a serializable answer, and for a member
-   * that this leader never heard from.
+   * Time since it last answered something that the leader sent. Only the leader knows; unset in a serializable answer,
+   * and for a member that never answered this leader.
    */
   lastContact:
     | Duration
     | undefined;
-  /** Whether the leader heard from it within an election timeout. Only the leader knows; unset in a serializable answer. */
+  /**
+   * Whether it answered something that the leader sent within an election timeout: contact both ways. Only the leader
+   * knows; unset in a serializable answer.
+   */
   reachable?:
     | boolean
     | undefined;
   /** The version of Muster that it published when it last started. Empty before its first start. */
   version: string;
+  /**
+   * Whether its disk is full: it takes no changes then. Known of members that the leader is in contact with; a
+   * serializable answer has it of the answering member alone.
+   */
+  diskFull?:
+    | boolean
+    | undefined;
+  /**
+   * Time since the answering member received anything of it over its stream, whoever leads. Unset for the answering
+   * member itself, and for one that it never heard since its own start. Followers send each other nothing while there is
+   * a leader; without one, members that reach each other are heard about once in two election timeouts.
+   */
+  lastHeard: Duration | undefined;
 }
 
 function createBaseMember(): Member {
@@ -337,6 +353,8 @@ function createBaseMemberStatus(): MemberStatus {
     lastContact: undefined,
     reachable: undefined,
     version: "",
+    diskFull: undefined,
+    lastHeard: undefined,
   };
 }
 
@@ -368,6 +386,12 @@ export const MemberStatus: MessageFns<MemberStatus> = {
     }
     if (message.version !== "") {
       writer.uint32(58).string(message.version);
+    }
+    if (message.diskFull !== undefined) {
+      writer.uint32(64).bool(message.diskFull);
+    }
+    if (message.lastHeard !== undefined) {
+      Duration.encode(message.lastHeard, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -441,6 +465,22 @@ export const MemberStatus: MessageFns<MemberStatus> = {
             message.version = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.diskFull = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.lastHeard = Duration.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -478,6 +518,16 @@ export const MemberStatus: MessageFns<MemberStatus> = {
         : undefined,
       reachable: isSet(object.reachable) ? globalThis.Boolean(object.reachable) : undefined,
       version: isSet(object.version) ? globalThis.String(object.version) : "",
+      diskFull: isSet(object.diskFull)
+        ? globalThis.Boolean(object.diskFull)
+        : isSet(object.disk_full)
+        ? globalThis.Boolean(object.disk_full)
+        : undefined,
+      lastHeard: isSet(object.lastHeard)
+        ? Duration.fromJSON(object.lastHeard)
+        : isSet(object.last_heard)
+        ? Duration.fromJSON(object.last_heard)
+        : undefined,
     };
   },
 
@@ -504,6 +554,12 @@ export const MemberStatus: MessageFns<MemberStatus> = {
     if (message.version !== "") {
       obj.version = message.version;
     }
+    if (message.diskFull !== undefined) {
+      obj.diskFull = message.diskFull;
+    }
+    if (message.lastHeard !== undefined) {
+      obj.lastHeard = Duration.toJSON(message.lastHeard);
+    }
     return obj;
   },
 
@@ -527,6 +583,10 @@ export const MemberStatus: MessageFns<MemberStatus> = {
       : undefined;
     message.reachable = object.reachable ?? undefined;
     message.version = object.version ?? "";
+    message.diskFull = object.diskFull ?? undefined;
+    message.lastHeard = (object.lastHeard !== undefined && object.lastHeard !== null)
+      ? Duration.fromPartial(object.lastHeard)
+      : undefined;
     return message;
   },
 };

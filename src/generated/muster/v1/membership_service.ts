@@ -107,9 +107,9 @@ export interface GetMembersResponse {
 export interface AddMemberRequest {
   /** The new member's name, unique among members: 1 to 128 letters, digits, '.', '_', '-'. Required. */
   name: string;
-  /** Where other members will reach it: http:// or https:// with host and port, nothing else. Required. */
+  /** Where other members will reach it, as it is configured there: http:// with host and port, nothing else. Required. */
   peerUrl: string;
-  /** Where clients will reach it, in the same form. Optional; the member publishes its own when it starts. */
+  /** Where clients will reach it: http:// or https:// with host and port. Optional; the member publishes its own when it starts. */
   adminUrl: string;
   /**
    * Makes the call safe to repeat: a repeat with the same id and content returns the first outcome. At most 64
@@ -142,7 +142,10 @@ export interface UpdateMemberRequest {
   name: string;
   /** The member's id in hex. Required unless `name` is set. */
   id: string;
-  /** Where other members will reach it from now on: http:// or https:// with host and port, nothing else. Required. */
+  /**
+   * Where other members will reach it from now on: http:// with host and port, nothing else. Required. A voter has to
+   * answer there already: start it at its new address first.
+   */
   newPeerUrl: string;
   /**
    * Makes the call safe to repeat: a repeat with the same id and content returns the first outcome. At most 64
@@ -219,14 +222,19 @@ export interface GetClusterResponse {
   /** How many voters make a quorum. */
   quorumSize: number;
   /**
-   * How many more voters may fail while the cluster goes on. In a linearizable answer voters that the leader does not
-   * reach count as failed; in a serializable one it follows from the number of voters alone.
+   * How many more voters may fail now while the cluster goes on. Voters that the leader does not reach, that are far
+   * behind it, or whose disk is full count as failed. 0 without a meaning unless `failures_tolerated_known` is set.
    */
   failuresTolerated: number;
   /** The commit index of the answering member. */
   commitIndex: bigint;
   /** The applied index of the answering member. */
   appliedIndex: bigint;
+  /**
+   * Whether the answering member knows `failures_tolerated`: only a leader that a quorum has confirmed does, so never
+   * in a serializable answer.
+   */
+  failuresToleratedKnown: boolean;
 }
 
 /** Replaces one member's admin URLs. The member is named by name, id or both. */
@@ -256,6 +264,24 @@ export interface UpdateAdminURLResponse {
     | undefined;
   /** The member after the change. */
   member: Member | undefined;
+}
+
+/** Hands leadership to one voter, named by name, id or both; to the most advanced one in contact when neither is given. */
+export interface TransferLeadershipRequest {
+  /** The member's name. Optional. */
+  name: string;
+  /** The member's id in hex. Optional. */
+  id: string;
+}
+
+/** The new leader. */
+export interface TransferLeadershipResponse {
+  /** Who answered. */
+  header:
+    | ResponseHeader
+    | undefined;
+  /** The member that leads now. */
+  leader: Member | undefined;
 }
 
 function createBaseResponseHeader(): ResponseHeader {
@@ -1464,7 +1490,15 @@ export const GetClusterRequest: MessageFns<GetClusterRequest> = {
 };
 
 function createBaseGetClusterResponse(): GetClusterResponse {
-  return { header: undefined, members: [], quorumSize: 0, failuresTolerated: 0, commitIndex: 0n, appliedIndex: 0n };
+  return {
+    header: undefined,
+    members: [],
+    quorumSize: 0,
+    failuresTolerated: 0,
+    commitIndex: 0n,
+    appliedIndex: 0n,
+    failuresToleratedKnown: false,
+  };
 }
 
 export const GetClusterResponse: MessageFns<GetClusterResponse> = {
@@ -1492,6 +1526,9 @@ export const GetClusterResponse: MessageFns<GetClusterResponse> = {
         throw new globalThis.Error("value provided for field message.appliedIndex of type uint64 too large");
       }
       writer.uint32(48).uint64(message.appliedIndex);
+    }
+    if (message.failuresToleratedKnown !== false) {
+      writer.uint32(56).bool(message.failuresToleratedKnown);
     }
     return writer;
   },
@@ -1557,6 +1594,14 @@ export const GetClusterResponse: MessageFns<GetClusterResponse> = {
             message.appliedIndex = reader.uint64() as bigint;
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.failuresToleratedKnown = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1595,6 +1640,11 @@ export const GetClusterResponse: MessageFns<GetClusterResponse> = {
         : isSet(object.applied_index)
         ? BigInt(object.applied_index)
         : 0n,
+      failuresToleratedKnown: isSet(object.failuresToleratedKnown)
+        ? globalThis.Boolean(object.failuresToleratedKnown)
+        : isSet(object.failures_tolerated_known)
+        ? globalThis.Boolean(object.failures_tolerated_known)
+        : false,
     };
   },
 
@@ -1618,6 +1668,9 @@ export const GetClusterResponse: MessageFns<GetClusterResponse> = {
     if (message.appliedIndex !== 0n) {
       obj.appliedIndex = message.appliedIndex.toString();
     }
+    if (message.failuresToleratedKnown !== false) {
+      obj.failuresToleratedKnown = message.failuresToleratedKnown;
+    }
     return obj;
   },
 
@@ -1638,6 +1691,7 @@ export const GetClusterResponse: MessageFns<GetClusterResponse> = {
     message.appliedIndex = (object.appliedIndex !== undefined && object.appliedIndex !== null)
       ? BigInt(object.appliedIndex)
       : 0n;
+    message.failuresToleratedKnown = object.failuresToleratedKnown ?? false;
     return message;
   },
 };
@@ -1901,6 +1955,180 @@ export const UpdateAdminURLResponse: MessageFns<UpdateAdminURLResponse> = {
   },
 };
 
+function createBaseTransferLeadershipRequest(): TransferLeadershipRequest {
+  return { name: "", id: "" };
+}
+
+export const TransferLeadershipRequest: MessageFns<TransferLeadershipRequest> = {
+  encode(message: TransferLeadershipRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.id !== "") {
+      writer.uint32(18).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransferLeadershipRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransferLeadershipRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TransferLeadershipRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+    };
+  },
+
+  toJSON(message: TransferLeadershipRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TransferLeadershipRequest>): TransferLeadershipRequest {
+    return TransferLeadershipRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransferLeadershipRequest>): TransferLeadershipRequest {
+    const message = createBaseTransferLeadershipRequest();
+    message.name = object.name ?? "";
+    message.id = object.id ?? "";
+    return message;
+  },
+};
+
+function createBaseTransferLeadershipResponse(): TransferLeadershipResponse {
+  return { header: undefined, leader: undefined };
+}
+
+export const TransferLeadershipResponse: MessageFns<TransferLeadershipResponse> = {
+  encode(message: TransferLeadershipResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.header !== undefined) {
+      ResponseHeader.encode(message.header, writer.uint32(10).fork()).join();
+    }
+    if (message.leader !== undefined) {
+      Member.encode(message.leader, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransferLeadershipResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransferLeadershipResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.header = ResponseHeader.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.leader = Member.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TransferLeadershipResponse {
+    return {
+      header: isSet(object.header) ? ResponseHeader.fromJSON(object.header) : undefined,
+      leader: isSet(object.leader) ? Member.fromJSON(object.leader) : undefined,
+    };
+  },
+
+  toJSON(message: TransferLeadershipResponse): unknown {
+    const obj: any = {};
+    if (message.header !== undefined) {
+      obj.header = ResponseHeader.toJSON(message.header);
+    }
+    if (message.leader !== undefined) {
+      obj.leader = Member.toJSON(message.leader);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TransferLeadershipResponse>): TransferLeadershipResponse {
+    return TransferLeadershipResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransferLeadershipResponse>): TransferLeadershipResponse {
+    const message = createBaseTransferLeadershipResponse();
+    message.header = (object.header !== undefined && object.header !== null)
+      ? ResponseHeader.fromPartial(object.header)
+      : undefined;
+    message.leader = (object.leader !== undefined && object.leader !== null)
+      ? Member.fromPartial(object.leader)
+      : undefined;
+    return message;
+  },
+};
+
 /**
  * The roster of one cluster. Any member answers every call: reads by itself, writes by way of the leader.
  *
@@ -1976,6 +2204,21 @@ export const MembershipServiceService = {
       Buffer.from(UpdateAdminURLResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): UpdateAdminURLResponse => UpdateAdminURLResponse.decode(value),
   },
+  /**
+   * Hands leadership to another voter, and answers when that one leads. Writes wait meanwhile, at most one election
+   * timeout. TRANSFER_FAILED when it does not take over in that time: the leader of before serves on.
+   */
+  transferLeadership: {
+    path: "/muster.v1.MembershipService/TransferLeadership" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TransferLeadershipRequest): Buffer =>
+      Buffer.from(TransferLeadershipRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TransferLeadershipRequest => TransferLeadershipRequest.decode(value),
+    responseSerialize: (value: TransferLeadershipResponse): Buffer =>
+      Buffer.from(TransferLeadershipResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TransferLeadershipResponse => TransferLeadershipResponse.decode(value),
+  },
 } as const;
 
 export interface MembershipServiceServer extends UntypedServiceImplementation {
@@ -1994,6 +2237,11 @@ export interface MembershipServiceServer extends UntypedServiceImplementation {
   getCluster: handleUnaryCall<GetClusterRequest, GetClusterResponse>;
   /** Replaces a member's admin URLs. */
   updateAdminUrl: handleUnaryCall<UpdateAdminURLRequest, UpdateAdminURLResponse>;
+  /**
+   * Hands leadership to another voter, and answers when that one leads. Writes wait meanwhile, at most one election
+   * timeout. TRANSFER_FAILED when it does not take over in that time: the leader of before serves on.
+   */
+  transferLeadership: handleUnaryCall<TransferLeadershipRequest, TransferLeadershipResponse>;
 }
 
 export interface MembershipServiceClient extends Client {
@@ -2095,6 +2343,25 @@ export interface MembershipServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: UpdateAdminURLResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Hands leadership to another voter, and answers when that one leads. Writes wait meanwhile, at most one election
+   * timeout. TRANSFER_FAILED when it does not take over in that time: the leader of before serves on.
+   */
+  transferLeadership(
+    request: TransferLeadershipRequest,
+    callback: (error: ServiceError | null, response: TransferLeadershipResponse) => void,
+  ): ClientUnaryCall;
+  transferLeadership(
+    request: TransferLeadershipRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: TransferLeadershipResponse) => void,
+  ): ClientUnaryCall;
+  transferLeadership(
+    request: TransferLeadershipRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: TransferLeadershipResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -39,6 +39,17 @@ export interface Handshake {
   wireVersion: number;
   /** Where the sender itself is reached by peers: lets a joiner find a member that its own roster does not have yet. */
   peerUrl: string;
+  /** Drawn at the start of the sender's process, 16 bytes. Empty: the sender is of a version without boot ids. */
+  bootId: Buffer;
+  /**
+   * The boot ids that the sender's data directory had since `boot_revision`, oldest first: that of its last publish that
+   * it knows to be committed, and those of the starts since.
+   */
+  previousBootIds: Buffer[];
+  /** The log index of that publish. 0: none. */
+  bootRevision: number;
+  /** The sender's term, as it is on its disk. 0: not told. */
+  term: number;
 }
 
 /** The handshake, then batches. */
@@ -49,6 +60,26 @@ export interface ExchangeRequest {
     | undefined;
   /** In every later request: messages in the order they were sent. */
   messages: Message[];
+  /** From a leader, with some of its heartbeats: what its roster is, so that a member whose roster differs notices. */
+  rosterDigest:
+    | RosterDigest
+    | undefined;
+  /**
+   * Whether the sender's disk is full. Sent when it changed, and after the handshake while it is; unset says nothing.
+   * A receiver takes a new stream's sender for one with space until told otherwise.
+   */
+  diskFull?: boolean | undefined;
+}
+
+/** A roster in a few bytes. */
+export interface RosterDigest {
+  /** The log index at which the roster last changed. */
+  revision: number;
+  /**
+   * 16 bytes: the sum, modulo 2^128, of a hash of each member and of each removed one (docs/raft.md). Equal rosters have
+   * equal digests, whatever the order of the changes.
+   */
+  digest: Buffer;
 }
 
 /** Sent once, when the handshake is accepted. */
@@ -96,6 +127,12 @@ export interface PublishRequest {
    * that was acknowledged in between. 1 to 64 printable ASCII characters.
    */
   requestId: string;
+  /** Where peers reach it, as it is configured. The leader lets the roster follow. Empty: not told. */
+  peerUrl: string;
+  /** The boot id of this start (see Handshake). Empty: a version without boot ids. */
+  bootId: Buffer;
+  /** As in Handshake. */
+  previousBootIds: Buffer[];
 }
 
 /** The roster has it. */
@@ -104,8 +141,14 @@ export interface PublishResponse {
   revision: number;
 }
 
-/** Asks who listens here. */
+/** Asks who listens here, and says who asks. */
 export interface HelloRequest {
+  /** The asker's cluster. 0: it does not know yet, or does not say. */
+  clusterId: bigint;
+  /** The asker. 0: it does not know yet, or does not say. */
+  memberId: bigint;
+  /** The id of the asker's data directory. Empty: it has none yet. */
+  instanceId: Buffer;
 }
 
 /** Who listens here. */
@@ -118,10 +161,32 @@ export interface HelloResponse {
   memberId: bigint;
   /** Whether it waits for a cluster to add it. */
   waitingToJoin: boolean;
+  /** The id of its data directory. Empty while it waits to join, and from a version that does not say it. */
+  instanceId: Buffer;
+  /** Whether it waits to form the cluster `cluster_id` with the other members of its initial-cluster. */
+  waitingToForm: boolean;
+  /** Whether it knows another data directory of the asking member than the one that the request names. */
+  metAnotherInstance: boolean;
+  /**
+   * The peer URL that it is configured with, normalised: where the cluster must reach it. Empty from a version that does
+   * not say it.
+   */
+  peerUrl: string;
 }
 
 function createBaseHandshake(): Handshake {
-  return { clusterId: 0n, memberId: 0n, toMemberId: 0n, instanceId: Buffer.alloc(0), wireVersion: 0, peerUrl: "" };
+  return {
+    clusterId: 0n,
+    memberId: 0n,
+    toMemberId: 0n,
+    instanceId: Buffer.alloc(0),
+    wireVersion: 0,
+    peerUrl: "",
+    bootId: Buffer.alloc(0),
+    previousBootIds: [],
+    bootRevision: 0,
+    term: 0,
+  };
 }
 
 export const Handshake: MessageFns<Handshake> = {
@@ -152,6 +217,24 @@ export const Handshake: MessageFns<Handshake> = {
     }
     if (message.peerUrl !== "") {
       writer.uint32(50).string(message.peerUrl);
+    }
+    if (message.bootId.length !== 0) {
+      writer.uint32(58).bytes(message.bootId);
+    }
+    for (const v of message.previousBootIds) {
+      writer.uint32(66).bytes(v!);
+    }
+    if (message.bootRevision !== 0) {
+      if (BigInt.asUintN(64, BigInt(message.bootRevision)) !== BigInt(message.bootRevision)) {
+        throw new globalThis.Error("value provided for field BigInt(message.bootRevision) of type uint64 too large");
+      }
+      writer.uint32(72).uint64(BigInt(message.bootRevision));
+    }
+    if (message.term !== 0) {
+      if (BigInt.asUintN(64, BigInt(message.term)) !== BigInt(message.term)) {
+        throw new globalThis.Error("value provided for field BigInt(message.term) of type uint64 too large");
+      }
+      writer.uint32(80).uint64(BigInt(message.term));
     }
     return writer;
   },
@@ -217,6 +300,38 @@ export const Handshake: MessageFns<Handshake> = {
             message.peerUrl = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.bootId = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.previousBootIds.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.bootRevision = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.term = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -261,6 +376,22 @@ export const Handshake: MessageFns<Handshake> = {
         : isSet(object.peer_url)
         ? globalThis.String(object.peer_url)
         : "",
+      bootId: isSet(object.bootId)
+        ? Buffer.from(bytesFromBase64(object.bootId))
+        : isSet(object.boot_id)
+        ? Buffer.from(bytesFromBase64(object.boot_id))
+        : Buffer.alloc(0),
+      previousBootIds: globalThis.Array.isArray(object?.previousBootIds)
+        ? object.previousBootIds.map((e: any) => Buffer.from(bytesFromBase64(e)))
+        : globalThis.Array.isArray(object?.previous_boot_ids)
+        ? object.previous_boot_ids.map((e: any) => Buffer.from(bytesFromBase64(e)))
+        : [],
+      bootRevision: isSet(object.bootRevision)
+        ? globalThis.Number(object.bootRevision)
+        : isSet(object.boot_revision)
+        ? globalThis.Number(object.boot_revision)
+        : 0,
+      term: isSet(object.term) ? globalThis.Number(object.term) : 0,
     };
   },
 
@@ -284,6 +415,18 @@ export const Handshake: MessageFns<Handshake> = {
     if (message.peerUrl !== "") {
       obj.peerUrl = message.peerUrl;
     }
+    if (message.bootId.length !== 0) {
+      obj.bootId = base64FromBytes(message.bootId);
+    }
+    if (message.previousBootIds?.length) {
+      obj.previousBootIds = message.previousBootIds.map((e) => base64FromBytes(e));
+    }
+    if (message.bootRevision !== 0) {
+      obj.bootRevision = globalThis.Number(message.bootRevision);
+    }
+    if (message.term !== 0) {
+      obj.term = globalThis.Number(message.term);
+    }
     return obj;
   },
 
@@ -300,12 +443,16 @@ export const Handshake: MessageFns<Handshake> = {
     message.instanceId = object.instanceId ?? Buffer.alloc(0);
     message.wireVersion = object.wireVersion ?? 0;
     message.peerUrl = object.peerUrl ?? "";
+    message.bootId = object.bootId ?? Buffer.alloc(0);
+    message.previousBootIds = object.previousBootIds?.map((e) => e) || [];
+    message.bootRevision = object.bootRevision ?? 0;
+    message.term = object.term ?? 0;
     return message;
   },
 };
 
 function createBaseExchangeRequest(): ExchangeRequest {
-  return { handshake: undefined, messages: [] };
+  return { handshake: undefined, messages: [], rosterDigest: undefined, diskFull: undefined };
 }
 
 export const ExchangeRequest: MessageFns<ExchangeRequest> = {
@@ -315,6 +462,12 @@ export const ExchangeRequest: MessageFns<ExchangeRequest> = {
     }
     for (const v of message.messages) {
       Message.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.rosterDigest !== undefined) {
+      RosterDigest.encode(message.rosterDigest, writer.uint32(26).fork()).join();
+    }
+    if (message.diskFull !== undefined) {
+      writer.uint32(32).bool(message.diskFull);
     }
     return writer;
   },
@@ -348,6 +501,22 @@ export const ExchangeRequest: MessageFns<ExchangeRequest> = {
             message.messages.push(Message.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.rosterDigest = RosterDigest.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.diskFull = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -364,6 +533,16 @@ export const ExchangeRequest: MessageFns<ExchangeRequest> = {
     return {
       handshake: isSet(object.handshake) ? Handshake.fromJSON(object.handshake) : undefined,
       messages: globalThis.Array.isArray(object?.messages) ? object.messages.map((e: any) => Message.fromJSON(e)) : [],
+      rosterDigest: isSet(object.rosterDigest)
+        ? RosterDigest.fromJSON(object.rosterDigest)
+        : isSet(object.roster_digest)
+        ? RosterDigest.fromJSON(object.roster_digest)
+        : undefined,
+      diskFull: isSet(object.diskFull)
+        ? globalThis.Boolean(object.diskFull)
+        : isSet(object.disk_full)
+        ? globalThis.Boolean(object.disk_full)
+        : undefined,
     };
   },
 
@@ -374,6 +553,12 @@ export const ExchangeRequest: MessageFns<ExchangeRequest> = {
     }
     if (message.messages?.length) {
       obj.messages = message.messages.map((e) => Message.toJSON(e));
+    }
+    if (message.rosterDigest !== undefined) {
+      obj.rosterDigest = RosterDigest.toJSON(message.rosterDigest);
+    }
+    if (message.diskFull !== undefined) {
+      obj.diskFull = message.diskFull;
     }
     return obj;
   },
@@ -387,6 +572,98 @@ export const ExchangeRequest: MessageFns<ExchangeRequest> = {
       ? Handshake.fromPartial(object.handshake)
       : undefined;
     message.messages = object.messages?.map((e) => Message.fromPartial(e)) || [];
+    message.rosterDigest = (object.rosterDigest !== undefined && object.rosterDigest !== null)
+      ? RosterDigest.fromPartial(object.rosterDigest)
+      : undefined;
+    message.diskFull = object.diskFull ?? undefined;
+    return message;
+  },
+};
+
+function createBaseRosterDigest(): RosterDigest {
+  return { revision: 0, digest: Buffer.alloc(0) };
+}
+
+export const RosterDigest: MessageFns<RosterDigest> = {
+  encode(message: RosterDigest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.revision !== 0) {
+      if (BigInt.asUintN(64, BigInt(message.revision)) !== BigInt(message.revision)) {
+        throw new globalThis.Error("value provided for field BigInt(message.revision) of type uint64 too large");
+      }
+      writer.uint32(8).uint64(BigInt(message.revision));
+    }
+    if (message.digest.length !== 0) {
+      writer.uint32(18).bytes(message.digest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RosterDigest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRosterDigest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.revision = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.digest = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RosterDigest {
+    return {
+      revision: isSet(object.revision) ? globalThis.Number(object.revision) : 0,
+      digest: isSet(object.digest) ? Buffer.from(bytesFromBase64(object.digest)) : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: RosterDigest): unknown {
+    const obj: any = {};
+    if (message.revision !== 0) {
+      obj.revision = globalThis.Number(message.revision);
+    }
+    if (message.digest.length !== 0) {
+      obj.digest = base64FromBytes(message.digest);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RosterDigest>): RosterDigest {
+    return RosterDigest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RosterDigest>): RosterDigest {
+    const message = createBaseRosterDigest();
+    message.revision = object.revision ?? 0;
+    message.digest = object.digest ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -661,7 +938,17 @@ export const InstallSnapshotResponse: MessageFns<InstallSnapshotResponse> = {
 };
 
 function createBasePublishRequest(): PublishRequest {
-  return { memberId: 0n, instanceId: Buffer.alloc(0), adminUrls: [], version: "", clusterId: 0n, requestId: "" };
+  return {
+    memberId: 0n,
+    instanceId: Buffer.alloc(0),
+    adminUrls: [],
+    version: "",
+    clusterId: 0n,
+    requestId: "",
+    peerUrl: "",
+    bootId: Buffer.alloc(0),
+    previousBootIds: [],
+  };
 }
 
 export const PublishRequest: MessageFns<PublishRequest> = {
@@ -689,6 +976,15 @@ export const PublishRequest: MessageFns<PublishRequest> = {
     }
     if (message.requestId !== "") {
       writer.uint32(50).string(message.requestId);
+    }
+    if (message.peerUrl !== "") {
+      writer.uint32(58).string(message.peerUrl);
+    }
+    if (message.bootId.length !== 0) {
+      writer.uint32(66).bytes(message.bootId);
+    }
+    for (const v of message.previousBootIds) {
+      writer.uint32(74).bytes(v!);
     }
     return writer;
   },
@@ -754,6 +1050,30 @@ export const PublishRequest: MessageFns<PublishRequest> = {
             message.requestId = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.peerUrl = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.bootId = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.previousBootIds.push(Buffer.from(reader.bytes()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -794,6 +1114,21 @@ export const PublishRequest: MessageFns<PublishRequest> = {
         : isSet(object.request_id)
         ? globalThis.String(object.request_id)
         : "",
+      peerUrl: isSet(object.peerUrl)
+        ? globalThis.String(object.peerUrl)
+        : isSet(object.peer_url)
+        ? globalThis.String(object.peer_url)
+        : "",
+      bootId: isSet(object.bootId)
+        ? Buffer.from(bytesFromBase64(object.bootId))
+        : isSet(object.boot_id)
+        ? Buffer.from(bytesFromBase64(object.boot_id))
+        : Buffer.alloc(0),
+      previousBootIds: globalThis.Array.isArray(object?.previousBootIds)
+        ? object.previousBootIds.map((e: any) => Buffer.from(bytesFromBase64(e)))
+        : globalThis.Array.isArray(object?.previous_boot_ids)
+        ? object.previous_boot_ids.map((e: any) => Buffer.from(bytesFromBase64(e)))
+        : [],
     };
   },
 
@@ -817,6 +1152,15 @@ export const PublishRequest: MessageFns<PublishRequest> = {
     if (message.requestId !== "") {
       obj.requestId = message.requestId;
     }
+    if (message.peerUrl !== "") {
+      obj.peerUrl = message.peerUrl;
+    }
+    if (message.bootId.length !== 0) {
+      obj.bootId = base64FromBytes(message.bootId);
+    }
+    if (message.previousBootIds?.length) {
+      obj.previousBootIds = message.previousBootIds.map((e) => base64FromBytes(e));
+    }
     return obj;
   },
 
@@ -831,6 +1175,9 @@ export const PublishRequest: MessageFns<PublishRequest> = {
     message.version = object.version ?? "";
     message.clusterId = (object.clusterId !== undefined && object.clusterId !== null) ? BigInt(object.clusterId) : 0n;
     message.requestId = object.requestId ?? "";
+    message.peerUrl = object.peerUrl ?? "";
+    message.bootId = object.bootId ?? Buffer.alloc(0);
+    message.previousBootIds = object.previousBootIds?.map((e) => e) || [];
     return message;
   },
 };
@@ -906,11 +1253,26 @@ export const PublishResponse: MessageFns<PublishResponse> = {
 };
 
 function createBaseHelloRequest(): HelloRequest {
-  return {};
+  return { clusterId: 0n, memberId: 0n, instanceId: Buffer.alloc(0) };
 }
 
 export const HelloRequest: MessageFns<HelloRequest> = {
-  encode(_: HelloRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: HelloRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== 0n) {
+      if (BigInt.asUintN(64, message.clusterId) !== message.clusterId) {
+        throw new globalThis.Error("value provided for field message.clusterId of type fixed64 too large");
+      }
+      writer.uint32(9).fixed64(message.clusterId);
+    }
+    if (message.memberId !== 0n) {
+      if (BigInt.asUintN(64, message.memberId) !== message.memberId) {
+        throw new globalThis.Error("value provided for field message.memberId of type fixed64 too large");
+      }
+      writer.uint32(17).fixed64(message.memberId);
+    }
+    if (message.instanceId.length !== 0) {
+      writer.uint32(26).bytes(message.instanceId);
+    }
     return writer;
   },
 
@@ -927,6 +1289,30 @@ export const HelloRequest: MessageFns<HelloRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.clusterId = reader.fixed64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.memberId = reader.fixed64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.instanceId = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -939,26 +1325,63 @@ export const HelloRequest: MessageFns<HelloRequest> = {
     }
   },
 
-  fromJSON(_: any): HelloRequest {
-    return {};
+  fromJSON(object: any): HelloRequest {
+    return {
+      clusterId: isSet(object.clusterId)
+        ? BigInt(object.clusterId)
+        : isSet(object.cluster_id)
+        ? BigInt(object.cluster_id)
+        : 0n,
+      memberId: isSet(object.memberId)
+        ? BigInt(object.memberId)
+        : isSet(object.member_id)
+        ? BigInt(object.member_id)
+        : 0n,
+      instanceId: isSet(object.instanceId)
+        ? Buffer.from(bytesFromBase64(object.instanceId))
+        : isSet(object.instance_id)
+        ? Buffer.from(bytesFromBase64(object.instance_id))
+        : Buffer.alloc(0),
+    };
   },
 
-  toJSON(_: HelloRequest): unknown {
+  toJSON(message: HelloRequest): unknown {
     const obj: any = {};
+    if (message.clusterId !== 0n) {
+      obj.clusterId = message.clusterId.toString();
+    }
+    if (message.memberId !== 0n) {
+      obj.memberId = message.memberId.toString();
+    }
+    if (message.instanceId.length !== 0) {
+      obj.instanceId = base64FromBytes(message.instanceId);
+    }
     return obj;
   },
 
   create(base?: DeepPartial<HelloRequest>): HelloRequest {
     return HelloRequest.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<HelloRequest>): HelloRequest {
+  fromPartial(object: DeepPartial<HelloRequest>): HelloRequest {
     const message = createBaseHelloRequest();
+    message.clusterId = (object.clusterId !== undefined && object.clusterId !== null) ? BigInt(object.clusterId) : 0n;
+    message.memberId = (object.memberId !== undefined && object.memberId !== null) ? BigInt(object.memberId) : 0n;
+    message.instanceId = object.instanceId ?? Buffer.alloc(0);
     return message;
   },
 };
 
 function createBaseHelloResponse(): HelloResponse {
-  return { name: "", clusterId: 0n, memberId: 0n, waitingToJoin: false };
+  return {
+    name: "",
+    clusterId: 0n,
+    memberId: 0n,
+    waitingToJoin: false,
+    instanceId: Buffer.alloc(0),
+    waitingToForm: false,
+    metAnotherInstance: false,
+    peerUrl: "",
+  };
 }
 
 export const HelloResponse: MessageFns<HelloResponse> = {
@@ -980,6 +1403,18 @@ export const HelloResponse: MessageFns<HelloResponse> = {
     }
     if (message.waitingToJoin !== false) {
       writer.uint32(32).bool(message.waitingToJoin);
+    }
+    if (message.instanceId.length !== 0) {
+      writer.uint32(42).bytes(message.instanceId);
+    }
+    if (message.waitingToForm !== false) {
+      writer.uint32(48).bool(message.waitingToForm);
+    }
+    if (message.metAnotherInstance !== false) {
+      writer.uint32(56).bool(message.metAnotherInstance);
+    }
+    if (message.peerUrl !== "") {
+      writer.uint32(66).string(message.peerUrl);
     }
     return writer;
   },
@@ -1029,6 +1464,38 @@ export const HelloResponse: MessageFns<HelloResponse> = {
             message.waitingToJoin = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.instanceId = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.waitingToForm = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.metAnotherInstance = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.peerUrl = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1059,6 +1526,26 @@ export const HelloResponse: MessageFns<HelloResponse> = {
         : isSet(object.waiting_to_join)
         ? globalThis.Boolean(object.waiting_to_join)
         : false,
+      instanceId: isSet(object.instanceId)
+        ? Buffer.from(bytesFromBase64(object.instanceId))
+        : isSet(object.instance_id)
+        ? Buffer.from(bytesFromBase64(object.instance_id))
+        : Buffer.alloc(0),
+      waitingToForm: isSet(object.waitingToForm)
+        ? globalThis.Boolean(object.waitingToForm)
+        : isSet(object.waiting_to_form)
+        ? globalThis.Boolean(object.waiting_to_form)
+        : false,
+      metAnotherInstance: isSet(object.metAnotherInstance)
+        ? globalThis.Boolean(object.metAnotherInstance)
+        : isSet(object.met_another_instance)
+        ? globalThis.Boolean(object.met_another_instance)
+        : false,
+      peerUrl: isSet(object.peerUrl)
+        ? globalThis.String(object.peerUrl)
+        : isSet(object.peer_url)
+        ? globalThis.String(object.peer_url)
+        : "",
     };
   },
 
@@ -1076,6 +1563,18 @@ export const HelloResponse: MessageFns<HelloResponse> = {
     if (message.waitingToJoin !== false) {
       obj.waitingToJoin = message.waitingToJoin;
     }
+    if (message.instanceId.length !== 0) {
+      obj.instanceId = base64FromBytes(message.instanceId);
+    }
+    if (message.waitingToForm !== false) {
+      obj.waitingToForm = message.waitingToForm;
+    }
+    if (message.metAnotherInstance !== false) {
+      obj.metAnotherInstance = message.metAnotherInstance;
+    }
+    if (message.peerUrl !== "") {
+      obj.peerUrl = message.peerUrl;
+    }
     return obj;
   },
 
@@ -1088,6 +1587,10 @@ export const HelloResponse: MessageFns<HelloResponse> = {
     message.clusterId = (object.clusterId !== undefined && object.clusterId !== null) ? BigInt(object.clusterId) : 0n;
     message.memberId = (object.memberId !== undefined && object.memberId !== null) ? BigInt(object.memberId) : 0n;
     message.waitingToJoin = object.waitingToJoin ?? false;
+    message.instanceId = object.instanceId ?? Buffer.alloc(0);
+    message.waitingToForm = object.waitingToForm ?? false;
+    message.metAnotherInstance = object.metAnotherInstance ?? false;
+    message.peerUrl = object.peerUrl ?? "";
     return message;
   },
 };

@@ -26,6 +26,8 @@ export const CommandKind = {
   PROMOTE_MEMBER: 6,
   /** REPLACE_MEMBER - Removes one member and adds another in one joint change. */
   REPLACE_MEMBER: 7,
+  /** REFUSE - Remembers under a request id that the leader refused it, so that a late attempt is refused too. Since 0.2.0. */
+  REFUSE: 8,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -40,6 +42,7 @@ export namespace CommandKind {
   export type PUBLISH = typeof CommandKind.PUBLISH;
   export type PROMOTE_MEMBER = typeof CommandKind.PROMOTE_MEMBER;
   export type REPLACE_MEMBER = typeof CommandKind.REPLACE_MEMBER;
+  export type REFUSE = typeof CommandKind.REFUSE;
   export type UNRECOGNIZED = typeof CommandKind.UNRECOGNIZED;
 }
 
@@ -69,6 +72,9 @@ export function commandKindFromJSON(object: any): CommandKind {
     case 7:
     case "COMMAND_KIND_REPLACE_MEMBER":
       return CommandKind.REPLACE_MEMBER;
+    case 8:
+    case "COMMAND_KIND_REFUSE":
+      return CommandKind.REFUSE;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -94,6 +100,8 @@ export function commandKindToJSON(object: CommandKind): string {
       return "COMMAND_KIND_PROMOTE_MEMBER";
     case CommandKind.REPLACE_MEMBER:
       return "COMMAND_KIND_REPLACE_MEMBER";
+    case CommandKind.REFUSE:
+      return "COMMAND_KIND_REFUSE";
     case CommandKind.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -118,8 +126,18 @@ export interface RosterCommand {
   fingerprint: Buffer;
   /** Refused in apply unless the roster is at this revision. 0: not given. */
   expectedRevision: number;
-  /** The proposing leader's wall clock in milliseconds since 1970, for tombstones and people; decides nothing. */
+  /** The proposing leader's wall clock in milliseconds since 1970: for tombstones, and for how long outcomes are kept. */
   timeMs: number;
+  /**
+   * Whether the first member drew `request_id`, because the caller gave none, and this is the first attempt. Its outcome is
+   * kept for a number of later ones, not for a time, and not at all when it changes nothing.
+   */
+  generatedRequestId: boolean;
+  /**
+   * Only with a request id that the first member drew: the index that it had applied before the first attempt of this write
+   * that may be in a log. The command is refused once outcomes of that time may be forgotten. 0: not given.
+   */
+  requestBase: number;
   /** The command itself. */
   body:
     | //
@@ -143,6 +161,9 @@ export interface RosterCommand {
     | //
     /** kind REPLACE_MEMBER. */
     { $case: "replaceMember"; value: ReplaceMemberCommand }
+    | //
+    /** kind REFUSE. */
+    { $case: "refuse"; value: RefuseCommand }
     | undefined;
 }
 
@@ -208,6 +229,10 @@ export interface PublishCommand {
   adminUrls: string[];
   /** The version of Muster it runs. */
   version: string;
+  /** The boot id of its start. Empty: published by a version without boot ids. */
+  bootId: Buffer;
+  /** The boot id of its last publish that it knows to be committed, and those of its starts since. */
+  previousBootIds: Buffer[];
 }
 
 /** Makes a learner a voter. */
@@ -228,6 +253,21 @@ export interface ReplaceMemberCommand {
   replacement: AddMemberCommand | undefined;
 }
 
+/** A refusal by the leader, which is remembered like one by the roster unless the request id is known already. */
+export interface RefuseCommand {
+  /** The reason of muster.v1.ErrorReason without its prefix. */
+  reason: string;
+  /** The dynamic parts of the refusal. */
+  metadata: Map<string, string>;
+  /** The refusal for people. */
+  text: string;
+}
+
+export interface RefuseCommand_MetadataEntry {
+  key: string;
+  value: string;
+}
+
 function createBaseRosterCommand(): RosterCommand {
   return {
     kind: 0,
@@ -237,6 +277,8 @@ function createBaseRosterCommand(): RosterCommand {
     fingerprint: Buffer.alloc(0),
     expectedRevision: 0,
     timeMs: 0,
+    generatedRequestId: false,
+    requestBase: 0,
     body: undefined,
   };
 }
@@ -275,6 +317,15 @@ export const RosterCommand: MessageFns<RosterCommand> = {
       }
       writer.uint32(56).uint64(BigInt(message.timeMs));
     }
+    if (message.generatedRequestId !== false) {
+      writer.uint32(64).bool(message.generatedRequestId);
+    }
+    if (message.requestBase !== 0) {
+      if (BigInt.asUintN(64, BigInt(message.requestBase)) !== BigInt(message.requestBase)) {
+        throw new globalThis.Error("value provided for field BigInt(message.requestBase) of type uint64 too large");
+      }
+      writer.uint32(72).uint64(BigInt(message.requestBase));
+    }
     switch (message.body?.$case) {
       case "addMember":
         AddMemberCommand.encode(message.body.value, writer.uint32(130).fork()).join();
@@ -296,6 +347,9 @@ export const RosterCommand: MessageFns<RosterCommand> = {
         break;
       case "replaceMember":
         ReplaceMemberCommand.encode(message.body.value, writer.uint32(178).fork()).join();
+        break;
+      case "refuse":
+        RefuseCommand.encode(message.body.value, writer.uint32(186).fork()).join();
         break;
     }
     return writer;
@@ -370,6 +424,22 @@ export const RosterCommand: MessageFns<RosterCommand> = {
             message.timeMs = longToNumber(reader.uint64());
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.generatedRequestId = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.requestBase = longToNumber(reader.uint64());
+            continue;
+          }
           case 16: {
             if (tag !== 130) {
               break;
@@ -426,6 +496,14 @@ export const RosterCommand: MessageFns<RosterCommand> = {
             message.body = { $case: "replaceMember", value: ReplaceMemberCommand.decode(reader, reader.uint32()) };
             continue;
           }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.body = { $case: "refuse", value: RefuseCommand.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -463,6 +541,16 @@ export const RosterCommand: MessageFns<RosterCommand> = {
         : isSet(object.time_ms)
         ? globalThis.Number(object.time_ms)
         : 0,
+      generatedRequestId: isSet(object.generatedRequestId)
+        ? globalThis.Boolean(object.generatedRequestId)
+        : isSet(object.generated_request_id)
+        ? globalThis.Boolean(object.generated_request_id)
+        : false,
+      requestBase: isSet(object.requestBase)
+        ? globalThis.Number(object.requestBase)
+        : isSet(object.request_base)
+        ? globalThis.Number(object.request_base)
+        : 0,
       body: isSet(object.addMember)
         ? { $case: "addMember", value: AddMemberCommand.fromJSON(object.addMember) }
         : isSet(object.add_member)
@@ -489,6 +577,8 @@ export const RosterCommand: MessageFns<RosterCommand> = {
         ? { $case: "replaceMember", value: ReplaceMemberCommand.fromJSON(object.replaceMember) }
         : isSet(object.replace_member)
         ? { $case: "replaceMember", value: ReplaceMemberCommand.fromJSON(object.replace_member) }
+        : isSet(object.refuse)
+        ? { $case: "refuse", value: RefuseCommand.fromJSON(object.refuse) }
         : undefined,
     };
   },
@@ -516,6 +606,12 @@ export const RosterCommand: MessageFns<RosterCommand> = {
     if (message.timeMs !== 0) {
       obj.timeMs = globalThis.Number(message.timeMs);
     }
+    if (message.generatedRequestId !== false) {
+      obj.generatedRequestId = message.generatedRequestId;
+    }
+    if (message.requestBase !== 0) {
+      obj.requestBase = globalThis.Number(message.requestBase);
+    }
     if (message.body?.$case === "addMember") {
       obj.addMember = AddMemberCommand.toJSON(message.body.value);
     } else if (message.body?.$case === "updateMember") {
@@ -530,6 +626,8 @@ export const RosterCommand: MessageFns<RosterCommand> = {
       obj.promoteMember = PromoteMemberCommand.toJSON(message.body.value);
     } else if (message.body?.$case === "replaceMember") {
       obj.replaceMember = ReplaceMemberCommand.toJSON(message.body.value);
+    } else if (message.body?.$case === "refuse") {
+      obj.refuse = RefuseCommand.toJSON(message.body.value);
     }
     return obj;
   },
@@ -548,6 +646,8 @@ export const RosterCommand: MessageFns<RosterCommand> = {
     message.fingerprint = object.fingerprint ?? Buffer.alloc(0);
     message.expectedRevision = object.expectedRevision ?? 0;
     message.timeMs = object.timeMs ?? 0;
+    message.generatedRequestId = object.generatedRequestId ?? false;
+    message.requestBase = object.requestBase ?? 0;
     switch (object.body?.$case) {
       case "addMember": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
@@ -588,6 +688,12 @@ export const RosterCommand: MessageFns<RosterCommand> = {
       case "replaceMember": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "replaceMember", value: ReplaceMemberCommand.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "refuse": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "refuse", value: RefuseCommand.fromPartial(object.body.value) };
         }
         break;
       }
@@ -1102,7 +1208,14 @@ export const UpdateAdminUrlsCommand: MessageFns<UpdateAdminUrlsCommand> = {
 };
 
 function createBasePublishCommand(): PublishCommand {
-  return { id: 0n, instanceId: Buffer.alloc(0), adminUrls: [], version: "" };
+  return {
+    id: 0n,
+    instanceId: Buffer.alloc(0),
+    adminUrls: [],
+    version: "",
+    bootId: Buffer.alloc(0),
+    previousBootIds: [],
+  };
 }
 
 export const PublishCommand: MessageFns<PublishCommand> = {
@@ -1121,6 +1234,12 @@ export const PublishCommand: MessageFns<PublishCommand> = {
     }
     if (message.version !== "") {
       writer.uint32(34).string(message.version);
+    }
+    if (message.bootId.length !== 0) {
+      writer.uint32(42).bytes(message.bootId);
+    }
+    for (const v of message.previousBootIds) {
+      writer.uint32(50).bytes(v!);
     }
     return writer;
   },
@@ -1170,6 +1289,22 @@ export const PublishCommand: MessageFns<PublishCommand> = {
             message.version = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.bootId = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.previousBootIds.push(Buffer.from(reader.bytes()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1196,6 +1331,16 @@ export const PublishCommand: MessageFns<PublishCommand> = {
         ? object.admin_urls.map((e: any) => globalThis.String(e))
         : [],
       version: isSet(object.version) ? globalThis.String(object.version) : "",
+      bootId: isSet(object.bootId)
+        ? Buffer.from(bytesFromBase64(object.bootId))
+        : isSet(object.boot_id)
+        ? Buffer.from(bytesFromBase64(object.boot_id))
+        : Buffer.alloc(0),
+      previousBootIds: globalThis.Array.isArray(object?.previousBootIds)
+        ? object.previousBootIds.map((e: any) => Buffer.from(bytesFromBase64(e)))
+        : globalThis.Array.isArray(object?.previous_boot_ids)
+        ? object.previous_boot_ids.map((e: any) => Buffer.from(bytesFromBase64(e)))
+        : [],
     };
   },
 
@@ -1213,6 +1358,12 @@ export const PublishCommand: MessageFns<PublishCommand> = {
     if (message.version !== "") {
       obj.version = message.version;
     }
+    if (message.bootId.length !== 0) {
+      obj.bootId = base64FromBytes(message.bootId);
+    }
+    if (message.previousBootIds?.length) {
+      obj.previousBootIds = message.previousBootIds.map((e) => base64FromBytes(e));
+    }
     return obj;
   },
 
@@ -1225,6 +1376,8 @@ export const PublishCommand: MessageFns<PublishCommand> = {
     message.instanceId = object.instanceId ?? Buffer.alloc(0);
     message.adminUrls = object.adminUrls?.map((e) => e) || [];
     message.version = object.version ?? "";
+    message.bootId = object.bootId ?? Buffer.alloc(0);
+    message.previousBootIds = object.previousBootIds?.map((e) => e) || [];
     return message;
   },
 };
@@ -1407,6 +1560,214 @@ export const ReplaceMemberCommand: MessageFns<ReplaceMemberCommand> = {
   },
 };
 
+function createBaseRefuseCommand(): RefuseCommand {
+  return { reason: "", metadata: new Map(), text: "" };
+}
+
+export const RefuseCommand: MessageFns<RefuseCommand> = {
+  encode(message: RefuseCommand, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.reason !== "") {
+      writer.uint32(10).string(message.reason);
+    }
+    message.metadata.forEach((value, key) => {
+      RefuseCommand_MetadataEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
+    });
+    if (message.text !== "") {
+      writer.uint32(26).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RefuseCommand {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRefuseCommand();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            const entry2 = RefuseCommand_MetadataEntry.decode(reader, reader.uint32());
+            if (entry2.value !== undefined) {
+              message.metadata.set(entry2.key, entry2.value);
+            }
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RefuseCommand {
+    return {
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      metadata: isObject(object.metadata)
+        ? (globalThis.Object.entries(object.metadata) as [string, any][]).reduce(
+          (acc: Map<string, string>, [key, value]: [string, any]) => {
+            acc.set(key, globalThis.String(value));
+            return acc;
+          },
+          new Map(),
+        )
+        : new Map(),
+      text: isSet(object.text) ? globalThis.String(object.text) : "",
+    };
+  },
+
+  toJSON(message: RefuseCommand): unknown {
+    const obj: any = {};
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.metadata?.size) {
+      obj.metadata = {};
+      message.metadata.forEach((v, k) => {
+        obj.metadata[k] = v;
+      });
+    }
+    if (message.text !== "") {
+      obj.text = message.text;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RefuseCommand>): RefuseCommand {
+    return RefuseCommand.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RefuseCommand>): RefuseCommand {
+    const message = createBaseRefuseCommand();
+    message.reason = object.reason ?? "";
+    message.metadata = (() => {
+      const m = new Map();
+      (object.metadata as Map<string, string> ?? new Map()).forEach((value, key) => {
+        if (value !== undefined) {
+          m.set(key, globalThis.String(value));
+        }
+      });
+      return m;
+    })();
+    message.text = object.text ?? "";
+    return message;
+  },
+};
+
+function createBaseRefuseCommand_MetadataEntry(): RefuseCommand_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const RefuseCommand_MetadataEntry: MessageFns<RefuseCommand_MetadataEntry> = {
+  encode(message: RefuseCommand_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RefuseCommand_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRefuseCommand_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RefuseCommand_MetadataEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: RefuseCommand_MetadataEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RefuseCommand_MetadataEntry>): RefuseCommand_MetadataEntry {
+    return RefuseCommand_MetadataEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RefuseCommand_MetadataEntry>): RefuseCommand_MetadataEntry {
+    const message = createBaseRefuseCommand_MetadataEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
 function bytesFromBase64(b64: string): Uint8Array {
   return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
 }
@@ -1433,6 +1794,10 @@ function longToNumber(int64: { toString(): string }): number {
     throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
   }
   return num;
+}
+
+function isObject(value: any): boolean {
+  return typeof value === "object" && value !== null;
 }
 
 function isSet(value: any): boolean {

@@ -20,10 +20,25 @@ export interface RosterSnapshot {
   members: MemberRecord[];
   /** Every member ever removed, in ascending order of id. */
   tombstones: Tombstone[];
-  /** The outcomes of the last writes, oldest first. */
+  /** The remembered outcomes of writes, oldest first. */
   outcomes: RequestOutcome[];
   /** The last changes, oldest first: what a watch can resume from. */
   events: RosterEvent[];
+  /** The time by which outcomes are forgotten. Not set before every started member knows of it. */
+  requestClock: RequestClock | undefined;
+}
+
+/**
+ * A clock that commands drive: it goes on by what passes on the wall clock of one leader within one term, so that clocks
+ * which differ between leaders, or jump, do not move it.
+ */
+export interface RequestClock {
+  /** Milliseconds, from 1. */
+  timeMs: number;
+  /** The term of the last command. */
+  term: number;
+  /** The leader's wall clock in the last command, milliseconds since 1970. */
+  wallMs: number;
 }
 
 /** One member as the state machine keeps it. */
@@ -48,6 +63,10 @@ export interface MemberRecord {
   createRevision: number;
   /** Revision of its last change. */
   updateRevision: number;
+  /** The boot id of its last publish. Empty: unknown. Not public: it changes without a revision of the roster. */
+  bootId: Buffer;
+  /** The log index of that publish. 0: unknown. */
+  bootRevision: number;
 }
 
 /** A member that was removed. Kept for good. */
@@ -70,7 +89,7 @@ export interface RequestOutcome {
   fingerprint: Buffer;
   /** Empty when the command was accepted, else the reason of muster.v1.ErrorReason without its prefix. */
   reason: string;
-  /** The dynamic parts of the refusal. */
+  /** The dynamic parts of the refusal; as `text` the refusal for people, where the leader refused and not the roster. */
   metadata: Map<string, string>;
   /** Accepted: the member of the answer (for a removal, as it was before). */
   member:
@@ -78,6 +97,11 @@ export interface RequestOutcome {
     | undefined;
   /** Accepted: the revision of the answer. */
   revision: number;
+  /**
+   * When it was remembered, on the request clock. 0: kept by the number of later outcomes alone (a request id that a
+   * member drew, or an outcome from before there was a request clock).
+   */
+  timeMs: number;
 }
 
 export interface RequestOutcome_MetadataEntry {
@@ -164,7 +188,16 @@ export function rosterEvent_KindToJSON(object: RosterEvent_Kind): string {
 }
 
 function createBaseRosterSnapshot(): RosterSnapshot {
-  return { version: 0, clusterId: 0n, revision: 0, members: [], tombstones: [], outcomes: [], events: [] };
+  return {
+    version: 0,
+    clusterId: 0n,
+    revision: 0,
+    members: [],
+    tombstones: [],
+    outcomes: [],
+    events: [],
+    requestClock: undefined,
+  };
 }
 
 export const RosterSnapshot: MessageFns<RosterSnapshot> = {
@@ -195,6 +228,9 @@ export const RosterSnapshot: MessageFns<RosterSnapshot> = {
     }
     for (const v of message.events) {
       RosterEvent.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.requestClock !== undefined) {
+      RequestClock.encode(message.requestClock, writer.uint32(130).fork()).join();
     }
     return writer;
   },
@@ -268,6 +304,14 @@ export const RosterSnapshot: MessageFns<RosterSnapshot> = {
             message.events.push(RosterEvent.decode(reader, reader.uint32()));
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.requestClock = RequestClock.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -299,6 +343,11 @@ export const RosterSnapshot: MessageFns<RosterSnapshot> = {
         ? object.outcomes.map((e: any) => RequestOutcome.fromJSON(e))
         : [],
       events: globalThis.Array.isArray(object?.events) ? object.events.map((e: any) => RosterEvent.fromJSON(e)) : [],
+      requestClock: isSet(object.requestClock)
+        ? RequestClock.fromJSON(object.requestClock)
+        : isSet(object.request_clock)
+        ? RequestClock.fromJSON(object.request_clock)
+        : undefined,
     };
   },
 
@@ -325,6 +374,9 @@ export const RosterSnapshot: MessageFns<RosterSnapshot> = {
     if (message.events?.length) {
       obj.events = message.events.map((e) => RosterEvent.toJSON(e));
     }
+    if (message.requestClock !== undefined) {
+      obj.requestClock = RequestClock.toJSON(message.requestClock);
+    }
     return obj;
   },
 
@@ -340,6 +392,127 @@ export const RosterSnapshot: MessageFns<RosterSnapshot> = {
     message.tombstones = object.tombstones?.map((e) => Tombstone.fromPartial(e)) || [];
     message.outcomes = object.outcomes?.map((e) => RequestOutcome.fromPartial(e)) || [];
     message.events = object.events?.map((e) => RosterEvent.fromPartial(e)) || [];
+    message.requestClock = (object.requestClock !== undefined && object.requestClock !== null)
+      ? RequestClock.fromPartial(object.requestClock)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseRequestClock(): RequestClock {
+  return { timeMs: 0, term: 0, wallMs: 0 };
+}
+
+export const RequestClock: MessageFns<RequestClock> = {
+  encode(message: RequestClock, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.timeMs !== 0) {
+      if (BigInt.asUintN(64, BigInt(message.timeMs)) !== BigInt(message.timeMs)) {
+        throw new globalThis.Error("value provided for field BigInt(message.timeMs) of type uint64 too large");
+      }
+      writer.uint32(8).uint64(BigInt(message.timeMs));
+    }
+    if (message.term !== 0) {
+      if (BigInt.asUintN(64, BigInt(message.term)) !== BigInt(message.term)) {
+        throw new globalThis.Error("value provided for field BigInt(message.term) of type uint64 too large");
+      }
+      writer.uint32(16).uint64(BigInt(message.term));
+    }
+    if (message.wallMs !== 0) {
+      if (BigInt.asUintN(64, BigInt(message.wallMs)) !== BigInt(message.wallMs)) {
+        throw new globalThis.Error("value provided for field BigInt(message.wallMs) of type uint64 too large");
+      }
+      writer.uint32(24).uint64(BigInt(message.wallMs));
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RequestClock {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRequestClock();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.timeMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.term = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.wallMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RequestClock {
+    return {
+      timeMs: isSet(object.timeMs)
+        ? globalThis.Number(object.timeMs)
+        : isSet(object.time_ms)
+        ? globalThis.Number(object.time_ms)
+        : 0,
+      term: isSet(object.term) ? globalThis.Number(object.term) : 0,
+      wallMs: isSet(object.wallMs)
+        ? globalThis.Number(object.wallMs)
+        : isSet(object.wall_ms)
+        ? globalThis.Number(object.wall_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: RequestClock): unknown {
+    const obj: any = {};
+    if (message.timeMs !== 0) {
+      obj.timeMs = globalThis.Number(message.timeMs);
+    }
+    if (message.term !== 0) {
+      obj.term = globalThis.Number(message.term);
+    }
+    if (message.wallMs !== 0) {
+      obj.wallMs = globalThis.Number(message.wallMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RequestClock>): RequestClock {
+    return RequestClock.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RequestClock>): RequestClock {
+    const message = createBaseRequestClock();
+    message.timeMs = object.timeMs ?? 0;
+    message.term = object.term ?? 0;
+    message.wallMs = object.wallMs ?? 0;
     return message;
   },
 };
@@ -356,6 +529,8 @@ function createBaseMemberRecord(): MemberRecord {
     started: false,
     createRevision: 0,
     updateRevision: 0,
+    bootId: Buffer.alloc(0),
+    bootRevision: 0,
   };
 }
 
@@ -399,6 +574,15 @@ export const MemberRecord: MessageFns<MemberRecord> = {
         throw new globalThis.Error("value provided for field BigInt(message.updateRevision) of type uint64 too large");
       }
       writer.uint32(80).uint64(BigInt(message.updateRevision));
+    }
+    if (message.bootId.length !== 0) {
+      writer.uint32(90).bytes(message.bootId);
+    }
+    if (message.bootRevision !== 0) {
+      if (BigInt.asUintN(64, BigInt(message.bootRevision)) !== BigInt(message.bootRevision)) {
+        throw new globalThis.Error("value provided for field BigInt(message.bootRevision) of type uint64 too large");
+      }
+      writer.uint32(96).uint64(BigInt(message.bootRevision));
     }
     return writer;
   },
@@ -496,6 +680,22 @@ export const MemberRecord: MessageFns<MemberRecord> = {
             message.updateRevision = longToNumber(reader.uint64());
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.bootId = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.bootRevision = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -540,6 +740,16 @@ export const MemberRecord: MessageFns<MemberRecord> = {
         : isSet(object.update_revision)
         ? globalThis.Number(object.update_revision)
         : 0,
+      bootId: isSet(object.bootId)
+        ? Buffer.from(bytesFromBase64(object.bootId))
+        : isSet(object.boot_id)
+        ? Buffer.from(bytesFromBase64(object.boot_id))
+        : Buffer.alloc(0),
+      bootRevision: isSet(object.bootRevision)
+        ? globalThis.Number(object.bootRevision)
+        : isSet(object.boot_revision)
+        ? globalThis.Number(object.boot_revision)
+        : 0,
     };
   },
 
@@ -575,6 +785,12 @@ export const MemberRecord: MessageFns<MemberRecord> = {
     if (message.updateRevision !== 0) {
       obj.updateRevision = globalThis.Number(message.updateRevision);
     }
+    if (message.bootId.length !== 0) {
+      obj.bootId = base64FromBytes(message.bootId);
+    }
+    if (message.bootRevision !== 0) {
+      obj.bootRevision = globalThis.Number(message.bootRevision);
+    }
     return obj;
   },
 
@@ -593,6 +809,8 @@ export const MemberRecord: MessageFns<MemberRecord> = {
     message.started = object.started ?? false;
     message.createRevision = object.createRevision ?? 0;
     message.updateRevision = object.updateRevision ?? 0;
+    message.bootId = object.bootId ?? Buffer.alloc(0);
+    message.bootRevision = object.bootRevision ?? 0;
     return message;
   },
 };
@@ -735,6 +953,7 @@ function createBaseRequestOutcome(): RequestOutcome {
     metadata: new Map(),
     member: undefined,
     revision: 0,
+    timeMs: 0,
   };
 }
 
@@ -760,6 +979,12 @@ export const RequestOutcome: MessageFns<RequestOutcome> = {
         throw new globalThis.Error("value provided for field BigInt(message.revision) of type uint64 too large");
       }
       writer.uint32(48).uint64(BigInt(message.revision));
+    }
+    if (message.timeMs !== 0) {
+      if (BigInt.asUintN(64, BigInt(message.timeMs)) !== BigInt(message.timeMs)) {
+        throw new globalThis.Error("value provided for field BigInt(message.timeMs) of type uint64 too large");
+      }
+      writer.uint32(56).uint64(BigInt(message.timeMs));
     }
     return writer;
   },
@@ -828,6 +1053,14 @@ export const RequestOutcome: MessageFns<RequestOutcome> = {
             message.revision = longToNumber(reader.uint64());
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.timeMs = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -860,6 +1093,11 @@ export const RequestOutcome: MessageFns<RequestOutcome> = {
         : new Map(),
       member: isSet(object.member) ? MemberRecord.fromJSON(object.member) : undefined,
       revision: isSet(object.revision) ? globalThis.Number(object.revision) : 0,
+      timeMs: isSet(object.timeMs)
+        ? globalThis.Number(object.timeMs)
+        : isSet(object.time_ms)
+        ? globalThis.Number(object.time_ms)
+        : 0,
     };
   },
 
@@ -886,6 +1124,9 @@ export const RequestOutcome: MessageFns<RequestOutcome> = {
     if (message.revision !== 0) {
       obj.revision = globalThis.Number(message.revision);
     }
+    if (message.timeMs !== 0) {
+      obj.timeMs = globalThis.Number(message.timeMs);
+    }
     return obj;
   },
 
@@ -910,6 +1151,7 @@ export const RequestOutcome: MessageFns<RequestOutcome> = {
       ? MemberRecord.fromPartial(object.member)
       : undefined;
     message.revision = object.revision ?? 0;
+    message.timeMs = object.timeMs ?? 0;
     return message;
   },
 };

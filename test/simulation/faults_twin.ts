@@ -1,0 +1,101 @@
+/**
+ * A data directory that is in use twice: a copy of it is taken, the original starts anew and publishes that start, and then
+ * a second machine starts from the copy, with the same name. The copy must be refused: it is never published, and ends.
+ *
+ * The copy is started only when every other member is sure to know of the original's last start (its roster has it, and a
+ * snapshot covers it): a member that does not know it can't tell the copy from the original.
+ */
+import type { SimDir } from "./disk";
+import { copyOf, putBack } from "./faults_old_copy";
+import { Host } from "./host";
+import type { World } from "./world";
+
+const LOOK_MS = 300;
+const LOOKS_MAX = 60;
+
+export function copyDirectory(world: World): void {
+  const { hosts, random, coverage } = world;
+  if (hosts.some((host) => host.copyOf !== null)) return;
+  copyOneBootBehind(world, (original, copy) => {
+    coverage.add("copy of a directory started");
+    const twin = new Host(world, hosts.length, original.name, false);
+    twin.copyOf = original;
+    twin.disk.root = copy;
+    twin.directorySeen = true;
+    twin.id = original.id;
+    hosts.push(twin);
+    twin.start();
+    if (random.chance(0.6)) original.crash("kill", random.between(2000, 6000));
+  });
+}
+
+/** The same with the copy in the original's own place, as when a virtual machine goes back to a snapshot. */
+export function olderBoot(world: World): void {
+  if (world.hosts.some(({ rolledBack }) => rolledBack)) return;
+  copyOneBootBehind(world, (original, copy) => {
+    // The others must have a quorum without it: what it acknowledged is gone with its directory.
+    const leader = world.hosts.find(({ running }) => running?.replica.isLeader === true)?.running;
+    const config = leader?.replica.status().confState;
+    if (config === undefined || config.voters.length < 3 || config.votersOutgoing.length > 0) return;
+    if (leader?.host === original) return;
+    world.coverage.add("copy of an earlier start put back");
+    putBack(world, original, copy);
+  });
+}
+
+/** Copies a member's directory, and calls `act` once the member has started again and every other one knows of that start. */
+function copyOneBootBehind(world: World, act: (original: Host, copy: SimDir) => void): void {
+  const { hosts, random, scheduler, nobody } = world;
+  const able = hosts.filter(
+    ({ running, publishedAt, wiped, rolledBack }) =>
+      running?.replica.isLeader === false &&
+      publishedAt !== null &&
+      !wiped &&
+      !rolledBack &&
+      // Nobody but another voter can tell the two apart.
+      running.replica.status().confState.voters.length > 1,
+  );
+  const original = random.pick(able);
+  const claim = original?.running?.cluster?.boots?.claim;
+  if (original === null || claim === undefined) return;
+  const copied = [claim.bootId, ...claim.previousBootIds].map(hexOf);
+  const copy = copyOf(original.disk.root);
+  original.crash("kill", 50);
+  let looks = 0;
+  const look = (): void => {
+    if (world.healing || original.ended || original.rolledBack || original.wiped || ++looks > LOOKS_MAX)
+      return;
+    if (isKnownEverywhere(world, original, copied)) act(original, copy);
+    else scheduler.after(LOOK_MS * 1000, "fault", nobody, look);
+  };
+  scheduler.after(LOOK_MS * 1000, "fault", nobody, look);
+}
+
+/**
+ * The copies are taken away when the faults end. An older start that is still refused too: by its own roster it may have
+ * too few others to end by itself.
+ */
+export function removeCopies(world: World): void {
+  for (const host of world.hosts) {
+    if (host.copyOf === null && !host.rolledBack) continue;
+    host.ended = true;
+    host.crash("kill");
+  }
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}
+
+/** @param copied the boot ids that the copy has */
+function isKnownEverywhere(world: World, original: Host, copied: readonly string[]): boolean {
+  const known = original.running?.replica.roster.members();
+  if (known === undefined) return false;
+  return known.every(({ id }) => {
+    if (id === original.id) return true;
+    const running = world.hosts.find((host) => host.id === id && host.copyOf === null)?.running;
+    const record = running?.replica.roster.member(original.id);
+    if (record == null || record.bootId.length === 0 || copied.includes(hexOf(record.bootId))) return false;
+    return (running?.storage.snapshot()?.meta.index ?? 0) >= record.bootRevision;
+  });
+}
