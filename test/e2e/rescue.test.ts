@@ -2,21 +2,11 @@
  * `muster rescue` with real processes: a quorum is lost for good, and what is left makes a working cluster with everything
  * acknowledged in it. The first test runs the page's section "Quorum lost with the data intact" as it is written.
  */
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { Consistency, MusterClient, MusterError } from "../../src/client";
-import {
-  Child,
-  ensureBuilt,
-  freePortBlock,
-  killLeftovers,
-  MAIN,
-  muster,
-  ROOT,
-  tail,
-  until,
-} from "./support/processes";
+import { OFFSETS, Site } from "./support/operations_page";
+import { ensureBuilt, freePortBlock, killLeftovers, muster, until } from "./support/processes";
 import { ProcessCluster, withCluster } from "./support/process_cluster";
 
 jest.setTimeout(180_000);
@@ -28,57 +18,7 @@ afterAll(() => killLeftovers());
 
 // --- The page -----------------------------------------------------------------------------------------------------
 
-const FIRST_PORT = 7460;
-const OFFSETS = [0, 1, 10, 11, 20, 21];
-
-/** The commands of one section of docs/operations.md, with other ports. */
-function commandsOf(heading: string, base: number): string[] {
-  const page = readFileSync(join(ROOT, "docs/operations.md"), "utf8");
-  const section = page.split("\n## ").find((part) => part.startsWith(`${heading}\n`)) ?? "";
-  const blocks = [...section.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map((match) => match[1] ?? "");
-  return blocks
-    .join("")
-    .replaceAll(/ \\\n +/g, " ")
-    .replaceAll(/127\.0\.0\.1:(\d+)/g, (_, port: string) => `127.0.0.1:${base + Number(port) - FIRST_PORT}`)
-    .split("\n")
-    .filter((command) => command !== "");
-}
-
-/** A folder in which the commands of the page run, `muster server` as services. */
-class Site {
-  readonly folder = mkdtempSync(join(tmpdir(), "muster-rescue-"));
-  readonly servers: Child[] = [];
-
-  constructor() {
-    mkdirSync(join(this.folder, "bin"));
-    const command = join(this.folder, "bin/muster");
-    writeFileSync(command, `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" "$@"\n`);
-    chmodSync(command, 0o755);
-  }
-
-  /** @returns what the command printed; empty for a server, which keeps running */
-  async run(command: string): Promise<string> {
-    if (command.startsWith("muster server ")) {
-      const words = command.split(" ").slice(1);
-      this.servers.push(new Child(process.execPath, [MAIN, ...words], { cwd: this.folder, channel: true }));
-      return "";
-    }
-    const env = { PATH: `${join(this.folder, "bin")}${delimiter}${process.env["PATH"] ?? ""}` };
-    const child = new Child("/bin/sh", ["-c", command], { cwd: this.folder, env });
-    const { code } = await child.end();
-    expect({ command, code, stderr: child.stderr }).toEqual({ command, code: 0, stderr: "" });
-    return child.stdout;
-  }
-
-  async killAll(): Promise<void> {
-    for (const server of this.servers) server.signal("SIGKILL");
-    await Promise.all(this.servers.splice(0).map((server) => server.exited));
-  }
-
-  output(): string {
-    return this.servers.map((server) => tail(server.stderr)).join("\n---\n");
-  }
-}
+const LOST = "Quorum lost with the data intact";
 
 /** Waits until a write of a new admin URL for n1 is acknowledged. @returns its revision */
 async function written(client: MusterClient, requestId: string, describe: () => string): Promise<bigint> {
@@ -100,35 +40,36 @@ async function written(client: MusterClient, requestId: string, describe: () => 
 }
 
 test("the page's section, after n3 and a running majority are lost", async () => {
-  const base = await freePortBlock(OFFSETS);
-  const site = new Site();
-  const endpoints = [0, 10, 20].map((offset) => `127.0.0.1:${base + offset}`);
+  const site = new Site(await freePortBlock(OFFSETS), ["The example", LOST]);
+  const endpoints = site.adminPorts.map((port) => `127.0.0.1:${port}`);
   const client = new MusterClient({ endpoints, timeoutMs: 3000 });
+  const printed = (back: number): string => site.outputs.at(-back)?.stdout ?? "";
   try {
-    for (const command of commandsOf("The example", base)) await site.run(command);
+    await site.run("The example");
     const revision = await written(client, "before", () => site.output());
     await site.killAll();
     rmSync(join(site.folder, "n3.data"), { recursive: true });
 
-    const [rescue = "", inspect = "", ...rest] = commandsOf("Quorum lost with the data intact", base);
-    const said = await site.run(rescue);
+    await site.run(LOST);
+    const said = printed(2);
     expect(said).toMatch(/^n1\.data +n1 +[0-9a-f]+ +voter +\d+ /m);
     expect(said).toMatch(/^n2\.data +n2 +[0-9a-f]+ +voter +\d+ /m);
     expect(said).toContain("muster snapshot restore rescued.backup --name n3 ");
     const saved = Number(/revision (\d+), members 3$/m.exec(said)?.[1]);
     expect(saved).toBeGreaterThanOrEqual(Number(revision));
-    expect(await site.run(inspect)).toContain("rescued.backup: whole");
-    const list = rest.pop() ?? "";
-    for (const command of rest) await site.run(command);
+    expect(printed(1)).toContain("rescued.backup: whole");
+    await site.run(LOST);
+    await site.run(LOST);
     await written(client, "after", () => site.output());
-    const listed = await site.run(list);
+    await site.run(LOST);
+    const listed = printed(1);
     expect(listed).toMatch(/\bn1\b/);
     expect(listed).toMatch(/\bn2\b/);
     expect(listed).not.toMatch(/\bn3\b/);
+    expect(site.left).toEqual([]);
   } finally {
     client.close();
-    await site.killAll();
-    rmSync(site.folder, { recursive: true, force: true });
+    await site.destroy();
   }
 });
 

@@ -173,10 +173,15 @@ export class Site {
     return [...this.members].map(([name, child]) => `--- ${name}\n${tail(child.stderr)}`).join("\n");
   }
 
-  async destroy(): Promise<void> {
-    this.client?.close();
+  /** Kills every member that runs. */
+  async killAll(): Promise<void> {
     for (const child of this.members.values()) child.signal("SIGKILL");
     await Promise.all([...this.members.values()].map((child) => child.exited));
+  }
+
+  async destroy(): Promise<void> {
+    this.client?.close();
+    await this.killAll();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
