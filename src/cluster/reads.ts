@@ -7,8 +7,6 @@ import { asBuffer } from "../base/bytes";
 import { CALL_CANCELLED } from "../base/call";
 import type { Call } from "../base/call";
 import type { Clock } from "../base/clock";
-import { UNKNOWN } from "../base/outcome";
-import type { Outcome } from "../base/outcome";
 import { NO_NODE } from "../raft/index";
 import type { Read } from "../replica/read_rounds";
 import type { Replica } from "../replica/replica";
@@ -16,6 +14,7 @@ import { refused } from "../roster/index";
 import type { RefusedError } from "../roster/index";
 import { RpcError } from "../rpc/rpc_error";
 import type { PeerCalls, PeerRequest } from "../transport/peer_calls";
+import { LeaderAnswers } from "./leader_answers";
 import type { Routing } from "./routing";
 import type { WaitingRoom } from "./waiting_room";
 
@@ -42,8 +41,7 @@ interface ReadsOptions {
 
 export class Reads {
   private readonly open = new Set<OpenRead>();
-  /** What ends the wait for the leader's answers, for a member that stops. */
-  private readonly asked = new Set<() => void>();
+  private readonly answers = new LeaderAnswers();
   private stopped = false;
 
   constructor(private readonly options: ReadsOptions) {}
@@ -52,7 +50,7 @@ export class Reads {
   stop(): void {
     this.stopped = true;
     for (const read of [...this.open]) read.end(stopping());
-    for (const end of [...this.asked]) end();
+    this.answers.stop();
   }
 
   /** Settles when everything acknowledged before this call is applied here. @throws RefusedError, CallCancelledError */
@@ -144,25 +142,12 @@ export class Reads {
     const { routing, peers, connectMs } = this.options;
     const url = routing.leaderUrl();
     if (url === null) return null;
-    const outcome = await this.unlessStopped(peers.call(url, request(), call, connectMs));
+    const outcome = await this.answers.unlessStopped(peers.call(url, request(), call, connectMs));
     if (outcome.kind === "done") return { answer: asBuffer(outcome.value) };
     if (outcome.kind !== "refused") return null;
     const reason = outcome.error instanceof RpcError ? outcome.error.reason : null;
     if (reason === "NOT_LEADER" || reason === "SERVER_STOPPING") return null;
     throw outcome.error;
-  }
-
-  /** The leader's answer, or "unknown" when this member stops first. */
-  private unlessStopped(outcome: Promise<Outcome<Uint8Array>>): Promise<Outcome<Uint8Array>> {
-    return new Promise((resolve, reject) => {
-      const giveUp = (): void => {
-        resolve(UNKNOWN);
-      };
-      this.asked.add(giveUp);
-      outcome.then(resolve, reject).finally(() => {
-        this.asked.delete(giveUp);
-      });
-    });
   }
 
   /** @param beganMs when the read began */

@@ -9,8 +9,6 @@
 import { asBuffer } from "../base/bytes";
 import { CallCancelledError } from "../base/call";
 import type { Call } from "../base/call";
-import { UNKNOWN } from "../base/outcome";
-import type { Outcome } from "../base/outcome";
 import { NO_NODE } from "../raft/index";
 import type { NodeId } from "../raft/index";
 import type { Replica } from "../replica/replica";
@@ -19,6 +17,7 @@ import type { MemberRecord, RefusedError, SelectorFields } from "../roster/index
 import { RpcError } from "../rpc/rpc_error";
 import type { PeerCalls, PeerRequest } from "../transport/peer_calls";
 import { transferFailed, transferTarget } from "./leader/transfer";
+import { LeaderAnswers } from "./leader_answers";
 import type { Reads } from "./reads";
 import type { Routing } from "./routing";
 
@@ -49,15 +48,14 @@ const RETRY_DELAY_MS = 1000;
 export class Transfers {
   private waiting = 0;
   private stopped = false;
-  /** What ends the wait for the leader's answers, for a member that stops. */
-  private readonly asked = new Set<() => void>();
+  readonly answers = new LeaderAnswers();
 
   constructor(private readonly options: TransfersOptions) {}
 
   /** This member stops: no call waits any longer. */
   stop(): void {
     this.stopped = true;
-    for (const end of [...this.asked]) end();
+    this.answers.stop();
   }
 
   /**
@@ -80,19 +78,6 @@ export class Transfers {
 
   get isStopped(): boolean {
     return this.stopped;
-  }
-
-  /** The outcome, or "unknown" when this member stops first. */
-  unlessStopped<T>(outcome: Promise<Outcome<T>>): Promise<Outcome<T>> {
-    return new Promise((resolve, reject) => {
-      const giveUp = (): void => {
-        resolve(UNKNOWN);
-      };
-      this.asked.add(giveUp);
-      outcome.then(resolve, reject).finally(() => {
-        this.asked.delete(giveUp);
-      });
-    });
   }
 }
 
@@ -147,7 +132,7 @@ class Transfer {
     const url = routing.leaderUrl();
     if (url === null) return null;
     const { leader } = replica;
-    const outcome = await this.owner.unlessStopped(
+    const outcome = await this.owner.answers.unlessStopped(
       peers.call(url, this.request.forward(), this.call, connectMs),
     );
     switch (outcome.kind) {

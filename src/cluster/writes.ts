@@ -22,6 +22,7 @@ import { Attempts } from "./attempts";
 import { notProposed, stopping } from "./leader/submissions";
 import type { Submissions } from "./leader/submissions";
 import type { Accepted } from "./leader/submission";
+import { LeaderAnswers } from "./leader_answers";
 import type { Routing } from "./routing";
 import type { WaitingRoom } from "./waiting_room";
 
@@ -61,15 +62,14 @@ interface WritesOptions {
 
 export class Writes {
   private stopped = false;
-  /** What ends the wait for forwarded calls, for a member that stops. */
-  private readonly endings = new Set<() => void>();
+  private readonly answers = new LeaderAnswers();
 
   constructor(private readonly options: WritesOptions) {}
 
   /** This member stops: no further attempt is made, and no call waits any longer for an attempt under way. */
   stop(): void {
     this.stopped = true;
-    for (const end of [...this.endings]) end();
+    this.answers.stop();
   }
 
   /**
@@ -138,7 +138,7 @@ export class Writes {
     const url = routing.leaderUrl();
     if (url === null) return RETRY;
     return fromPeer(
-      await this.unlessStopped(peers.call(url, request.forward(), attempts.forwarded(), connectMs)),
+      await this.answers.unlessStopped(peers.call(url, request.forward(), attempts.forwarded(), connectMs)),
     );
   }
 
@@ -162,19 +162,6 @@ export class Writes {
     const outcome = await pending.outcome;
     forget();
     return outcome.kind === "done" ? done(request.answer(outcome.value)) : outcome;
-  }
-
-  /** The leader's answer, or "unknown" when this member stops first. */
-  private unlessStopped(outcome: Promise<Outcome<Uint8Array>>): Promise<Outcome<Uint8Array>> {
-    return new Promise((resolve, reject) => {
-      const giveUp = (): void => {
-        resolve(UNKNOWN);
-      };
-      this.endings.add(giveUp);
-      outcome.then(resolve, reject).finally(() => {
-        this.endings.delete(giveUp);
-      });
-    });
   }
 
   private deadlinePassed(): RefusedError {
