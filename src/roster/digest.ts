@@ -59,6 +59,8 @@ export class RosterDigests {
   /** In order of their revisions. */
   private changes: Change[] = [];
   private readonly hashes = new WeakMap<MemberRecord | Tombstone, bigint>();
+  /** The last answer of latest(): every heartbeat to every member asks for it. */
+  private told: RosterDigest | null = null;
 
   constructor(private readonly sha256: Sha256) {}
 
@@ -77,12 +79,14 @@ export class RosterDigests {
     this.changes = [];
     this.staleTombstones.push(...tombstones);
     this.baseRevision = revision;
+    this.told = null;
   }
 
   /** Null before the first change. */
   latest(): RosterDigest | null {
     const revision = this.changes.at(-1)?.revision ?? this.baseRevision;
-    return revision === 0 ? null : { revision, digest: this.digestAt(revision) };
+    if (revision === 0) return null;
+    return (this.told ??= { revision, digest: this.digestAt(revision) });
   }
 
   /** @param appliedIndex up to which this roster has applied the log */
@@ -95,6 +99,7 @@ export class RosterDigests {
 
   private note(change: Change): void {
     this.changes.push(change);
+    this.told = null;
     // Folded in many at once: an array loses its first items in time that grows with its length.
     if (this.changes.length < 2 * KEPT) return;
     let drop = this.changes.length - KEPT;

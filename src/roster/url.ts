@@ -82,8 +82,12 @@ function normaliseAuthority(scheme: string, authority: string, text: string): No
   return { ok: true, url: `${scheme}://${host}:${port}` };
 }
 
-/** Whether the platform, which dials, reads the same host. It does not read every `xn--` label. */
+/**
+ * Whether the platform, which dials, reads the same host. Of what normaliseHost makes, only `xn--` labels may differ; the
+ * others are not asked about, because that costs more than all the rest of a write's checks.
+ */
 function isReadAs(host: string): boolean {
+  if (!host.includes("xn--")) return true;
   const url = `http://${host}:1`;
   return URL.canParse(url) && new URL(url).hostname === host;
 }
