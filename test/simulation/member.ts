@@ -30,7 +30,6 @@ import { SimWire } from "./sim_wire";
 import { Violation } from "./violation";
 import type { World } from "./world";
 
-const LIMITS = { writesWaitingMax: 12, readsWaitingMax: 12 };
 /** So few that a capture takes many turns. */
 const CAPTURE_BYTES_PER_TURN = 500;
 const TOKEN = "simulation";
@@ -76,7 +75,7 @@ export class Member implements Owner {
         keepEntries: profile.snapshotKeep,
         captureBytesPerTurn: CAPTURE_BYTES_PER_TURN,
       },
-      limits: LIMITS,
+      limits: { writesWaitingMax: profile.waitingMax, readsWaitingMax: profile.waitingMax },
       wal: walOptions(this),
       history: profile.memory,
       wire: () => new SimWire(this),
