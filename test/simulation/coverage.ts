@@ -49,6 +49,7 @@ export const COVERAGE_ROWS = [
   "wiped beside members that are behind",
   "founder starts late",
   "copy of a directory started",
+  "copy met by members that restarted",
   "copy of a directory refused",
   "host moved",
   "every host moved",

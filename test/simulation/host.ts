@@ -44,6 +44,11 @@ export class Host implements Machine {
   otherDigests: object | null = null;
   /** The machine whose data directory this one has a copy of; null for all others. */
   copyOf: Host | null = null;
+  /**
+   * Of a directory that is a copy from before a start which every other member knows of: the boot ids in it, in
+   * hexadecimal. Null for all others.
+   */
+  bootsCopied: readonly string[] | null = null;
   /** The configured port: an operator who changes the member's peer URL changes the configuration too. */
   peerPort = 7461;
   /** How often this machine was given another address. */

@@ -107,12 +107,12 @@ const SMALL_ROOM: HistoryOptions = { ...SMALL_MEMORY, outcomesBytesMax: 12_000 }
 
 /** How often each focus is drawn. */
 const FOCUS_WEIGHTS: Readonly<Record<Focus, number>> = {
-  none: 10,
+  none: 9,
   membership: 4,
   elections: 3,
-  birth: 1,
-  copies: 2,
-  lies: 1,
+  birth: 2,
+  copies: 3,
+  lies: 2,
   "late attempts": 1,
 };
 
@@ -142,12 +142,15 @@ const IN_FOCUS: Readonly<Record<Focus, (random: SimRandom) => Partial<Profile>>>
     thinkMs: 100,
   }),
   copies: (random) => ({
-    voters: random.pick([3, 3, 4]) ?? 3,
-    clients: random.between(1, 2),
-    thinkMs: 100,
-    faultMs: 1000,
+    voters: random.pick([3, 3, 3, 4]) ?? 3,
+    electionMs: 500,
+    clients: 1,
+    thinkMs: random.pick([100, 200]) ?? 200,
+    faultMs: random.pick([500, 1000]) ?? 1000,
     churnMs: 4000,
-    snapshotEvery: random.between(8, 12),
+    // Faults with copies wait until every other member's snapshot has what the copy lacks.
+    snapshotEvery: random.between(4, 8),
+    memory: random.pick([LARGE_MEMORY, LARGE_MEMORY, SMALL_MEMORY]) ?? LARGE_MEMORY,
   }),
   lies: (random) => ({
     voters: random.pick([3, 3, 5]) ?? 3,
