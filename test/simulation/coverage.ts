@@ -27,6 +27,7 @@ export const COVERAGE_ROWS = [
   "aimed isolation",
   "aimed partition",
   "joint configuration split",
+  "power lost after a change was applied",
   "removed member cut off",
   "leader cut off until it is overtaken",
   "overtaken leader back without its successor",

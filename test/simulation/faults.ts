@@ -2,7 +2,7 @@
  * Injects faults. One fault begins at a time, but several may be active. Each ends by itself after a while, or when all
  * faults end before the final checks.
  */
-import { cutOffRemoved, splitJoint } from "./faults_joint";
+import { cutOffRemoved, losePowerAfterChange, splitJoint } from "./faults_joint";
 import { moveHosts } from "./faults_move";
 import { oldCopy } from "./faults_old_copy";
 import { overtake } from "./faults_overtaken";
@@ -38,6 +38,7 @@ const KINDS: readonly { readonly fault: Fault; readonly weight: number; readonly
   { fault: "peer-lies", weight: 12, begin: ({ world }) => peerLies(world) },
   { fault: "joint", weight: 8, begin: ({ world }) => splitJoint(world) },
   { fault: "joint", weight: 4, begin: ({ world }) => cutOffRemoved(world) },
+  { fault: "joint", weight: 4, begin: ({ world }) => losePowerAfterChange(world) },
   { fault: "overtaken", weight: 6, begin: ({ world }) => overtake(world) },
 ];
 
@@ -49,6 +50,19 @@ const IN_FOCUS: Readonly<Record<Focus, Partial<Record<Fault, number>>>> = {
   birth: {},
   copies: { twin: 10, "old-copy": 6, wipe: 0, "peer-lies": 0, "bit-flip": 0, partition: 0.3, crash: 0.3 },
   lies: { "peer-lies": 12, twin: 0, wipe: 0, "old-copy": 0, "bit-flip": 0, crash: 0.3, stop: 0 },
+  disks: {
+    "bit-flip": 8,
+    "sync-error": 4,
+    "disk-full": 3,
+    descriptors: 3,
+    "slow-disk": 2,
+    aimed: 1.5,
+    twin: 0,
+    wipe: 0,
+    "old-copy": 0,
+    "peer-lies": 0,
+  },
+  addresses: { move: 10, twin: 0, wipe: 0, "old-copy": 0, "peer-lies": 0, "bit-flip": 0 },
   "late attempts": { twin: 0, wipe: 0, "old-copy": 0, "peer-lies": 0, crash: 0.3 },
 };
 
@@ -322,7 +336,12 @@ export class Faults {
     if (target === null) return;
     coverage.add("bit flip");
     const { file } = target;
-    const [offset, bit] = [random.below(file.data.size), random.below(8)];
+    const bit = random.below(8);
+    let offset = random.below(file.data.size);
+    // Most of a segment is zeros, of which a flipped bit changes no record.
+    const bytes = file.data.view();
+    if (random.chance(0.7))
+      for (let i = 0; i < 20 && bytes[offset] === 0; i++) offset = random.below(bytes.length);
     file.flip(offset, bit);
     host.damaged = { undo: () => file.flip(offset, bit) };
     this.later(500, 6000, () => this.repair(host), `bit of ${host.label}`);

@@ -92,7 +92,8 @@ function wipeAfterCommit(world: World, lost: Host, behind: readonly Host[]): voi
   const { hosts, random, scheduler, network, nobody, coverage, profile } = world;
   if (world.healing || lost.ended || hosts.some(({ wiped }) => wiped)) return;
   coverage.add("founder wiped at birth beside members that are behind");
-  for (const host of hosts) if (host !== lost) host.crash("kill", random.between(20, 100));
+  const kind = random.chance(0.6) ? "power" : "kill";
+  for (const host of hosts) if (host !== lost) host.crash(kind, random.between(20, 100));
   lost.crash("power", random.between(20, 100));
   lost.wipe();
   // The member that was wiped asks all of them; the others do not hear each other.

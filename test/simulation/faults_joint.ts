@@ -18,20 +18,38 @@ export function splitJoint(world: World): void {
 }
 
 function split(world: World, member: Member): void {
-  const { network, random, coverage, profile, hosts } = world;
+  const { random, coverage, network, profile, hosts } = world;
   const { voters, votersOutgoing } = member.replica.status().confState;
   if (votersOutgoing.length === 0) return;
-  const side = new Set([member.host.id, ...voters.filter((id) => !votersOutgoing.includes(id))]);
-  for (const id of voters) if (2 * side.size <= voters.length) side.add(id);
+  const ids = new Set([member.host.id, ...voters.filter((id) => !votersOutgoing.includes(id))]);
+  for (const id of voters) if (2 * ids.size <= voters.length) ids.add(id);
   coverage.add("joint configuration split");
+  // A machine that waits to join has no id yet.
+  const side = new Set([...ids].map((id) => hostOf(world, member, id)));
   for (const a of hosts) {
-    for (const b of hosts) {
-      if (a.id === 0n || b.id === 0n || side.has(a.id) === side.has(b.id)) continue;
-      network.block(a, b);
-    }
+    // Often the replaced member is one that is down, without which the outgoing half has no majority.
+    if (votersOutgoing.includes(a.id)) a.start();
+    for (const b of hosts) if (side.has(a) !== side.has(b)) network.block(a, b);
   }
   if (random.chance(0.6)) member.host.crash("kill", random.between(20, 200));
-  healLater(world, random.between(3, 10) * profile.electionMs);
+  healLater(world, random.between(5, 14) * profile.electionMs);
+}
+
+function hostOf(world: World, { replica }: Member, id: bigint): Host | null {
+  const url = replica.roster.member(id)?.peerUrls[0] ?? "";
+  return world.hosts.find((host) => host.id === id && host.copyOf === null) ?? world.hostAt(url);
+}
+
+/** The next member that applies a change loses its power at once: it must not come back with the configuration before. */
+export function losePowerAfterChange(world: World): void {
+  const { moments, scheduler, random, coverage, nobody } = world;
+  moments.arm("reconfiguration", ({ host }) => {
+    scheduler.after(random.chance(0.5) ? 0 : random.below(2000), "fault", nobody, () => {
+      if (world.healing || host.member === null) return;
+      coverage.add("power lost after a change was applied");
+      host.crash("power", random.between(20, 200));
+    });
+  });
 }
 
 /** The next member that applies its own removal is cut off, so that the others may not know yet that it is committed. */

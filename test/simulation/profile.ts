@@ -54,6 +54,8 @@ export const FOCUSES = [
   "birth",
   "copies",
   "lies",
+  "disks",
+  "addresses",
   "late attempts",
 ] as const;
 export type Focus = (typeof FOCUSES)[number];
@@ -113,6 +115,8 @@ const FOCUS_WEIGHTS: Readonly<Record<Focus, number>> = {
   birth: 2,
   copies: 3,
   lies: 2,
+  disks: 3,
+  addresses: 1,
   "late attempts": 1,
 };
 
@@ -120,7 +124,7 @@ const FOCUS_WEIGHTS: Readonly<Record<Focus, number>> = {
 const IN_FOCUS: Readonly<Record<Focus, (random: SimRandom) => Partial<Profile>>> = {
   none: () => ({}),
   membership: (random) => ({
-    voters: random.pick([2, 3, 3, 3, 4, 5]) ?? 3,
+    voters: random.pick([1, 2, 3, 3, 3, 3, 5]) ?? 3,
     delayUsMax: random.pick([500, 2_000, 10_000]) ?? 2_000,
     electionMs: 500,
     clients: random.between(1, 2),
@@ -158,6 +162,21 @@ const IN_FOCUS: Readonly<Record<Focus, (random: SimRandom) => Partial<Profile>>>
     thinkMs: 300,
     faultMs: 1000,
     churnMs: 4000,
+  }),
+  disks: (random) => ({
+    clients: random.between(1, 3),
+    thinkMs: random.pick([100, 300]) ?? 100,
+    faultMs: random.pick([100, 300]) ?? 300,
+    churnMs: 300,
+    calmBirth: true,
+  }),
+  addresses: (random) => ({
+    voters: random.pick([2, 3, 3, 4]) ?? 3,
+    electionMs: 500,
+    clients: random.between(1, 2),
+    thinkMs: 300,
+    faultMs: 1000,
+    churnMs: 1000,
   }),
   "late attempts": (random) => ({
     voters: random.pick([2, 3, 3, 4]) ?? 3,

@@ -9,7 +9,7 @@ import { runSeeds } from "../pool";
 import { PLANTS } from "./all";
 
 /** Fewest seeds that are run of each plant, so that the record shows more than the first invariant that broke. */
-const SEEDS_MIN = 15;
+const SEEDS_MIN = 6;
 /** When a recorded seed no longer finds its bug, because random numbers are drawn differently, this many others run. */
 const OTHER_SEEDS = 60;
 
