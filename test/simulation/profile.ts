@@ -47,7 +47,7 @@ export function isFault(name: string): name is Fault {
  * What a run has more of than others. A rare state needs several things at once: a run that spreads its events over all
  * kinds of faults seldom gets there, and one that has many of the right kind and few others often does.
  */
-export const FOCUSES = [
+const FOCUSES = [
   "none",
   "membership",
   "elections",
