@@ -45,6 +45,8 @@ export class Member implements Owner {
   calls = 0;
   /** Number of snapshots that this process has taken. */
   snapshots = 0;
+  /** When the addresses in its initial-cluster were current, in virtual microseconds; null for a first start. */
+  readonly addressesUs: number | null;
   private readonly product: ProductMember;
   private running: { readonly storage: Storage; readonly cluster: Cluster } | null = null;
   private storageOpened: Storage | null = null;
@@ -58,6 +60,7 @@ export class Member implements Owner {
     const { world, time, disk } = host;
     const { profile, random, scheduler } = world;
     this.world = world;
+    this.addressesUs = host.directorySeen ? scheduler.nowUs : null;
     this.clock = new MemberClock(time, this, scheduler);
     this.fs = new SimFs(disk, this, scheduler, random, profile, world.coverage);
     this.product = new ProductMember(this.config(), {
