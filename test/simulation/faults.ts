@@ -220,6 +220,10 @@ export class Faults {
 
   crash(): void {
     const { random } = this.world;
+    if (this.world.profile.focus === "disks" && random.chance(0.3)) {
+      this.crashAtSnapshot();
+      return;
+    }
     const kind = random.chance(0.7) ? "power" : "kill";
     if (random.chance(0.08)) {
       // Every machine of the site crashes.
@@ -230,6 +234,19 @@ export class Faults {
     const recovering = alive.filter((host) => host.member?.phase === "starting");
     const host = random.pick(recovering.length > 0 && random.chance(0.3) ? recovering : alive);
     host?.crash(kind);
+  }
+
+  /** The next member that takes a snapshot loses its power while it is written, or soon after. */
+  private crashAtSnapshot(): void {
+    const { moments, scheduler, random, profile, nobody, coverage } = this.world;
+    const delayUs = random.below(10 * profile.syncUs);
+    moments.arm("snapshot taken", ({ host }) => {
+      scheduler.after(delayUs, "fault", nobody, () => {
+        if (this.stopped || host.member === null) return;
+        coverage.add("aimed crash");
+        host.crash("power");
+      });
+    });
   }
 
   /** At the next moment of a random kind, the member crashes, is cut off, or its answers to others arrive late. */

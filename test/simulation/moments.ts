@@ -23,7 +23,8 @@ export const MOMENTS = [
   "joint",
   "own removal",
 ] as const;
-export type Moment = (typeof MOMENTS)[number];
+/** The others belong to faults that ask for them. */
+export type Moment = (typeof MOMENTS)[number] | "snapshot taken";
 
 export class Moments implements Observer {
   private readonly armed = new Map<Moment, (member: Member) => void>();
@@ -64,6 +65,10 @@ export class Moments implements Observer {
     if (snapshot !== null) this.come("snapshot", member);
     else if (entries.some((entry) => entry.type !== EntryType.Normal)) this.come("change", member);
     else if (entries.length > 0) this.come("append", member);
+  }
+
+  snapshot(member: Member): void {
+    if (this.armed.size > 0) this.come("snapshot taken", member);
   }
 
   private come(moment: Moment, member: Member): void {

@@ -169,6 +169,8 @@ const IN_FOCUS: Readonly<Record<Focus, (random: SimRandom) => Partial<Profile>>>
     faultMs: random.pick([100, 300]) ?? 300,
     churnMs: 300,
     calmBirth: true,
+    // A run with few writes reaches the end of a segment too.
+    segmentBytes: 6 * 1024,
   }),
   addresses: (random) => ({
     voters: random.pick([2, 3, 3, 4]) ?? 3,
