@@ -356,6 +356,8 @@ export class Member {
     const { fs, log } = this.deps;
     const text = this.removedText;
     const stopped = this.stop();
+    // Looked at when the mark is written; the log may fail before that, and an error that nobody waits for ends the process.
+    stopped.catch(() => undefined);
     try {
       await markRemoved(fs, this.config.dataDir, { revision, text });
     } catch (error) {

@@ -11,12 +11,23 @@ import { Host } from "./host";
 import type { Member } from "./member";
 import { isAstray } from "./world";
 import { DRAWN_PORTS } from "./operations";
+import type { Focus } from "./profile";
 import type { World } from "./world";
 
 /** How long a successor that died stays away: long enough for the handover to fail, in virtual milliseconds. */
 const DEAD_MS = 6000;
 /** Most machines of a run, including those whose member has ended. */
 const HOSTS_MAX = 30;
+
+type Action = "come back" | "transfer" | "add" | "promote" | "remove" | "replace" | "move";
+type Weights = Readonly<Record<Action, number>>;
+
+/** How often an operator does what; by the focus of the run, where it makes a difference. */
+const ACTIONS: { readonly none: Weights } & Readonly<Partial<Record<Focus, Weights>>> = {
+  none: { "come back": 4, transfer: 16, add: 25, promote: 15, remove: 15, replace: 13, move: 12 },
+  membership: { "come back": 2, transfer: 8, add: 12, promote: 10, remove: 20, replace: 45, move: 3 },
+  "late attempts": { "come back": 0, transfer: 8, add: 40, promote: 4, remove: 40, replace: 8, move: 0 },
+};
 
 export class Churn {
   stopped = false;
@@ -38,26 +49,42 @@ export class Churn {
 
   private act(): void {
     const { world } = this;
-    const { random } = world;
+    const { random, profile } = world;
     const informed = this.informed();
     if (informed === null) return;
     const members = informed.replica.roster.members();
-    const choice = random.below(100);
-    if (choice < 20) {
-      if (!world.has("transfer")) return;
-      if (choice < 4 && world.has("churn")) this.comeBack(informed, members);
-      else this.transfer(informed, members);
-      return;
+    const action = this.draw(ACTIONS[profile.focus] ?? ACTIONS.none);
+    if (!world.has(action === "transfer" ? "transfer" : "churn")) return;
+    switch (action) {
+      case "come back":
+        if (world.has("transfer")) this.comeBack(informed, members);
+        break;
+      case "transfer":
+        this.transfer(informed, members);
+        break;
+      case "add":
+        if (members.length < profile.membersMax) this.add(members, random.chance(0.45));
+        else this.remove(informed, members);
+        break;
+      case "promote":
+        this.promote(members);
+        break;
+      case "remove":
+        this.remove(informed, members);
+        break;
+      case "replace":
+        if (world.has("replace")) this.replace(informed, members);
+        break;
+      case "move":
+        this.move(members);
+        break;
     }
-    if (!world.has("churn")) return;
-    if (choice < 45) {
-      if (members.length < world.profile.membersMax) this.add(members, random.chance(0.45));
-      else this.remove(informed, members);
-    } else if (choice < 60) this.promote(members);
-    else if (choice < 75) this.remove(informed, members);
-    else if (choice < 88) {
-      if (world.has("replace")) this.replace(members);
-    } else this.move(members);
+  }
+
+  private draw(weights: Readonly<Record<Action, number>>): Action {
+    const actions = Object.entries(weights) as [Action, number][];
+    let at = this.world.random.below(actions.reduce((sum, [, weight]) => sum + weight, 0));
+    return actions.find(([, weight]) => (at -= weight) < 0)?.[0] ?? "transfer";
   }
 
   /** The running member with the newest roster. */
@@ -102,11 +129,16 @@ export class Churn {
     const target = this.victim(informed, members);
     if (target === null || (members.length <= profile.voters - 1 && !random.chance(0.3))) return;
     const led = target.id === informed.replica.leader;
-    if (led && random.chance(0.5)) this.killSuccessor();
-    this.clients.write({ rpc: "DeleteMember", name: target.name }, (reason) => {
-      if (reason !== null) this.refused(reason);
-      else coverage.add(led ? "leader removed" : "member removed");
-    });
+    const dies = led && random.chance(0.5);
+    if (dies) this.killSuccessor();
+    this.clients.write(
+      { rpc: "DeleteMember", name: target.name },
+      (reason) => {
+        if (reason !== null) this.refused(reason);
+        else coverage.add(led ? "leader removed" : "member removed");
+      },
+      dies ? "long" : "any",
+    );
   }
 
   /** The next member that a leader hands over to dies before it can take the leadership. */
@@ -133,8 +165,10 @@ export class Churn {
     return leader !== undefined && random.chance(0.3) ? leader : random.pick(members);
   }
 
-  private replace(members: readonly MemberRecord[]): void {
-    const target = this.world.random.pick(members);
+  private replace(informed: Member, members: readonly MemberRecord[]): void {
+    const { random } = this.world;
+    const leader = members.find(({ id }) => id === informed.replica.leader);
+    const target = leader !== undefined && random.chance(0.2) ? leader : random.pick(members);
     const host = this.newcomer(members);
     if (target === null || host === null) return;
     host.start();

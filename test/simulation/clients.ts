@@ -15,6 +15,8 @@ import type { World } from "./world";
 
 /** Most endpoints of one client. */
 const ENDPOINTS_MAX = 3;
+/** How long a patient operator waits: a membership change may wait for a healthy quorum and for a handover. */
+const PATIENT_MS = 8000;
 
 export class Clients {
   /** Number of calls that have not ended. */
@@ -34,7 +36,8 @@ export class Clients {
     const { scheduler, random, profile, nobody } = this.world;
     scheduler.after(random.below(2 * profile.thinkMs * 1000), "client", nobody, () => {
       if (this.stopped) return;
-      this.act();
+      // Before there is a leader, calls only wait and are repeated: a few are enough.
+      if (this.world.formed || random.chance(0.2)) this.act();
       this.think();
     });
   }
@@ -58,7 +61,11 @@ export class Clients {
 
   /** Names of present and former members. */
   private names(): string[] {
-    return this.world.hosts.map(({ name }) => name);
+    const { hosts, profile, random } = this.world;
+    // What is refused now and would be done later: a change of a member that is about to be added.
+    const coming = hosts.filter(({ member }) => member?.phase === "joining");
+    const isEarly = profile.focus === "late attempts" && coming.length > 0 && random.chance(0.4);
+    return (isEarly ? coming : hosts).map(({ name }) => name);
   }
 
   private freshAdminUrl(name: string): string {
@@ -68,7 +75,11 @@ export class Clients {
   // --- Writes -------------------------------------------------------------------------------------------------------
 
   /** Requests a change until it is decided or the client gives up. */
-  write(body: WriteBody, done: (reason: string | null) => void = () => undefined): void {
+  write(
+    body: WriteBody,
+    done: (reason: string | null) => void = () => undefined,
+    patience: "any" | "long" = "any",
+  ): void {
     const { world } = this;
     const { random, history, coverage } = world;
     const requestId = random.chance(0.15) ? "" : `r${this.nextRequest++}`;
@@ -83,6 +94,7 @@ export class Clients {
     const { method, request } = callOf(operation);
     this.open++;
     const plan = this.plan(operation.requestId, !operation.validateOnly);
+    if (patience === "long") plan.timeoutMs = PATIENT_MS;
     const [only] = channels;
     // A client that gives no request id can't repeat the call; the member that takes it can.
     const answered =

@@ -30,6 +30,7 @@ export class CoverageObserver implements Observer {
     const { coverage } = this.world;
     if (raft.role === Role.Leader && before.role !== Role.Leader) {
       coverage.add("leader elected");
+      this.world.formed = true;
       if (raft.tracker.config.voters.outgoing.ids().length > 0) coverage.add("leader change while joint");
     }
     if (before.role === Role.Leader && raft.role !== Role.Leader) coverage.add("leader stepped down");

@@ -2,13 +2,15 @@
  * Injects faults. One fault begins at a time, but several may be active. Each ends by itself after a while, or when all
  * faults end before the final checks.
  */
+import { cutOffRemoved, losePowerAfterChange, splitJoint } from "./faults_joint";
 import { moveHosts } from "./faults_move";
 import { oldCopy } from "./faults_old_copy";
+import { overtake } from "./faults_overtaken";
 import { peerLies } from "./faults_peers";
 import { copyDirectory, olderBoot, removeCopies } from "./faults_twin";
 import type { Host } from "./host";
 import { MOMENTS } from "./moments";
-import type { Fault } from "./profile";
+import type { Fault, Focus } from "./profile";
 import type { World } from "./world";
 
 type Begin = (faults: Faults) => void;
@@ -34,7 +36,35 @@ const KINDS: readonly { readonly fault: Fault; readonly weight: number; readonly
   { fault: "old-copy", weight: 10, begin: ({ world }) => oldCopy(world) },
   { fault: "old-copy", weight: 5, begin: ({ world }) => olderBoot(world) },
   { fault: "peer-lies", weight: 12, begin: ({ world }) => peerLies(world) },
+  { fault: "joint", weight: 8, begin: ({ world }) => splitJoint(world) },
+  { fault: "joint", weight: 4, begin: ({ world }) => cutOffRemoved(world) },
+  { fault: "joint", weight: 4, begin: ({ world }) => losePowerAfterChange(world) },
+  { fault: "overtaken", weight: 6, begin: ({ world }) => overtake(world) },
 ];
+
+/** By what a focus multiplies the weights. */
+const IN_FOCUS: Readonly<Record<Focus, Partial<Record<Fault, number>>>> = {
+  none: {},
+  membership: { joint: 12, twin: 0, wipe: 0.2, "old-copy": 0, "peer-lies": 0.2, "bit-flip": 0 },
+  elections: { overtaken: 10, partition: 2, aimed: 2, twin: 0, wipe: 0.2, "old-copy": 0, "peer-lies": 0.2 },
+  birth: {},
+  copies: { twin: 10, "old-copy": 6, wipe: 0, "peer-lies": 0, "bit-flip": 0, partition: 0.3, crash: 0.3 },
+  lies: { "peer-lies": 12, twin: 0, wipe: 0, "old-copy": 0, "bit-flip": 0, crash: 0.3, stop: 0 },
+  disks: {
+    "bit-flip": 8,
+    "sync-error": 4,
+    "disk-full": 3,
+    descriptors: 3,
+    "slow-disk": 2,
+    aimed: 1.5,
+    twin: 0,
+    wipe: 0,
+    "old-copy": 0,
+    "peer-lies": 0,
+  },
+  addresses: { move: 10, twin: 0, wipe: 0, "old-copy": 0, "peer-lies": 0, "bit-flip": 0 },
+  "late attempts": { twin: 0, wipe: 0, "old-copy": 0, "peer-lies": 0, crash: 0.3 },
+};
 
 export class Faults {
   stopped = false;
@@ -45,7 +75,7 @@ export class Faults {
     const { scheduler, random, profile, nobody } = this.world;
     scheduler.after(random.below(2 * profile.faultMs * 1000), "fault", nobody, () => {
       if (this.stopped) return;
-      this.beginOne();
+      if (this.world.formed || !profile.calmBirth) this.beginOne();
       this.start();
     });
   }
@@ -72,7 +102,11 @@ export class Faults {
 
   private beginOne(): void {
     const { random } = this.world;
-    const kinds = KINDS.filter(({ fault }) => this.world.has(fault));
+    const times = IN_FOCUS[this.world.profile.focus];
+    const kinds = KINDS.filter(({ fault }) => this.world.has(fault)).map((kind) => ({
+      ...kind,
+      weight: Math.ceil(kind.weight * (times[kind.fault] ?? 1)),
+    }));
     let at = random.below(kinds.reduce((sum, { weight }) => sum + weight, 0));
     for (const { weight, begin } of kinds) {
       at -= weight;
@@ -186,6 +220,10 @@ export class Faults {
 
   crash(): void {
     const { random } = this.world;
+    if (this.world.profile.focus === "disks" && random.chance(0.3)) {
+      this.crashAtSnapshot();
+      return;
+    }
     const kind = random.chance(0.7) ? "power" : "kill";
     if (random.chance(0.08)) {
       // Every machine of the site crashes.
@@ -196,6 +234,19 @@ export class Faults {
     const recovering = alive.filter((host) => host.member?.phase === "starting");
     const host = random.pick(recovering.length > 0 && random.chance(0.3) ? recovering : alive);
     host?.crash(kind);
+  }
+
+  /** The next member that takes a snapshot loses its power while it is written, or soon after. */
+  private crashAtSnapshot(): void {
+    const { moments, scheduler, random, profile, nobody, coverage } = this.world;
+    const delayUs = random.below(10 * profile.syncUs);
+    moments.arm("snapshot taken", ({ host }) => {
+      scheduler.after(delayUs, "fault", nobody, () => {
+        if (this.stopped || host.member === null) return;
+        coverage.add("aimed crash");
+        host.crash("power");
+      });
+    });
   }
 
   /** At the next moment of a random kind, the member crashes, is cut off, or its answers to others arrive late. */
@@ -302,7 +353,12 @@ export class Faults {
     if (target === null) return;
     coverage.add("bit flip");
     const { file } = target;
-    const [offset, bit] = [random.below(file.data.size), random.below(8)];
+    const bit = random.below(8);
+    let offset = random.below(file.data.size);
+    // Most of a segment is zeros, of which a flipped bit changes no record.
+    const bytes = file.data.view();
+    if (random.chance(0.7))
+      for (let i = 0; i < 20 && bytes[offset] === 0; i++) offset = random.below(bytes.length);
     file.flip(offset, bit);
     host.damaged = { undo: () => file.flip(offset, bit) };
     this.later(500, 6000, () => this.repair(host), `bit of ${host.label}`);

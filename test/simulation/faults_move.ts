@@ -19,6 +19,7 @@ export function moveHosts(world: World): void {
   for (const host of moving) {
     host.crash("kill", random.between(50, 800));
     host.moves++;
+    host.movedUs = world.scheduler.nowUs;
     world.note(`${host.label} moves to ${host.address}`);
   }
 }

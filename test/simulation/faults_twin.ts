@@ -15,24 +15,35 @@ const LOOKS_MAX = 60;
 
 export function copyDirectory(world: World): void {
   const { hosts, random, coverage } = world;
-  if (hosts.some((host) => host.copyOf !== null)) return;
-  copyOneBootBehind(world, (original, copy) => {
+  const hasCopy = (): boolean => hosts.some((host) => host.copyOf !== null);
+  if (hasCopy()) return;
+  copyOneBootBehind(world, (original, copy, boots) => {
+    if (hasCopy()) return;
     coverage.add("copy of a directory started");
     const twin = new Host(world, hosts.length, original.name, false);
     twin.copyOf = original;
+    twin.bootsCopied = boots;
     twin.disk.root = copy;
     twin.directorySeen = true;
     twin.id = original.id;
     hosts.push(twin);
     twin.start();
-    if (random.chance(0.6)) original.crash("kill", random.between(2000, 6000));
+    // While the original is heard, nobody lets the copy in.
+    const away = random.chance(0.8);
+    if (away) original.crash("kill", random.between(3000, 9000));
+    if (!away || random.chance(0.4)) return;
+    // The others forget what they had heard of it in this life; only the boot id in their rosters tells the copy apart.
+    coverage.add("copy met by members that restarted");
+    for (const host of hosts)
+      if (host !== twin && host !== original && host.member !== null)
+        host.crash("kill", random.between(20, 200));
   });
 }
 
 /** The same with the copy in the original's own place, as when a virtual machine goes back to a snapshot. */
 export function olderBoot(world: World): void {
   if (world.hosts.some(({ rolledBack }) => rolledBack)) return;
-  copyOneBootBehind(world, (original, copy) => {
+  copyOneBootBehind(world, (original, copy, boots) => {
     // The others must have a quorum without it: what it acknowledged is gone with its directory.
     const leader = world.hosts.find(({ running }) => running?.replica.isLeader === true)?.running;
     const config = leader?.replica.status().confState;
@@ -40,11 +51,15 @@ export function olderBoot(world: World): void {
     if (leader?.host === original) return;
     world.coverage.add("copy of an earlier start put back");
     putBack(world, original, copy);
+    original.bootsCopied = boots;
   });
 }
 
 /** Copies a member's directory, and calls `act` once the member has started again and every other one knows of that start. */
-function copyOneBootBehind(world: World, act: (original: Host, copy: SimDir) => void): void {
+function copyOneBootBehind(
+  world: World,
+  act: (original: Host, copy: SimDir, boots: readonly string[]) => void,
+): void {
   const { hosts, random, scheduler, nobody } = world;
   const able = hosts.filter(
     ({ running, publishedAt, wiped, rolledBack }) =>
@@ -65,7 +80,7 @@ function copyOneBootBehind(world: World, act: (original: Host, copy: SimDir) => 
   const look = (): void => {
     if (world.healing || original.ended || original.rolledBack || original.wiped || ++looks > LOOKS_MAX)
       return;
-    if (isKnownEverywhere(world, original, copied)) act(original, copy);
+    if (isKnownEverywhere(world, original, copied)) act(original, copy, copied);
     else scheduler.after(LOOK_MS * 1000, "fault", nobody, look);
   };
   scheduler.after(LOOK_MS * 1000, "fault", nobody, look);

@@ -44,10 +44,17 @@ export class Host implements Machine {
   otherDigests: object | null = null;
   /** The machine whose data directory this one has a copy of; null for all others. */
   copyOf: Host | null = null;
+  /**
+   * Of a directory that is a copy from before a start which every other member knows of: the boot ids in it, in
+   * hexadecimal. Null for all others.
+   */
+  bootsCopied: readonly string[] | null = null;
   /** The configured port: an operator who changes the member's peer URL changes the configuration too. */
   peerPort = 7461;
   /** How often this machine was given another address. */
   moves = 0;
+  /** When it got its present address, in virtual microseconds. */
+  movedUs = 0;
   private lives = 0;
 
   constructor(
@@ -66,7 +73,16 @@ export class Host implements Machine {
   }
 
   get address(): string {
-    return this.moves === 0 ? `h${this.number}` : `h${this.number}-${this.moves}`;
+    return this.addressAfter(this.moves);
+  }
+
+  /** The address before the last move, where it was reached until then. */
+  get addressBefore(): string {
+    return this.addressAfter(Math.max(0, this.moves - 1));
+  }
+
+  private addressAfter(moves: number): string {
+    return moves === 0 ? `h${this.number}` : `h${this.number}-${moves}`;
   }
 
   /** The configured peer URL; the roster may have another port or another address. */

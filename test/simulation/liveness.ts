@@ -189,11 +189,14 @@ export class Liveness {
     const { config } = world.checkers.record;
     if (config === null || running.length === 0) return false;
     const { voters, votersOutgoing } = config;
-    // Without a leader nobody can put a peer URL right, and its member is heard and not reached.
+    // Without a leader nobody can put a peer URL right; but members whose initial-cluster has the present addresses find
+    // each other, since one of two is enough to know the other's.
     const isReached = (id: NodeId): boolean =>
-      running.every(({ replica }) => {
-        const listed = replica.roster.member(id);
-        return listed === null || !isAstray(world, listed);
+      running.every((member) => {
+        const listed = member.replica.roster.member(id);
+        if (listed === null || !isAstray(world, listed)) return true;
+        const other = running.find(({ replica }) => replica.id === id);
+        return other !== undefined && (knowsAddressOf(member, other) || knowsAddressOf(other, member));
       });
     const runs = (id: NodeId): boolean => running.some(({ replica }) => replica.id === id) && isReached(id);
     if (!isMajority(voters, runs) || !isMajority(votersOutgoing, runs)) return false;
@@ -215,6 +218,11 @@ export class Liveness {
     });
     return new Violation("liveness", [problem, ...members].join("\n  "));
   }
+}
+
+/** Whether the first one's initial-cluster has the address of the second. */
+function knowsAddressOf({ addressesUs }: Member, { host }: Member): boolean {
+  return addressesUs !== null && addressesUs > host.movedUs;
 }
 
 function short(id: NodeId): string {

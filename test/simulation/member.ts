@@ -30,7 +30,6 @@ import { SimWire } from "./sim_wire";
 import { Violation } from "./violation";
 import type { World } from "./world";
 
-const LIMITS = { writesWaitingMax: 12, readsWaitingMax: 12 };
 /** So few that a capture takes many turns. */
 const CAPTURE_BYTES_PER_TURN = 500;
 const TOKEN = "simulation";
@@ -46,6 +45,8 @@ export class Member implements Owner {
   calls = 0;
   /** Number of snapshots that this process has taken. */
   snapshots = 0;
+  /** When the addresses in its initial-cluster were current, in virtual microseconds; null for a first start. */
+  readonly addressesUs: number | null;
   private readonly product: ProductMember;
   private running: { readonly storage: Storage; readonly cluster: Cluster } | null = null;
   private storageOpened: Storage | null = null;
@@ -59,6 +60,7 @@ export class Member implements Owner {
     const { world, time, disk } = host;
     const { profile, random, scheduler } = world;
     this.world = world;
+    this.addressesUs = host.directorySeen ? scheduler.nowUs : null;
     this.clock = new MemberClock(time, this, scheduler);
     this.fs = new SimFs(disk, this, scheduler, random, profile, world.coverage);
     this.product = new ProductMember(this.config(), {
@@ -76,7 +78,7 @@ export class Member implements Owner {
         keepEntries: profile.snapshotKeep,
         captureBytesPerTurn: CAPTURE_BYTES_PER_TURN,
       },
-      limits: LIMITS,
+      limits: { writesWaitingMax: profile.waitingMax, readsWaitingMax: profile.waitingMax },
       wal: walOptions(this),
       history: profile.memory,
       wire: () => new SimWire(this),

@@ -10,7 +10,6 @@ import type { Roster } from "../../src/roster/index";
 import type { Storage } from "../../src/storage/storage";
 import type { Member } from "./member";
 import type { WriteOperation } from "./operations";
-import { Violation } from "./violation";
 
 export function watchStorage(member: Member, storage: Storage): void {
   const { host, world } = member;
@@ -110,8 +109,6 @@ function watchPublish(member: Member, { writes, replica }: Cluster): void {
     const recorded = world.history.invoke(operation);
     try {
       const answer = await execute(request, call);
-      if (member.alive && member.host.copyOf !== null)
-        world.fail(new Violation("one_directory", `${member.label} is published, from a copy`));
       if (member.alive) {
         const { revision } = Buffer.isBuffer(answer)
           ? PublishResponse.decode(answer)

@@ -139,7 +139,11 @@ export class SimTransport implements Transport {
     if (!this.member.alive && host.wiped && host.member !== null) return false;
     const receiver = target.running;
     const gate = receiver?.peerListener?.isOpen === true ? receiver.peerListener.gate() : null;
-    if (receiver === null || gate === null) return false;
+    if (receiver === null || gate === null) {
+      // The connection is refused, as at an address where no machine is.
+      this.nextAddress(id);
+      return false;
+    }
     this.world.coverage.add("product: peer judged by its handshake");
     const isSnapshot = batch.some(({ snapshot }) => snapshot !== null);
     const handshake = handshakeOf(this.self, id);

@@ -48,6 +48,8 @@ export class World {
   events = 0;
   /** Whether the faults have ended and the cluster is recovering for the final checks. */
   healing = false;
+  /** Whether the cluster has had a leader. */
+  formed = false;
   /** The first failure of the run. */
   failure: Error | null = null;
   /** The invariants that the last event broke; `failure` is about the first of them. */

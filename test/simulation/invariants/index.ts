@@ -15,6 +15,7 @@ import { IndexOrder } from "./index_order";
 import { LeaderCompleteness } from "./leader_completeness";
 import { LogMatching } from "./log_matching";
 import { OneConfChange } from "./one_conf_change";
+import { OneDirectory } from "./one_directory";
 import { OneLeader } from "./one_leader";
 import { OneTruth } from "./one_truth";
 import { OneVote } from "./one_vote";
@@ -42,6 +43,7 @@ export function invariants(
     new RemovedIds(),
     new Revision(),
     new OneTruth(),
+    new OneDirectory(world),
     new RepeatedRequests(world),
     new RefusedRequests(world),
     new RequestMemory(world),

@@ -19,6 +19,9 @@ import { isAstray } from "../world";
 
 const NAME = "reconfiguration_keeps_quorum";
 
+/** How old an answer may be by which a leader judges a peer URL, in election timeouts; one, and the skew of clocks. */
+const CONTACT_ELECTIONS = 1.2;
+
 interface Heard {
   readonly term: number;
   readonly tick: number;
@@ -71,6 +74,15 @@ export class ReconfigurationKeepsQuorum implements Observer {
     const id = changes[0]?.nodeId ?? 0n;
     const listed = replica.roster.member(id);
     if (!voters.includes(id) || listed === null || listed.peerUrls[0] === newPeerUrl) return null;
+    // It answered there a moment ago: no leader can know that its machine has another address since.
+    const host = world.hosts.find((candidate) => candidate.id === id);
+    const unknownUs = CONTACT_ELECTIONS * world.profile.electionMs * 1000;
+    if (
+      host !== undefined &&
+      newPeerUrl.startsWith(`http://${host.addressBefore}:`) &&
+      world.scheduler.nowUs - host.movedUs < unknownUs
+    )
+      return null;
     return isAstray(world, { ...listed, peerUrls: [newPeerUrl] }) ? id : null;
   }
 

@@ -23,6 +23,8 @@ interface Kept {
 export class RequestMemory implements Observer {
   private newest = 0;
   private remembered = 0;
+  /** Whether outcomes are kept for a time. */
+  private timed = false;
   /** Outcomes that must be remembered, oldest first. */
   private readonly kept: Kept[] = [];
 
@@ -41,20 +43,26 @@ export class RequestMemory implements Observer {
       if (reason === "TOO_MANY_REQUESTS") coverage.add("no room for an outcome");
       if (reason === "NOT_PROPOSED") coverage.add("late attempt of a forgotten write");
     }
+    const isTimed = this.isTimed(roster);
     const isKnown = requestId !== "" && roster.outcome(requestId) !== null;
     if (generatedRequestId) {
       coverage.add("write without a request id");
       if (isKnown && decision.accepted && !decision.changed && !decision.repeated)
         throw new Violation("request_memory", `${requestId} changed nothing at ${index} and is remembered`);
-    } else if (isKnown && !decision.repeated && this.isTimed(roster)) {
+    } else if (isKnown && !decision.repeated && isTimed) {
       this.kept.push({ requestId, sinceUs: scheduler.nowUs, number: this.remembered++ });
     }
     this.checkOldest(roster, member);
   }
 
-  /** Before the first member has published itself, none knows which versions there are. */
+  /**
+   * Before the first member has published itself, none knows which versions there are. When later no member is left that
+   * has, as after the only one was replaced, it stays as it was.
+   */
   private isTimed(roster: Roster): boolean {
-    return knowsKind(roster.members(), CommandKind.REFUSE);
+    const members = roster.members();
+    if (members.some(({ started }) => started)) this.timed = knowsKind(members, CommandKind.REFUSE);
+    return this.timed;
   }
 
   private checkOldest(roster: Roster, member: Member): void {

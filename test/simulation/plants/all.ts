@@ -29,18 +29,3 @@ export const PLANTS: readonly Plant[] = [
   ...BOUNDS_PLANTS,
   ...IDENTITY_PLANTS,
 ];
-
-/**
- * Bugs that the simulation does not find within a few hundred seeds: what they need (joint changes, late forwards, members
- * whose directory is lost at the right moment) is rare in it. They are no part of the record; `--plant NAME` looks for one.
- */
-export const RARE_PLANTS: ReadonlySet<string> = new Set([
-  "only-last-index-compared",
-  "joint-election-by-one-half",
-  "removed-member-leaves-at-once",
-  "handover-ends-the-check",
-  "digest-not-compared",
-  "lost-forward-not-counted",
-  "met-not-recorded",
-  "boot-id-not-compared",
-]);

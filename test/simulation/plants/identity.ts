@@ -43,6 +43,7 @@ export const IDENTITY_PLANTS: readonly Plant[] = [
   {
     name: "boot-id-not-compared",
     bug: "boot ids are published and told, and nobody compares them",
+    breaks: "one_directory",
     edits: [
       {
         file: "roster/rules.ts",

@@ -149,6 +149,7 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
     ROSTER,
     "    for (const effect of judged.effects) this.perform(effect, entry.index);",
     "    for (const effect of judged.effects) this.perform(effect, entry.index);\n    const was = judged.decision.accepted && judged.decision.repeated ? judged.decision.member : null;\n    if (was !== null && this.byId.get(was.id)?.learner === was.learner) {\n      this.put(was, entry.index);\n      this.sortedMembers = null;\n    }",
+    "one_roster",
   ),
   plant(
     "removed-member-stays-listed",
@@ -177,5 +178,6 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
     ROSTER,
     'const known = requestId === "" ? undefined : this.requests.find(requestId);',
     'const known = requestId === "" || requestId.startsWith("r") ? undefined : this.requests.find(requestId);',
+    "repeated_requests",
   ),
 ];

@@ -15,9 +15,22 @@ export interface Plant {
   /** Description of the bug in one line. */
   readonly bug: string;
   readonly edits: readonly Edit[];
+  /**
+   * The invariant that this bug is to break, where others may break first: a run that breaks it is looked for, so that
+   * the record has one for each invariant. @default any
+   */
+  readonly breaks?: string;
 }
 
 /** A plant with a single edit. */
-export function plant(name: string, bug: string, file: string, find: string, replace: string): Plant {
-  return { name, bug, edits: [{ file, find, replace }] };
+export function plant(
+  name: string,
+  bug: string,
+  file: string,
+  find: string,
+  replace: string,
+  breaks?: string,
+): Plant {
+  const edits = [{ file, find, replace }];
+  return breaks === undefined ? { name, bug, edits } : { name, bug, edits, breaks };
 }

@@ -33,6 +33,7 @@ export const REPLICATION_PLANTS: readonly Plant[] = [
     LOG,
     "if (!this.matchTerm(prevIndex, prevTerm)) return -1;",
     "if (prevIndex > this.lastIndex()) return -1;",
+    "log_matching",
   ),
   plant(
     "conflicting-tail-kept",
