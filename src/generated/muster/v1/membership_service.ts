@@ -199,6 +199,11 @@ export interface AddMemberRequest {
   expectedRevision: bigint;
   /** Check everything and change nothing. The answer's member has an empty id. */
   validateOnly: boolean;
+  /**
+   * Why, for those who read the history later: kept with the change's event (MemberEvent.note). At most 256 characters, any
+   * but control characters, line breaks and marks that change the direction of text. Optional.
+   */
+  note: string;
 }
 
 /** The added member. */
@@ -235,6 +240,11 @@ export interface UpdateMemberRequest {
   expectedRevision: bigint;
   /** Check everything and change nothing. */
   validateOnly: boolean;
+  /**
+   * Why, for those who read the history later: kept with the change's event (MemberEvent.note). At most 256 characters, any
+   * but control characters, line breaks and marks that change the direction of text. Optional.
+   */
+  note: string;
 }
 
 /** The changed member. */
@@ -268,6 +278,11 @@ export interface DeleteMemberRequest {
   expectedRevision: bigint;
   /** Check everything and change nothing. */
   validateOnly: boolean;
+  /**
+   * Why, for those who read the history later: kept with the change's event (MemberEvent.note). At most 256 characters, any
+   * but control characters, line breaks and marks that change the direction of text. Optional.
+   */
+  note: string;
 }
 
 /** The removed member. */
@@ -333,6 +348,11 @@ export interface UpdateAdminURLRequest {
   expectedRevision: bigint;
   /** Check everything and change nothing. */
   validateOnly: boolean;
+  /**
+   * Why, for those who read the history later: kept with the change's event (MemberEvent.note). At most 256 characters, any
+   * but control characters, line breaks and marks that change the direction of text. Optional.
+   */
+  note: string;
 }
 
 /** The changed member. */
@@ -367,7 +387,7 @@ export interface TransferLeadershipResponse {
 export interface WatchMembersRequest {
   /**
    * Sends the changes after this revision, and no roster. 0: the roster as it is, then the changes after it. A revision that
-   * the answering member has not reached yet is waited for.
+   * the answering member has not reached yet is waited for: nothing up to it is sent.
    */
   startRevision: bigint;
   /** Also sends who leads: at the start, and whenever the answering member learns of another leader. */
@@ -378,7 +398,11 @@ export interface WatchMembersRequest {
 
 /** One step of a watch. */
 export interface WatchMembersResponse {
-  /** The revision is that of the roster, or of the last change in this message; a mark has that of the answering member. */
+  /**
+   * The revision is that of the roster, or of the last change in this message; else that of the answering member. Every
+   * change up to it that the watch asked for has been sent then: a watch that was lost goes on with it as start_revision.
+   * raft_term and leader_id are those at the time when the answering member encoded the message, once for all watches.
+   */
   header:
     | ResponseHeader
     | undefined;
@@ -437,13 +461,16 @@ export interface MemberEvent {
   previous:
     | Member
     | undefined;
-  /** When the leader proposed it, by its clock. Unset for a change that a member of an older version kept. */
+  /**
+   * When the leader proposed it, by its clock. Unset for the first members of a cluster, for what `muster snapshot restore`
+   * changed, and for a change that a member of an older version kept.
+   */
   time:
     | Timestamp
     | undefined;
   /**
    * Who asked for it: a caller's identity, "anonymous", "member" for what a member published itself, or "steward" for what
-   * the leader did by itself.
+   * the leader did by itself. Empty where `time` is unset.
    */
   caller: string;
   /** Why, as the caller said. */
@@ -762,7 +789,7 @@ export const GetMembersResponse: MessageFns<GetMembersResponse> = {
 };
 
 function createBaseAddMemberRequest(): AddMemberRequest {
-  return { name: "", peerUrl: "", adminUrl: "", requestId: "", expectedRevision: 0n, validateOnly: false };
+  return { name: "", peerUrl: "", adminUrl: "", requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
 }
 
 export const AddMemberRequest: MessageFns<AddMemberRequest> = {
@@ -787,6 +814,9 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
     }
     if (message.validateOnly !== false) {
       writer.uint32(48).bool(message.validateOnly);
+    }
+    if (message.note !== "") {
+      writer.uint32(58).string(message.note);
     }
     return writer;
   },
@@ -852,6 +882,14 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
             message.validateOnly = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -892,6 +930,7 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
         : isSet(object.validate_only)
         ? globalThis.Boolean(object.validate_only)
         : false,
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
     };
   },
 
@@ -915,6 +954,9 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
     if (message.validateOnly !== false) {
       obj.validateOnly = message.validateOnly;
     }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
     return obj;
   },
 
@@ -931,6 +973,7 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
       ? BigInt(object.expectedRevision)
       : 0n;
     message.validateOnly = object.validateOnly ?? false;
+    message.note = object.note ?? "";
     return message;
   },
 };
@@ -1041,7 +1084,7 @@ export const AddMemberResponse: MessageFns<AddMemberResponse> = {
 };
 
 function createBaseUpdateMemberRequest(): UpdateMemberRequest {
-  return { name: "", id: "", newPeerUrl: "", requestId: "", expectedRevision: 0n, validateOnly: false };
+  return { name: "", id: "", newPeerUrl: "", requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
 }
 
 export const UpdateMemberRequest: MessageFns<UpdateMemberRequest> = {
@@ -1066,6 +1109,9 @@ export const UpdateMemberRequest: MessageFns<UpdateMemberRequest> = {
     }
     if (message.validateOnly !== false) {
       writer.uint32(48).bool(message.validateOnly);
+    }
+    if (message.note !== "") {
+      writer.uint32(58).string(message.note);
     }
     return writer;
   },
@@ -1131,6 +1177,14 @@ export const UpdateMemberRequest: MessageFns<UpdateMemberRequest> = {
             message.validateOnly = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1167,6 +1221,7 @@ export const UpdateMemberRequest: MessageFns<UpdateMemberRequest> = {
         : isSet(object.validate_only)
         ? globalThis.Boolean(object.validate_only)
         : false,
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
     };
   },
 
@@ -1190,6 +1245,9 @@ export const UpdateMemberRequest: MessageFns<UpdateMemberRequest> = {
     if (message.validateOnly !== false) {
       obj.validateOnly = message.validateOnly;
     }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
     return obj;
   },
 
@@ -1206,6 +1264,7 @@ export const UpdateMemberRequest: MessageFns<UpdateMemberRequest> = {
       ? BigInt(object.expectedRevision)
       : 0n;
     message.validateOnly = object.validateOnly ?? false;
+    message.note = object.note ?? "";
     return message;
   },
 };
@@ -1316,7 +1375,7 @@ export const UpdateMemberResponse: MessageFns<UpdateMemberResponse> = {
 };
 
 function createBaseDeleteMemberRequest(): DeleteMemberRequest {
-  return { name: "", id: "", peerUrl: "", requestId: "", expectedRevision: 0n, validateOnly: false };
+  return { name: "", id: "", peerUrl: "", requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
 }
 
 export const DeleteMemberRequest: MessageFns<DeleteMemberRequest> = {
@@ -1341,6 +1400,9 @@ export const DeleteMemberRequest: MessageFns<DeleteMemberRequest> = {
     }
     if (message.validateOnly !== false) {
       writer.uint32(48).bool(message.validateOnly);
+    }
+    if (message.note !== "") {
+      writer.uint32(58).string(message.note);
     }
     return writer;
   },
@@ -1406,6 +1468,14 @@ export const DeleteMemberRequest: MessageFns<DeleteMemberRequest> = {
             message.validateOnly = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1442,6 +1512,7 @@ export const DeleteMemberRequest: MessageFns<DeleteMemberRequest> = {
         : isSet(object.validate_only)
         ? globalThis.Boolean(object.validate_only)
         : false,
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
     };
   },
 
@@ -1465,6 +1536,9 @@ export const DeleteMemberRequest: MessageFns<DeleteMemberRequest> = {
     if (message.validateOnly !== false) {
       obj.validateOnly = message.validateOnly;
     }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
     return obj;
   },
 
@@ -1481,6 +1555,7 @@ export const DeleteMemberRequest: MessageFns<DeleteMemberRequest> = {
       ? BigInt(object.expectedRevision)
       : 0n;
     message.validateOnly = object.validateOnly ?? false;
+    message.note = object.note ?? "";
     return message;
   },
 };
@@ -1865,7 +1940,7 @@ export const GetClusterResponse: MessageFns<GetClusterResponse> = {
 };
 
 function createBaseUpdateAdminURLRequest(): UpdateAdminURLRequest {
-  return { id: "", name: "", adminUrls: [], requestId: "", expectedRevision: 0n, validateOnly: false };
+  return { id: "", name: "", adminUrls: [], requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
 }
 
 export const UpdateAdminURLRequest: MessageFns<UpdateAdminURLRequest> = {
@@ -1890,6 +1965,9 @@ export const UpdateAdminURLRequest: MessageFns<UpdateAdminURLRequest> = {
     }
     if (message.validateOnly !== false) {
       writer.uint32(48).bool(message.validateOnly);
+    }
+    if (message.note !== "") {
+      writer.uint32(58).string(message.note);
     }
     return writer;
   },
@@ -1955,6 +2033,14 @@ export const UpdateAdminURLRequest: MessageFns<UpdateAdminURLRequest> = {
             message.validateOnly = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1991,6 +2077,7 @@ export const UpdateAdminURLRequest: MessageFns<UpdateAdminURLRequest> = {
         : isSet(object.validate_only)
         ? globalThis.Boolean(object.validate_only)
         : false,
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
     };
   },
 
@@ -2014,6 +2101,9 @@ export const UpdateAdminURLRequest: MessageFns<UpdateAdminURLRequest> = {
     if (message.validateOnly !== false) {
       obj.validateOnly = message.validateOnly;
     }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
     return obj;
   },
 
@@ -2030,6 +2120,7 @@ export const UpdateAdminURLRequest: MessageFns<UpdateAdminURLRequest> = {
       ? BigInt(object.expectedRevision)
       : 0n;
     message.validateOnly = object.validateOnly ?? false;
+    message.note = object.note ?? "";
     return message;
   },
 };

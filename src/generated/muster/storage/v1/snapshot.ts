@@ -125,7 +125,7 @@ export interface RosterEvent {
     | undefined;
   /** RosterCommand.time_ms. */
   timeMs: number;
-  /** RosterCommand.caller, or "member" for a publish. */
+  /** RosterCommand.caller, or "member" for a publish. Empty for bootstrap commands. */
   caller: string;
   /** RosterCommand.note. */
   note: string;
