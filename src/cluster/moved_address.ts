@@ -11,7 +11,14 @@ import {
   UpdateMemberResponse,
 } from "../generated/muster/v1/membership_service";
 import type { ReplicaView } from "../replica/view";
-import { PUBLISHED_BY, RefusedError, checkUpdateMember, fingerprint, formatId, updateMemberCommand } from "../roster/index";
+import {
+  PUBLISHED_BY,
+  RefusedError,
+  checkUpdateMember,
+  fingerprint,
+  formatId,
+  updateMemberCommand,
+} from "../roster/index";
 import { publishWrite } from "./publish";
 import type { CommandSource } from "./publish";
 import type { WriteRequest, Writes } from "./writes";

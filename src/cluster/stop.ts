@@ -22,7 +22,15 @@ export async function stopServing(cluster: Cluster, clock: Clock, electionMs: nu
 }
 
 /** Ends every call at once: the member can't go on, or has nothing to wait for. */
-export function endCalls({ publisher, submissions, writes, routing, reads, transfers, watches }: Cluster): void {
+export function endCalls({
+  publisher,
+  submissions,
+  writes,
+  routing,
+  reads,
+  transfers,
+  watches,
+}: Cluster): void {
   publisher.stop();
   submissions.abandon();
   writes.stop();

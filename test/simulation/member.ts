@@ -30,7 +30,7 @@ import { SimWire } from "./sim_wire";
 import { Violation } from "./violation";
 import type { World } from "./world";
 
-const LIMITS = { writesWaitingMax: 12, readsWaitingMax: 12 };
+const LIMITS = { writesWaitingMax: 12, readsWaitingMax: 12, watchesMax: 12 };
 /** So few that a capture takes many turns. */
 const CAPTURE_BYTES_PER_TURN = 500;
 const TOKEN = "simulation";

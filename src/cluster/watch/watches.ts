@@ -11,9 +11,9 @@
 import type { Call } from "../../base/call";
 import { CALL_CANCELLED } from "../../base/call";
 import type { Clock, Timer } from "../../base/clock";
-import { WatchMembersResponse } from "../../generated/muster/v1/membership_service";
+import type { WatchMembersResponse } from "../../generated/muster/v1/membership_service";
+import type { NodeId } from "../../raft/index";
 import type { ReplicaView } from "../../replica/view";
-import { NO_NODE } from "../../raft/index";
 import { RefusedError, refused, toMember } from "../../roster/index";
 import type { WatchFields } from "../../roster/index";
 import type { ResponseSink } from "../../rpc/definition";
@@ -50,8 +50,8 @@ export class Watches {
   private isAwake = false;
   /** Whether every watch is to be looked at again: there are changes, another leader, or marks are due. */
   private isStale = false;
-  private revisionSeen = 0;
-  private leaderSeen = NO_NODE;
+  private revisionSeen: number;
+  private leaderSeen: NodeId;
   private marks: Timer | null = null;
   private stopped: RpcError | null = null;
   private readonly steps: EncodedSteps;
@@ -61,6 +61,8 @@ export class Watches {
 
   constructor(private readonly options: WatchesOptions) {
     const { replica } = options;
+    this.revisionSeen = options.changes().revision;
+    this.leaderSeen = replica.leader;
     this.steps = new EncodedSteps((revision) => responseHeader(replica, revision));
     this.rosterMessage = new SharedMessage(replica, () => ({
       $case: "roster",
