@@ -14,7 +14,7 @@ import type { Clock, Timer } from "../../base/clock";
 import type { WatchMembersResponse } from "../../generated/muster/v1/membership_service";
 import type { NodeId } from "../../raft/index";
 import type { ReplicaView } from "../../replica/view";
-import { RefusedError, refused, toMember } from "../../roster/index";
+import { type RefusedError, refused, toMember } from "../../roster/index";
 import type { WatchFields } from "../../roster/index";
 import type { ResponseSink } from "../../rpc/definition";
 import { refusalError } from "../../rpc/rpc_error";

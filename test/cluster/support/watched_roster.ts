@@ -6,7 +6,7 @@ import { Watches } from "../../../src/cluster/watch/watches";
 import { WatchMembersResponse } from "../../../src/generated/muster/v1/membership_service";
 import type { NodeId } from "../../../src/raft/index";
 import type { ReplicaListener, ReplicaView } from "../../../src/replica/view";
-import { Roster } from "../../../src/roster/index";
+import { type Roster } from "../../../src/roster/index";
 import type { RosterCommand, WatchFields } from "../../../src/roster/index";
 import { ManualClock } from "../../base/support/manual_clock";
 import { accepted, apply, rosterOf } from "../../roster/support/log";
