@@ -4,7 +4,7 @@
  */
 import * as http2 from "node:http2";
 
-/** The first message of a stream, and how many messages it gets before it is quiet. */
+/** A call whose answer is a stream. */
 export interface StreamCall {
   /** "/package.Service/Method" */
   readonly path: string;
@@ -90,8 +90,12 @@ export class Watchers {
   }
 
   /** Milliseconds from the start of `change` until the last stream has it. */
-  timeToLast(change: () => void): Promise<number> {
-    return this.nextRound(this.count, change);
+  timeToLast(change: () => Promise<void>): Promise<number> {
+    return this.nextRound(this.count, () => {
+      change().catch((error: unknown) => {
+        this.round?.done(error instanceof Error ? error : new Error(String(error)));
+      });
+    });
   }
 
   close(): void {
