@@ -12,7 +12,7 @@ import { parseEndpoints } from "./endpoints";
 import { MusterError } from "./errors";
 import { isRepeatable, pauseMs } from "./retry";
 
-export interface WatchCallOptions {
+interface WatchCallOptions {
   /** host:port or URLs, as the client takes them. */
   readonly endpoints: readonly string[];
   readonly request: WatchMembersRequest;

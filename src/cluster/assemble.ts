@@ -9,7 +9,7 @@ import type { NodeId } from "../raft/index";
 import type { SnapshotPolicy } from "../replica/applier";
 import { Replica } from "../replica/replica";
 import type { MachineNumber, StateMachine } from "../replica/state_machine";
-import type { HistoryOptions } from "../roster/index";
+import type { HistoryOptions, Roster } from "../roster/index";
 import type { Storage } from "../storage/storage";
 import type { PeerCalls } from "../transport/peer_calls";
 import type { Transport, TransportEvents } from "../transport/transport";
@@ -170,8 +170,7 @@ export function assembleCluster(parts: ClusterParts): Cluster {
   const readsRoom = new WaitingRoom("reads", limits.readsWaitingMax);
   const reads = new Reads({ replica, clock, peers, routing, room: readsRoom, connectMs });
   const transfers = new Transfers({ replica, reads, peers, routing, connectMs });
-  const watchRoom = new WaitingRoom("watches", limits.watchesMax);
-  const watches = new Watches({ replica, changes: roster, clock, defer: parts.defer, room: watchRoom });
+  const watches = watchesOf(replica, roster, parts);
   const { boots } = parts;
   const publisher = new Publisher({
     ...parts,
@@ -204,6 +203,10 @@ export function assembleCluster(parts: ClusterParts): Cluster {
 async function whoIsAt(peers: PeerCalls, url: string): Promise<ReturnType<typeof readHello> | "nobody"> {
   const hello = await askHello(peers, url);
   return hello === null ? "nobody" : readHello(hello);
+}
+
+function watchesOf(replica: Replica, changes: () => Roster, { clock, defer, limits }: ClusterParts): Watches {
+  return new Watches({ replica, changes, clock, defer, room: new WaitingRoom("watches", limits.watchesMax) });
 }
 
 /** Follows this member's own record: a publish of this start shortens the list of boot ids, one of another copy ends it. */

@@ -104,7 +104,7 @@ export function validateRequestId(requestId: string): string | null {
 const NOT_IN_NOTES = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
 
 /** The same for a note. The empty string means "not given" and is valid. */
-export function validateNote(note: string): string | null {
+function validateNote(note: string): string | null {
   // Code points, as a person counts characters. A text of more UTF-16 units than two for each is longer in any case.
   const length = note.length > 2 * NOTE_LENGTH_MAX ? note.length : Array.from(note).length;
   if (length > NOTE_LENGTH_MAX) return `must be at most ${NOTE_LENGTH_MAX} characters, not ${length}`;

@@ -20,7 +20,7 @@ const MESSAGE_BYTES = 64 * 1024;
 export type KeptChanges = Pick<Roster, "revision" | "oldestRevision" | "stepAfter">;
 
 /** A message, and the revision that its reader has reached after it. */
-export interface StepsMessage {
+interface StepsMessage {
   readonly revision: number;
   readonly bytes: Buffer;
 }
