@@ -24,7 +24,9 @@ const [KV, CLUSTER, MAINTENANCE] = [
   "etcdserverpb.Cluster",
   "etcdserverpb.Maintenance",
 ] as const;
+const WATCH = "etcdserverpb.Watch";
 const READ_KEY = Buffer.from("read");
+const WRITE_KEY = Buffer.from("write");
 
 /** Lengths of Muster's messages, so that etcd's can be made equally long. Unit: bytes. */
 export interface Sizes {
@@ -44,6 +46,7 @@ class EtcdSystem implements System {
   readonly callNames;
   readonly members: readonly Member[];
   readonly calls;
+  readonly watch;
   private readonly contract = new Contract("rpc.proto", "etcd");
 
   constructor(
@@ -59,6 +62,10 @@ class EtcdSystem implements System {
     const read = listsLinearizably ? "MemberList" : "Range";
     this.callNames = { read, serializable: "Range", write: "Put", change: "MemberAdd, MemberRemove" };
     const { contract } = this;
+    // Its first answer says that the watch was created. The client's side stays open: etcd ends the stream with it.
+    const create = { create_request: { key: WRITE_KEY } };
+    const { path: watchPath, body: watchBody } = contract.fixedCall(WATCH, "Watch", create);
+    this.watch = { path: watchPath, body: watchBody(0), ends: false };
     // Tags and lengths of key and value take four bytes, the key takes five, and eight are kept for the number.
     const value = "v".repeat(Math.max(1, this.sizes.writeRequest - 4 - 5 - 8));
     this.calls = {
@@ -67,7 +74,7 @@ class EtcdSystem implements System {
         : contract.fixedCall(KV, "Range", { key: READ_KEY }),
       serializableRead: contract.fixedCall(KV, "Range", { key: READ_KEY, serializable: true }),
       write: contract.call(KV, "Put", (n) => ({
-        key: Buffer.from("write"),
+        key: WRITE_KEY,
         value: Buffer.from(value + String(n % 100_000_000).padStart(8, "0")),
       })),
     };

@@ -33,6 +33,7 @@ class MusterSystem implements System {
   };
   readonly members: readonly Member[];
   readonly calls;
+  readonly watch;
   private readonly contract = new Contract("muster/v1/membership_service.proto", "../proto");
 
   /** @param checkout whose build is started */
@@ -70,6 +71,8 @@ class MusterSystem implements System {
       };
     });
     const { contract } = this;
+    const { path: watchPath, body: watchBody } = contract.fixedCall(SERVICE, "WatchMembers", {});
+    this.watch = { path: watchPath, body: watchBody(0), ends: true };
     this.calls = {
       linearizableRead: contract.fixedCall(SERVICE, "GetMembers", {
         consistency: "CONSISTENCY_LINEARIZABLE",

@@ -11,6 +11,7 @@ import {
   type System,
   type SystemFactory,
 } from "./system";
+import { watchRows } from "./watch";
 
 export interface Settings {
   readonly seconds: number;
@@ -38,7 +39,7 @@ export interface ValueScenario {
   readonly kind: "value";
   readonly id: string;
   readonly label: string;
-  readonly unit: "ms" | "MiB";
+  readonly unit: "ms" | "MiB" | "KiB";
   /** True for a row that is measured once, because repeats would give the same result. */
   readonly once: boolean;
   measure(subject: Subject): Promise<number>;
@@ -193,5 +194,6 @@ export function allScenarios(): Scenario[] {
     ...places.map(memoryScenario),
     failover,
     coldStart,
+    ...watchRows,
   ];
 }

@@ -119,7 +119,7 @@ export class History {
     const adminUrls = [`http://127.${n >> 16}.${(n >> 8) & 255}.${n & 255}:7460`];
     const requestId = `bench-${n}`;
     const fields = { member: { id: 0n, name: "n1" }, adminUrls };
-    const write = { requestId, expectedRevision: 0, validateOnly: false, ...fields };
+    const write = { requestId, expectedRevision: 0, validateOnly: false, note: "", ...fields };
     const print = fingerprint(sha256, "UpdateAdminURL", write);
     const envelope = { proposalId: BigInt(n), timeMs: 1_700_000_000_000, requestId, fingerprint: print };
     return this.apply(updateAdminUrlsCommand(envelope, fields));

@@ -6,6 +6,7 @@ import * as path from "node:path";
 import { loadSync, type PackageDefinition, type ServiceDefinition } from "@grpc/proto-loader";
 import { type Call, type MemberClient } from "./client";
 import type { MemberProcess } from "./processes";
+import type { StreamCall } from "./watchers";
 
 /** Heartbeat interval of every system, in milliseconds. */
 export const HEARTBEAT_MS = 100;
@@ -41,6 +42,8 @@ export interface System {
   };
   readonly members: readonly Member[];
   readonly calls: Calls;
+  /** A stream that gets a first message at once, and another one after every `calls.write`. */
+  readonly watch: StreamCall;
   /** Starts the processes without waiting for them. */
   spawn(): void;
   /** Writes the data that the reads return. Called once, after the first start. */

@@ -28,6 +28,9 @@ import type { ReadSnapshot } from "./saved_snapshot";
 /** Prefix of the hashed input of the salt, so that nothing else hashes the same input. */
 const RESTORE_DOMAIN = "muster.restore.v1";
 
+/** No command made these changes, so there is nobody who asked for them. Every member computes the same. */
+const RESTORED = { previous: undefined, timeMs: 0, caller: "", note: "", requestId: "" } as const;
+
 /** A member of the new cluster. */
 interface NewClusterMember {
   readonly name: string;
@@ -86,12 +89,12 @@ export function restoredCluster(
   for (const member of old.members) {
     index++;
     tombstones.push({ id: member.id, name: member.name, revision: index, timeMs: saved.timeMs });
-    events.push({ kind: RosterEvent_Kind.REMOVED, revision: index, member });
+    events.push({ ...RESTORED, kind: RosterEvent_Kind.REMOVED, revision: index, member });
   }
   const records = added.map((member): MemberRecord => {
     index++;
     const record = newRecord(member, index);
-    events.push({ kind: RosterEvent_Kind.ADDED, revision: index, member: record });
+    events.push({ ...RESTORED, kind: RosterEvent_Kind.ADDED, revision: index, member: record });
     return record;
   });
   const state: RosterSnapshot = {

@@ -4,11 +4,12 @@
  */
 import type { Command } from "commander";
 import type { GetClusterResponse } from "../client";
+import { watchCluster } from "./cluster_watch";
 import { diagnose } from "./doctor_findings";
 import { hearing } from "./doctor";
 import { ExitCode } from "./io";
 import type { Io } from "./io";
-import { readWithFallback, withClient } from "./options";
+import { readWithFallback, refuseClientOptions, withClient } from "./options";
 import type { CommandContext } from "./options";
 import { clusterJson, clusterText, jsonLine, printable, renderTable } from "./output";
 import { survey } from "./survey";
@@ -19,9 +20,18 @@ export function addClusterCommand(program: Command, io: Io, exitWith: (code: num
     .command("cluster")
     .description("show the cluster: leader, quorum, and the state of each member")
     .option("--serializable", "ask one member alone: needs no quorum, may be old")
-    .action((options: { serializable?: boolean }, command: Command) =>
-      withClient(command, io, (context) => show(context, options.serializable === true, exitWith)),
-    );
+    .option(
+      "--watch",
+      "go on until Ctrl-C: a table that is kept current, or lines where there is no terminal",
+    )
+    .action((options: { serializable?: boolean; watch?: boolean }, command: Command) => {
+      const serializable = options.serializable === true;
+      if (options.watch === true) {
+        refuseClientOptions(command, program, ["timeout"]);
+        return withClient(command, io, (context) => watchCluster(context, serializable));
+      }
+      return withClient(command, io, (context) => show(context, serializable, exitWith));
+    });
 }
 
 async function show(

@@ -32,6 +32,7 @@ const HINTS: Readonly<Record<ReasonName, string | null>> = {
   NOT_LEADER: "ask the leader; `muster cluster` shows it",
   CLUSTER_ID_MISMATCH: "check --endpoints: the members belong to different clusters",
   REVISION_MISMATCH: "the roster changed meanwhile: look at it again, then repeat with its revision",
+  REVISION_COMPACTED: "watch again without --from: it begins with the roster as it is now",
   TOO_MANY_REQUESTS: "try again later",
   DISK_FULL: "make space on the leader's disk, then try again",
   NO_LEADER:

@@ -11,6 +11,8 @@ interface TextSink {
 /** Accepts bytes too, at the pace of its reader. */
 interface OutputSink extends TextSink {
   writeBytes(bytes: Uint8Array): Promise<void>;
+  /** Whether a person sees the output as it is written. @default false: it goes to a file or a program */
+  readonly isTerminal?: boolean;
 }
 
 /**

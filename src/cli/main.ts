@@ -26,6 +26,7 @@ import { addRescueCommand } from "./rescue";
 import { addServerOptions, serverFlags } from "./server_options";
 import { addSnapshotCommands } from "./snapshot";
 import { addWalCommands } from "./wal";
+import { addWatchCommand } from "./watch";
 
 /** Runs one command. @param argv the command line without the program @returns the exit code; never rejects */
 export async function main(argv: readonly string[], io: Io): Promise<number> {
@@ -65,6 +66,7 @@ function buildProgram(io: Io, exitWith: (code: number) => void): Command {
   addMemberCommands(program, io);
   addLeaderCommands(program, io);
   addClusterCommand(program, io, exitWith);
+  addWatchCommand(program, io);
   addDoctorCommand(program, io, exitWith);
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- see the header: loaded when it runs
   const offline = () => (require("./offline") as typeof Offline).offlineCommands;
@@ -101,6 +103,7 @@ function processIo(): Io {
   return {
     stdout: {
       write: (text) => process.stdout.write(text),
+      isTerminal: process.stdout.isTTY,
       writeBytes: (bytes) =>
         new Promise((resolve, reject) => {
           process.stdout.write(bytes, (error) => {

@@ -20,6 +20,7 @@ interface WriteOptions {
   readonly requestId?: string;
   readonly expectedRevision?: bigint;
   readonly dryRun?: boolean;
+  readonly note?: string;
 }
 interface AddOptions extends WriteOptions {
   readonly peerUrl: string;
@@ -84,7 +85,8 @@ function withWriteOptions(command: Command): Command {
   return command
     .option("--request-id <text>", "makes the command safe to repeat: the same id and content happen once")
     .option("--expected-revision <number>", "refuse unless the roster is at this revision", parseRevision)
-    .option("--dry-run", "check everything, change nothing");
+    .option("--dry-run", "check everything, change nothing")
+    .option("--note <text>", "why, for those who read the history: at most 256 characters in one line");
 }
 
 function requireMember(name: string | undefined, id: string | undefined): void {
@@ -96,11 +98,13 @@ function writeFields(options: WriteOptions): {
   requestId: string | undefined;
   expectedRevision: bigint | undefined;
   validateOnly: boolean;
+  note: string | undefined;
 } {
   return {
     requestId: options.requestId,
     expectedRevision: options.expectedRevision,
     validateOnly: options.dryRun === true,
+    note: options.note,
   };
 }
 

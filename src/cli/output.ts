@@ -141,7 +141,7 @@ function statusTable(statuses: readonly MemberStatus[]): string {
 }
 
 /** The state of a member in one or two words. Leading comes first, then a start that is not complete, then contact. */
-function stateOf(status: MemberStatus): string {
+export function stateOf(status: MemberStatus): string {
   const full = status.diskFull === true ? ", disk full" : "";
   return `${roleOrContact(status)}${full}`;
 }
@@ -162,7 +162,7 @@ export function shortTime(ms: number): string {
   return ms < 1000 ? `${String(Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
-function roleName(role: MemberRole): string {
+export function roleName(role: MemberRole): string {
   if (role === MemberRole.VOTER) return "voter";
   return role === MemberRole.LEARNER ? "learner" : "unknown";
 }

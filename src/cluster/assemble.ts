@@ -9,7 +9,7 @@ import type { NodeId } from "../raft/index";
 import type { SnapshotPolicy } from "../replica/applier";
 import { Replica } from "../replica/replica";
 import type { MachineNumber, StateMachine } from "../replica/state_machine";
-import type { HistoryOptions } from "../roster/index";
+import type { HistoryOptions, Roster } from "../roster/index";
 import type { Storage } from "../storage/storage";
 import type { PeerCalls } from "../transport/peer_calls";
 import type { Transport, TransportEvents } from "../transport/transport";
@@ -36,6 +36,7 @@ import { Transfers } from "./transfers";
 import { Verdicts, isVerdict } from "./verdicts";
 import type { VerdictReason } from "./verdicts";
 import { WaitingRoom } from "./waiting_room";
+import { Watches } from "./watch/watches";
 import { Writes } from "./writes";
 
 /** What a cluster layer is made of. */
@@ -94,9 +95,19 @@ export interface ClusterLimits {
    * @default 16384
    */
   readonly readsWaitingMax: number;
+  /**
+   * Most watches that are open on this member at once. More are refused with TOO_MANY_REQUESTS. Raise it where more
+   * clients follow the roster at one member, about 40 KiB of memory for each; lower it to bound memory.
+   * @default 16384
+   */
+  readonly watchesMax: number;
 }
 
-export const DEFAULT_CLUSTER_LIMITS: ClusterLimits = { writesWaitingMax: 4096, readsWaitingMax: 16_384 };
+export const DEFAULT_CLUSTER_LIMITS: ClusterLimits = {
+  writesWaitingMax: 4096,
+  readsWaitingMax: 16_384,
+  watchesMax: 16_384,
+};
 
 export interface Cluster {
   readonly replica: Replica;
@@ -106,6 +117,7 @@ export interface Cluster {
   readonly writes: Writes;
   readonly reads: Reads;
   readonly transfers: Transfers;
+  readonly watches: Watches;
   readonly publisher: Publisher;
   readonly peerAdmission: PeerAdmission;
   /** The data directories of members: this one's, and whether another one of a member is known than that given. */
@@ -158,6 +170,7 @@ export function assembleCluster(parts: ClusterParts): Cluster {
   const readsRoom = new WaitingRoom("reads", limits.readsWaitingMax);
   const reads = new Reads({ replica, clock, peers, routing, room: readsRoom, connectMs });
   const transfers = new Transfers({ replica, reads, peers, routing, connectMs });
+  const watches = watchesOf(replica, roster, parts);
   const { boots } = parts;
   const publisher = new Publisher({
     ...parts,
@@ -183,13 +196,17 @@ export function assembleCluster(parts: ClusterParts): Cluster {
   handOverWhenFull(replica, log);
   new AddressHints({ replica, identities, peers, instanceId, urls: parts.hints ?? [] });
   const instances = { own: instanceId, metAnother: identities.metAnother.bind(identities) };
-  const calls = { submissions, routing, writes, reads, transfers, instances };
+  const calls = { submissions, routing, writes, reads, transfers, watches, instances };
   return { replica, rosterMachine, ...calls, publisher, peerAdmission, boots: boots ?? null, transport };
 }
 
 async function whoIsAt(peers: PeerCalls, url: string): Promise<ReturnType<typeof readHello> | "nobody"> {
   const hello = await askHello(peers, url);
   return hello === null ? "nobody" : readHello(hello);
+}
+
+function watchesOf(replica: Replica, changes: () => Roster, { clock, defer, limits }: ClusterParts): Watches {
+  return new Watches({ replica, changes, clock, defer, room: new WaitingRoom("watches", limits.watchesMax) });
 }
 
 /** Follows this member's own record: a publish of this start shortens the list of boot ids, one of another copy ends it. */

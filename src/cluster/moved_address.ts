@@ -11,7 +11,14 @@ import {
   UpdateMemberResponse,
 } from "../generated/muster/v1/membership_service";
 import type { ReplicaView } from "../replica/view";
-import { RefusedError, checkUpdateMember, fingerprint, formatId, updateMemberCommand } from "../roster/index";
+import {
+  PUBLISHED_BY,
+  RefusedError,
+  checkUpdateMember,
+  fingerprint,
+  formatId,
+  updateMemberCommand,
+} from "../roster/index";
 import { publishWrite } from "./publish";
 import type { CommandSource } from "./publish";
 import type { WriteRequest, Writes } from "./writes";
@@ -56,6 +63,7 @@ function moveWrite(
     requestId: `move-${random.uuid()}`,
     expectedRevision: 0n,
     validateOnly: false,
+    note: "",
   };
   const checked = checkUpdateMember(request);
   if (!checked.ok) throw new RefusedError(checked.refusal);
@@ -66,7 +74,8 @@ function moveWrite(
     drewRequestId: true,
     command: () => {
       const hash = fingerprint(sha256, "UpdateMember", fields);
-      const head = { proposalId: random.u64(), timeMs: wallNow(), requestId, fingerprint: hash };
+      const by = { timeMs: wallNow(), caller: PUBLISHED_BY };
+      const head = { proposalId: random.u64(), requestId, fingerprint: hash, ...by };
       return updateMemberCommand(head, fields);
     },
     forward: () => ({

@@ -26,7 +26,13 @@ function publishFingerprint(request: PublishRequest): Uint8Array {
   const { requestId, memberId, adminUrls, version } = request;
   const instanceId = Buffer.from(request.instanceId).toString("hex");
   const fields = { memberId, instanceId, adminUrls, version };
-  return fingerprint(sha256, "Publish", { ...fields, requestId, expectedRevision: 0, validateOnly: false });
+  return fingerprint(sha256, "Publish", {
+    ...fields,
+    requestId,
+    expectedRevision: 0,
+    validateOnly: false,
+    note: "",
+  });
 }
 
 /** Draws what a proposal needs, and tells the time. */

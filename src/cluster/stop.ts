@@ -22,12 +22,21 @@ export async function stopServing(cluster: Cluster, clock: Clock, electionMs: nu
 }
 
 /** Ends every call at once: the member can't go on, or has nothing to wait for. */
-export function endCalls({ publisher, submissions, writes, routing, reads, transfers }: Cluster): void {
+export function endCalls({
+  publisher,
+  submissions,
+  writes,
+  routing,
+  reads,
+  transfers,
+  watches,
+}: Cluster): void {
   publisher.stop();
   submissions.abandon();
   writes.stop();
   reads.stop();
   transfers.stop();
+  watches.stop();
   routing.stop();
 }
 

@@ -15,7 +15,7 @@ export class WaitingRoom {
    * @param max most of them at once
    */
   constructor(
-    private readonly what: "writes" | "reads",
+    private readonly what: "writes" | "reads" | "watches",
     private readonly max: number,
   ) {}
 
@@ -27,7 +27,7 @@ export class WaitingRoom {
   /** Counts a call in; leave() must follow. @throws RefusedError TOO_MANY_REQUESTS, and counts nothing then */
   enter(): void {
     if (this.count >= this.max) {
-      const text = `${String(this.max)} ${this.what} wait already; try again later`;
+      const text = `${String(this.max)} ${this.what} are under way already; try again later`;
       throw refused("TOO_MANY_REQUESTS", text, {}, RETRY_DELAY_MS);
     }
     this.count++;

@@ -65,6 +65,10 @@ export interface CommandEnvelope {
   readonly fingerprint?: Uint8Array;
   /** 0 or not given: any revision. */
   readonly expectedRevision?: number;
+  /** Why, as the caller said. @default none */
+  readonly note?: string;
+  /** Who asked for it. @default empty: nobody, as for the first members of a cluster */
+  readonly caller?: string;
 }
 
 /** The member to add. URLs are normalised; the caller chooses the id. */
@@ -228,7 +232,8 @@ export function commandOf(entry: Entry): RosterCommand | null {
 /**
  * Distinguishes a repeated request from a different request that reuses its request_id: a hash over the RPC's name and
  * the normalised client fields, in a canonical form that does not depend on the order of properties. request_id and
- * validate_only are left out.
+ * validate_only are left out, and so is a note that is not given: the fingerprint of a request without one is the same as in
+ * versions that have no notes.
  */
 export function fingerprint(sha256: Sha256, rpc: string, fields: WriteFields): Uint8Array {
   const parts = ["muster.fingerprint.v1", rpc];
@@ -320,6 +325,8 @@ function build(envelope: CommandEnvelope, body: Body): RosterCommand {
     timeMs: envelope.timeMs,
     generatedRequestId: false,
     requestBase: 0,
+    note: envelope.note ?? "",
+    caller: envelope.caller ?? "",
     body,
   };
 }
@@ -338,6 +345,7 @@ function addFields(parts: string[], path: string, fields: object): void {
   const entries = Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)) as [string, unknown][];
   for (const [name, value] of entries) {
     if (path === "" && (name === "requestId" || name === "validateOnly")) continue;
+    if (path === "" && name === "note" && value === "") continue;
     const key = `${path}${name}`;
     if (Array.isArray(value)) {
       parts.push(key, `list ${value.length}`, ...value.map(String));

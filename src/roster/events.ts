@@ -30,6 +30,24 @@ export class EventHistory {
   /** Every event after `revision`, oldest first; null when some of them have been dropped. */
   since(revision: number): RosterEvent[] | null {
     if (revision < this.oldestRevision) return null;
+    return this.ring.from(this.positionAfter(revision));
+  }
+
+  /**
+   * The events of the first revision after `revision`; empty when there is none. Events before it may have been dropped:
+   * see oldestRevision.
+   */
+  stepAfter(revision: number): RosterEvent[] {
+    const step: RosterEvent[] = [];
+    for (let at = this.positionAfter(revision); ; at++) {
+      const event = at < this.ring.length ? this.ring.at(at) : undefined;
+      if (event === undefined || event.revision !== (step[0]?.revision ?? event.revision)) return step;
+      step.push(event);
+    }
+  }
+
+  /** The position of the first event after `revision`. */
+  private positionAfter(revision: number): number {
     let low = 0;
     let high = this.ring.length;
     while (low < high) {
@@ -37,7 +55,7 @@ export class EventHistory {
       if ((this.ring.at(middle)?.revision ?? Infinity) > revision) high = middle;
       else low = middle + 1;
     }
-    return this.ring.from(low);
+    return low;
   }
 
   /** Every event kept, oldest first. */

@@ -34,8 +34,10 @@ export class Ring<T> {
 
   /** A copy of the items from a position on, oldest first. */
   from(position: number): T[] {
-    const all =
-      this.start === 0 ? this.items : [...this.items.slice(this.start), ...this.items.slice(0, this.start)];
-    return all.slice(position);
+    const first = this.start + position;
+    const { items } = this;
+    return first < items.length
+      ? [...items.slice(first), ...items.slice(0, this.start)]
+      : items.slice(first - items.length, this.start);
   }
 }

@@ -167,6 +167,7 @@ export class Roster implements RosterView {
     roster.requests.setTimed(knowsRequestClock(roster.members()));
     for (const event of state.events) {
       if (event.member !== undefined) record(event.member);
+      if (event.previous !== undefined) record(event.previous);
       roster.events.append(event);
     }
     return roster;
@@ -222,6 +223,11 @@ export class Roster implements RosterView {
     return this.events.since(revision);
   }
 
+  /** The changes of the first revision after `revision`; empty when there is none yet. Only from `oldestRevision` on. */
+  stepAfter(revision: number): readonly RosterEvent[] {
+    return this.events.stepAfter(revision);
+  }
+
   /** The smallest revision for which `eventsSince` is not null. */
   get oldestRevision(): number {
     return this.events.oldestRevision;
@@ -243,7 +249,7 @@ export class Roster implements RosterView {
 
     this.requests.advance(entry.term, command);
     const judged = checkFit(this.judge(command, entry.index), command, entry);
-    for (const effect of judged.effects) this.perform(effect, entry.index);
+    for (const effect of judged.effects) this.perform(effect, command, entry.index);
     if (judged.remember && command.requestId !== "") this.requests.remember(command, judged.decision);
     if (judged.effects.length > 0 && mayChangeVersions(command))
       this.requests.setTimed(knowsRequestClock(this.members()));
@@ -330,7 +336,9 @@ export class Roster implements RosterView {
     return index > 0 && !requests.hasRoomFor(command) ? refuse("TOO_MANY_REQUESTS", {}) : null;
   }
 
-  private perform(effect: Effect, index: number): void {
+  private perform(effect: Effect, command: RosterCommand, index: number): void {
+    // The record before the change; unset for a member that is new. A removal has it as `member`.
+    const previous = effect.event === RosterEvent_Kind.REMOVED ? undefined : this.byId.get(effect.member.id);
     if (effect.event === RosterEvent_Kind.REMOVED) {
       this.byId.delete(effect.member.id);
       this.digests?.remove(effect.tombstone, index);
@@ -344,7 +352,7 @@ export class Roster implements RosterView {
     }
     this.sortedMembers = null;
     if (effect.event === null) return;
-    this.events.append({ kind: effect.event, revision: index, member: effect.member });
+    this.events.append(eventOf(effect.event, effect.member, previous, command, index));
     this.currentRevision = index;
   }
 
@@ -353,6 +361,20 @@ export class Roster implements RosterView {
     this.byId.set(member.id, member);
     this.idByName.set(member.name, member.id);
   }
+}
+
+/** What a member publishes it says of itself, whoever carried the call. */
+export const PUBLISHED_BY = "member";
+
+function eventOf(
+  kind: RosterEvent_Kind,
+  member: MemberRecord,
+  previous: MemberRecord | undefined,
+  { timeMs, caller, note, requestId, body }: RosterCommand,
+  revision: number,
+): RosterEvent {
+  const by = body?.$case === "publish" ? PUBLISHED_BY : caller;
+  return { kind, revision, member, previous, timeMs, caller: by, note, requestId };
 }
 
 /** Whether the versions of the started members may be others after the command. */

@@ -18,6 +18,7 @@ import { sameBytes } from "./bytes";
 import { formatId, isReservedId } from "./ids";
 import { isReason, refuse } from "./refusal";
 import type { Refusal } from "./refusal";
+import { formatTime } from "./time";
 import type { RosterView } from "./view";
 
 /** One change that an accepted command makes. */
@@ -53,9 +54,6 @@ type Verdict =
 
 type Found =
   { readonly ok: true; readonly member: MemberRecord } | { readonly ok: false; readonly refusal: Refusal };
-
-/** The latest time that RFC 3339 can express (9999-12-31T23:59:59.999Z), in milliseconds since 1970. */
-const RFC3339_TIME_MAX_MS = 253_402_300_799_999;
 
 /**
  * Decides on a command.
@@ -328,6 +326,6 @@ function checkPeerUrl(member: MemberRecord, given: string): Refusal | null {
 }
 
 function refuseRemoved(tombstone: Tombstone): Refusal {
-  const time = new Date(Math.min(tombstone.timeMs, RFC3339_TIME_MAX_MS)).toISOString();
+  const time = formatTime(tombstone.timeMs);
   return refuse("MEMBER_REMOVED", { ...nameAndId(tombstone), revision: String(tombstone.revision), time });
 }

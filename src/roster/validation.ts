@@ -12,6 +12,7 @@ import type {
   TransferLeadershipRequest,
   UpdateAdminURLRequest,
   UpdateMemberRequest,
+  WatchMembersRequest,
 } from "../generated/muster/v1/membership_service";
 import { parseId } from "./ids";
 import { refuseInvalid } from "./refusal";
@@ -23,6 +24,8 @@ import { normalisePeerUrl, normaliseReachableUrl, normaliseUrl } from "./url";
 const NAME_LENGTH_MAX = 128;
 /** Longest request_id, in characters. */
 const REQUEST_ID_LENGTH_MAX = 64;
+/** Longest note, in characters (code points). */
+const NOTE_LENGTH_MAX = 256;
 /** Most admin URLs of one member. Bounded because each of the 10,000 remembered outcomes may contain them. */
 export const ADMIN_URLS_MAX = 32;
 
@@ -41,6 +44,8 @@ export interface WriteFields {
   /** 0: not given. */
   readonly expectedRevision: number;
   readonly validateOnly: boolean;
+  /** Empty: not given. */
+  readonly note: string;
 }
 
 /** Selects a member by id, by name or both; at least one is given. */
@@ -89,6 +94,22 @@ export function validateRequestId(requestId: string): string | null {
     return `must be at most ${REQUEST_ID_LENGTH_MAX} characters, not ${requestId.length}`;
   }
   if (!/^[\x20-\x7e]*$/.test(requestId)) return `must be printable ASCII: ${quote(requestId)}`;
+  return null;
+}
+
+/**
+ * Control characters, line and paragraph separators, lone surrogates, and the marks that change the direction of the text
+ * around them: a note is shown in tables and logs, and must not change how they look.
+ */
+const NOT_IN_NOTES = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
+
+/** The same for a note. The empty string means "not given" and is valid. */
+function validateNote(note: string): string | null {
+  // Code points, as a person counts characters. A text of more UTF-16 units than two for each is longer in any case.
+  const length = note.length > 2 * NOTE_LENGTH_MAX ? note.length : Array.from(note).length;
+  if (length > NOTE_LENGTH_MAX) return `must be at most ${NOTE_LENGTH_MAX} characters, not ${length}`;
+  if (NOT_IN_NOTES.test(note))
+    return `must not have control characters, line breaks or marks of text direction: ${quote(note)}`;
   return null;
 }
 
@@ -151,6 +172,21 @@ export function checkConsistency(consistency: Consistency): Checked<boolean> {
   const check = new FieldCheck();
   check.consistency("consistency", consistency);
   return check.result(consistency !== Consistency.SERIALIZABLE);
+}
+
+/** What a watch is to send. */
+export interface WatchFields {
+  /** Null: not given. */
+  readonly startRevision: number | null;
+  readonly withLeader: boolean;
+  readonly withProgress: boolean;
+}
+
+export function checkWatchMembers(request: WatchMembersRequest): Checked<WatchFields> {
+  const { startRevision, withLeader, withProgress } = request;
+  const check = new FieldCheck();
+  const revision = check.revision("start_revision", startRevision);
+  return check.result({ startRevision: revision === 0 ? null : revision, withLeader, withProgress });
 }
 
 /** Null: the request names no member. */
@@ -248,20 +284,26 @@ class FieldCheck {
     }
   }
 
+  /** 0: not given. A log index is never larger than a number can express exactly. */
+  revision(field: string, revision: bigint): number {
+    const isSafe = revision >= 0n && revision <= BigInt(Number.MAX_SAFE_INTEGER);
+    this.note(field, isSafe ? null : `must be from 0 to ${Number.MAX_SAFE_INTEGER}`);
+    return Number(revision);
+  }
+
   write(request: {
     readonly requestId: string;
     readonly expectedRevision: bigint;
     readonly validateOnly: boolean;
+    readonly note: string;
   }): WriteFields {
     this.note("request_id", validateRequestId(request.requestId));
-    const { expectedRevision } = request;
-    if (expectedRevision < 0n || expectedRevision > BigInt(Number.MAX_SAFE_INTEGER)) {
-      this.note("expected_revision", `must be from 0 to ${Number.MAX_SAFE_INTEGER}`);
-    }
+    this.note("note", validateNote(request.note));
     return {
       requestId: request.requestId,
-      expectedRevision: Number(expectedRevision),
+      expectedRevision: this.revision("expected_revision", request.expectedRevision),
       validateOnly: request.validateOnly,
+      note: request.note,
     };
   }
 

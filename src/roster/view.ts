@@ -1,8 +1,12 @@
-/** The roster as the rules read it, and a member as clients see it. Types and one conversion; pure. */
-import type { MemberRecord, Tombstone } from "../generated/muster/storage/v1/snapshot";
+/** The roster as the rules read it, and its members and events as clients see them. Pure. */
+import { RosterEvent_Kind } from "../generated/muster/storage/v1/snapshot";
+import type { MemberRecord, RosterEvent, Tombstone } from "../generated/muster/storage/v1/snapshot";
 import { MemberRole } from "../generated/muster/v1/member";
 import type { Member } from "../generated/muster/v1/member";
+import { MemberEventKind } from "../generated/muster/v1/membership_service";
+import type { MemberEvent } from "../generated/muster/v1/membership_service";
 import { formatId } from "./ids";
+import { toTimestamp } from "./time";
 
 /** Read access to the roster. Records are frozen: a change replaces the record. */
 export interface RosterView {
@@ -28,5 +32,31 @@ export function toMember(record: MemberRecord): Member {
     started: record.started,
     createRevision: BigInt(record.createRevision),
     updateRevision: BigInt(record.updateRevision),
+  };
+}
+
+const PUBLIC_KINDS: ReadonlyMap<RosterEvent_Kind, MemberEventKind> = new Map([
+  [RosterEvent_Kind.ADDED, MemberEventKind.ADDED],
+  [RosterEvent_Kind.UPDATED, MemberEventKind.UPDATED],
+  [RosterEvent_Kind.PROMOTED, MemberEventKind.PROMOTED],
+  [RosterEvent_Kind.DEMOTED, MemberEventKind.DEMOTED],
+  [RosterEvent_Kind.REMOVED, MemberEventKind.REMOVED],
+]);
+
+/** An event in the form of the public contract. A removal there has the member as `previous`. */
+export function toMemberEvent(event: RosterEvent): MemberEvent {
+  const { kind, revision, member, previous, timeMs, caller, note, requestId } = event;
+  const isRemoval = kind === RosterEvent_Kind.REMOVED;
+  const [after, before] = isRemoval ? [undefined, member] : [member, previous];
+  return {
+    revision: BigInt(revision),
+    // What a newer version kept is a change of the member too.
+    kind: PUBLIC_KINDS.get(kind) ?? MemberEventKind.UPDATED,
+    member: after === undefined ? undefined : toMember(after),
+    previous: before === undefined ? undefined : toMember(before),
+    time: timeMs === 0 ? undefined : toTimestamp(timeMs),
+    caller,
+    note,
+    requestId,
   };
 }

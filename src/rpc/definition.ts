@@ -36,7 +36,10 @@ export type Answer<Res> = Res | Buffer;
 /** Answers one call. May throw anything: the server turns it into a status with its ErrorTranslator. */
 export type UnaryHandler<Req, Res> = (request: Req, call: Call) => Promise<Answer<Res>>;
 
-/** Where a handler of a streamed response writes its messages. */
+/**
+ * Where a handler of a streamed response writes its messages. It uses write() for an answer that is to arrive soon, or
+ * push() for one that may take for ever, but not both.
+ */
 export interface ResponseSink<Res> {
   /**
    * Writes one message and settles when the next may be written. Await each write before the next one.
@@ -45,6 +48,12 @@ export interface ResponseSink<Res> {
    *   fail(), the error given to it
    */
   write(message: Res): Promise<void>;
+  /**
+   * Writes one message, and calls `taken` when the connection has taken it: the caller has room for the next one. There is
+   * no limit to how long that takes, so a caller that stopped reading holds one message, and the stream stays open. `taken`
+   * gets an error, or is never called, when the call is over. Push the next message after it.
+   */
+  push(message: Answer<Res>, taken: (error?: Error | null) => void): void;
   /** Ends the write that waits, and every later one, with `error`. Only the first error counts. */
   fail(error: Error): void;
 }

@@ -1,5 +1,5 @@
 /**
- * Writes a streamed response at the caller's pace. A caller that takes nothing for too long loses its call, so that a
+ * Writes a streamed response at the caller's pace. With write(), a caller that takes nothing for too long loses its call, so that a
  * client that stopped reading does not keep the response in memory.
  *
  * Invariant: at most one write waits at a time; a timer runs only while one does.
@@ -8,7 +8,7 @@ import type { ServerWritableStream } from "@grpc/grpc-js";
 import { CALL_CANCELLED } from "../base/call";
 import type { Call } from "../base/call";
 import type { Clock } from "../base/clock";
-import type { ResponseSink } from "./definition";
+import type { Answer, ResponseSink } from "./definition";
 import { refusalError } from "./rpc_error";
 
 export class PacedSink<Res> implements ResponseSink<Res> {
@@ -23,7 +23,7 @@ export class PacedSink<Res> implements ResponseSink<Res> {
 
   /** @param stallMs how long the caller may take nothing before write() fails, in milliseconds */
   constructor(
-    private readonly stream: Pick<ServerWritableStream<unknown, Res>, "write" | "on" | "off">,
+    private readonly stream: Pick<ServerWritableStream<unknown, Answer<Res>>, "write" | "on" | "off">,
     call: Call,
     private readonly clock: Clock,
     private readonly stallMs: number,
@@ -59,6 +59,10 @@ export class PacedSink<Res> implements ResponseSink<Res> {
       };
     });
     this.check();
+  }
+
+  push(message: Answer<Res>, taken: (error?: Error | null) => void): void {
+    this.stream.write(message, taken);
   }
 
   private check(): void {

@@ -18,6 +18,7 @@ export const StatusCode = {
   RESOURCE_EXHAUSTED: 8,
   FAILED_PRECONDITION: 9,
   ABORTED: 10,
+  OUT_OF_RANGE: 11,
   INTERNAL: 13,
   UNAVAILABLE: 14,
 } as const;
@@ -45,6 +46,7 @@ export const GRPC_STATUS = {
   NOT_LEADER: StatusCode.FAILED_PRECONDITION, // not UNAVAILABLE: repeating at the same member does not help
   CLUSTER_ID_MISMATCH: StatusCode.FAILED_PRECONDITION,
   REVISION_MISMATCH: StatusCode.ABORTED, // AIP-154: read again, then retry one level up
+  REVISION_COMPACTED: StatusCode.OUT_OF_RANGE, // not FAILED_PRECONDITION: another revision is answered
   TOO_MANY_REQUESTS: StatusCode.RESOURCE_EXHAUSTED,
   DISK_FULL: StatusCode.RESOURCE_EXHAUSTED,
   NO_LEADER: StatusCode.UNAVAILABLE, // nothing was appended: safe to try again

@@ -2,10 +2,10 @@
 import type { CommandSource } from "../cluster/publish";
 import type { Reads } from "../cluster/reads";
 import type { Transfers } from "../cluster/transfers";
+import type { Watches } from "../cluster/watch/watches";
 import type { Writes } from "../cluster/writes";
-import type { ResponseHeader } from "../generated/muster/v1/membership_service";
 import type { ReplicaView } from "../replica/view";
-import { formatId, refused } from "../roster/index";
+import { refused } from "../roster/index";
 import type { RefusedError } from "../roster/index";
 
 /** The cluster layer of a member that has joined. */
@@ -14,6 +14,7 @@ export interface Backend {
   readonly writes: Writes;
   readonly reads: Reads;
   readonly transfers: Transfers;
+  readonly watches: Pick<Watches, "watch">;
   /** Which data directories are known. @default nothing is told of them */
   readonly instances?: KnownInstances;
 }
@@ -44,15 +45,4 @@ export function notServing(): RefusedError {
     "SERVER_STOPPING",
     "this member does not serve now: it waits to join, or is stopping; ask another",
   );
-}
-
-/** @param revision of the answer: the roster's for a read, that of its own entry for a write */
-export function responseHeader(replica: ReplicaView, revision: number): ResponseHeader {
-  return {
-    clusterId: formatId(replica.clusterId),
-    memberId: formatId(replica.id),
-    revision: BigInt(revision),
-    raftTerm: BigInt(replica.term),
-    leaderId: replica.leader === 0n ? "" : formatId(replica.leader),
-  };
 }

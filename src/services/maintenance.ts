@@ -12,6 +12,7 @@ import type { Clock } from "../base/clock";
 import type { Log } from "../base/log";
 import { sha256OfParts } from "../base/random";
 import { VERSION } from "../base/version";
+import { responseHeader } from "../cluster/response_header";
 import { savedSnapshotFile } from "../backup/saved_snapshot";
 import { MaintenanceServiceService } from "../generated/muster/v1/maintenance_service";
 import type { SaveSnapshotRequest, SaveSnapshotResponse } from "../generated/muster/v1/maintenance_service";
@@ -20,7 +21,7 @@ import type { Snapshot } from "../raft/index";
 import { refused } from "../roster/index";
 import type { RefusedError } from "../roster/index";
 import type { Handlers, ResponseSink } from "../rpc/definition";
-import { notServing, responseHeader, serving } from "./backend";
+import { notServing, serving } from "./backend";
 import type { ServiceOptions } from "./backend";
 
 /** The public contract's service, for the listener. */

@@ -8,6 +8,7 @@
 import type { Call } from "../base/call";
 import type { Clock } from "../base/clock";
 import { sha256 } from "../base/random";
+import { responseHeader } from "../cluster/response_header";
 import { clusterStatus } from "../cluster/status";
 import type { Accepted } from "../cluster/leader/submission";
 import type { WriteRequest } from "../cluster/writes";
@@ -38,6 +39,7 @@ import {
   checkTransferLeadership,
   checkUpdateAdminUrl,
   checkUpdateMember,
+  checkWatchMembers,
   fingerprint,
   laterMemberId,
   removeMemberCommand,
@@ -48,7 +50,7 @@ import {
 import type { Checked, CommandEnvelope, WriteFields } from "../roster/index";
 import type { Answer, Handlers, MethodDefinition } from "../rpc/definition";
 import type { PeerRequest } from "../transport/peer_calls";
-import { responseHeader, serving } from "./backend";
+import { serving } from "./backend";
 import type { Backend, ServiceOptions } from "./backend";
 
 interface MembershipServiceOptions extends ServiceOptions {
@@ -74,6 +76,10 @@ export class MembershipService {
     getCluster: (request, call) => this.getCluster(request, call),
     updateAdminUrl: async (request, call) => this.updateAdminUrl(request, call),
     transferLeadership: async (request, call) => this.transferLeadership(request, call),
+    watchMembers: async (request, call, sink) => {
+      const { watches } = serving(this.options);
+      await watches.watch(valid(checkWatchMembers(request)), call, sink);
+    },
   };
   /** The last answer of getMembers, encoded, and the state that it belongs to. */
   private encodedMembers: { readonly key: string; readonly bytes: Buffer } | null = null;
@@ -190,7 +196,7 @@ export class MembershipService {
     return { header: responseHeader(replica, replica.roster.revision), leader: toMember(found) };
   }
 
-  private envelope({ method }: Call, requestId: string, fields: WriteFields): CommandEnvelope {
+  private envelope({ method, caller }: Call, requestId: string, fields: WriteFields): CommandEnvelope {
     const { random, wallNow } = this.options;
     return {
       proposalId: random.u64(),
@@ -198,6 +204,8 @@ export class MembershipService {
       requestId,
       fingerprint: fingerprint(sha256, method, fields),
       expectedRevision: fields.expectedRevision,
+      note: fields.note,
+      caller: caller.name,
     };
   }
 

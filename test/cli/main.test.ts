@@ -131,9 +131,12 @@ describe("writes", () => {
       "r1",
       "--expected-revision",
       "18446744073709551615",
+      "--note",
+      "more room",
     );
     expect([code, err]).toEqual([0, ""]);
     expect(server.calls[0]?.request).toEqual({
+      note: "more room",
       name: "n4",
       peerUrl: "http://127.0.0.1:7491",
       adminUrl: "http://127.0.0.1:7490",

@@ -20,6 +20,7 @@ const request = {
   requestId: "r",
   expectedRevision: 0n,
   validateOnly: false,
+  note: "",
 };
 const ok: Step = { respond: { members: [] } };
 

@@ -318,7 +318,7 @@ describe("many calls", () => {
             const done = (error: ServiceError | null): void => {
               resolve(error?.code ?? status.OK);
             };
-            const write = { requestId: "", expectedRevision: 0n, validateOnly: false };
+            const write = { requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
             const metadata = new Metadata();
             const call =
               i % 2 === 0

@@ -322,6 +322,7 @@ describe("many at once", () => {
         requestId: "",
         expectedRevision: 0n,
         validateOnly: false,
+        note: "",
         ...admin("n1", port),
       };
       const call = follower.client.updateAdminUrl(request, new Metadata(), (error) => {

@@ -158,6 +158,7 @@ describe("the fingerprint of a request", () => {
     requestId: "r",
     expectedRevision: 0n,
     validateOnly: false,
+    note: "",
   };
   const of = (change: Partial<typeof base> = {}, rpc = "AddMember"): string => {
     const checked = checkAddMember({ ...base, ...change });
@@ -177,6 +178,7 @@ describe("the fingerprint of a request", () => {
       requestId: "r",
       expectedRevision: 0,
       validateOnly: false,
+      note: "",
       adminUrls: [],
       peerUrl: "http://a:1",
       name: "n4",
@@ -192,12 +194,13 @@ describe("the fingerprint of a request", () => {
       of({ peerUrl: "http://a:2" }),
       of({ adminUrl: "http://a:1" }),
       of({ expectedRevision: 3n }),
+      of({ note: "why" }),
     ];
     expect(new Set(all).size).toBe(all.length);
   });
 
   test("depends on whether a member is selected by id or by name, and on how a list is split", () => {
-    const write = { requestId: "", expectedRevision: 0, validateOnly: false };
+    const write = { requestId: "", expectedRevision: 0, validateOnly: false, note: "" };
     const all = [
       { ...write, member: { id: 1n, name: "" } },
       { ...write, member: { id: 0n, name: "1" } },

@@ -27,7 +27,9 @@ import {
   publish,
   refused,
   remove,
+  request,
   rosterOf,
+  TIME_MS,
 } from "./support/log";
 
 describe("entries", () => {
@@ -253,6 +255,53 @@ describe("events", () => {
     expect(roster.eventsSince(5)?.map(({ revision }) => revision)).toEqual([6]);
     expect(roster.eventsSince(6)).toEqual([]);
     expect(roster.eventsSince(99)).toEqual([]);
+  });
+
+  test("say what the member was before, when it changed, who asked for it, why, and under which request id", () => {
+    const roster = rosterOf(1);
+    const before = memberOf(roster, 1);
+    const head = request("r1", "content", { note: "moved", caller: "ann" });
+    accepted(apply(roster, adminUrls({ id: 1n }, ["http://a:1"], head)).decision);
+    const common = { timeMs: TIME_MS, caller: "ann", note: "moved", requestId: "r1" };
+    expect(roster.eventsSince(1)).toEqual([
+      {
+        kind: RosterEvent_Kind.UPDATED,
+        revision: 2,
+        member: memberOf(roster, 1),
+        previous: before,
+        ...common,
+      },
+    ]);
+  });
+
+  test("of a publish are the member's own, whoever brought it; of a first member nobody's", () => {
+    const roster = rosterOf(1);
+    accepted(apply(roster, { ...publish(1), caller: "ann" }).decision);
+    expect(roster.eventsSince(0)?.map(({ caller }) => caller)).toEqual(["", "member"]);
+  });
+
+  test("of an addition and of a removal have no member before", () => {
+    const roster = rosterOf(2);
+    const gone = memberOf(roster, 2);
+    accepted(apply(roster, remove({ id: 2n })).decision);
+    expect(roster.eventsSince(0)?.map(({ previous }) => previous)).toEqual([undefined, undefined, undefined]);
+    expect(roster.stepAfter(2)[0]).toMatchObject({ kind: RosterEvent_Kind.REMOVED, member: gone });
+  });
+
+  test("of one revision are one step", () => {
+    const roster = rosterOf(3);
+    const replacement = newMember(9);
+    const fields = { member: by({ id: 2n }), peerUrl: "", replacement };
+    accepted(apply(roster, replaceMemberCommand(envelope(), fields)).decision);
+    accepted(apply(roster, publish(1)).decision);
+    const step = (after: number) => roster.stepAfter(after).map(({ kind, revision }) => [kind, revision]);
+    expect(step(2)).toEqual([[RosterEvent_Kind.ADDED, 3]]);
+    expect(step(3)).toEqual([
+      [RosterEvent_Kind.REMOVED, 4],
+      [RosterEvent_Kind.ADDED, 4],
+    ]);
+    expect(step(4)).toEqual([[RosterEvent_Kind.UPDATED, 5]]);
+    expect([step(5), step(99)]).toEqual([[], []]);
   });
 
   test("the oldest are dropped, and oldestRevision is the first revision from which a watch can resume", () => {

@@ -5,6 +5,7 @@ import {
   checkDeleteMember,
   checkUpdateAdminUrl,
   checkUpdateMember,
+  checkWatchMembers,
   MAX_VIOLATIONS,
   quote,
   refuseInvalid,
@@ -13,7 +14,7 @@ import {
 } from "../../src/roster/index";
 import type { Checked } from "../../src/roster/index";
 
-const WRITE = { requestId: "", expectedRevision: 0n, validateOnly: false };
+const WRITE = { requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
 const ADD = { name: "n1", peerUrl: "http://a:1", adminUrl: "", ...WRITE };
 
 /** The fields that a check found invalid. */
@@ -59,6 +60,7 @@ describe("AddMember", () => {
       requestId: "r",
       expectedRevision: 9n,
       validateOnly: true,
+      note: "why",
     };
     expect(checkAddMember(request)).toEqual({
       ok: true,
@@ -69,6 +71,7 @@ describe("AddMember", () => {
         requestId: "r",
         expectedRevision: 9,
         validateOnly: true,
+        note: "why",
       },
     });
   });
@@ -85,6 +88,7 @@ describe("AddMember", () => {
       requestId: "é",
       expectedRevision: 1n << 53n,
       validateOnly: false,
+      note: "",
     };
     const checked = checkAddMember(request);
     expect(faults(checked)).toEqual(["name", "peer_url", "admin_url", "request_id", "expected_revision"]);
@@ -105,6 +109,33 @@ describe("AddMember", () => {
   ])("expected_revision %s", (expectedRevision, expected) => {
     expect(faults(checkAddMember({ ...ADD, expectedRevision }))).toEqual(expected);
   });
+});
+
+describe("a note", () => {
+  test.each([
+    ["", []],
+    ["replaces the disk; see ticket 7 \u{1f600} \u00e4 \u6f22", []],
+    ["\u{1f600}".repeat(256), []],
+    ["\u{1f600}".repeat(257), ["note"]],
+    ["x".repeat(100_000), ["note"]],
+    ["two\nlines", ["note"]],
+    ["\u001b[31mred", ["note"]],
+    ["a\u2028b", ["note"]],
+    ["\u202eoops", ["note"]],
+    ["\ud800", ["note"]],
+  ])("%j", (note, expected) => {
+    expect(faults(checkAddMember({ ...ADD, note }))).toEqual(expected);
+  });
+});
+
+test("a watch starts at a revision that a number can express exactly, or with the roster", () => {
+  const check = (startRevision: bigint) =>
+    checkWatchMembers({ startRevision, withLeader: true, withProgress: false });
+  const value = { withLeader: true, withProgress: false };
+  expect(check(0n)).toEqual({ ok: true, value: { startRevision: null, ...value } });
+  expect(check(7n)).toEqual({ ok: true, value: { startRevision: 7, ...value } });
+  for (const revision of [1n << 53n, 1n << 63n, (1n << 64n) - 1n])
+    expect(faults(check(revision))).toEqual(["start_revision"]);
 });
 
 describe("the member of a request", () => {

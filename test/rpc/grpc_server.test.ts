@@ -414,6 +414,29 @@ describe("a streamed answer", () => {
     });
   });
 
+  test("that is pushed waits for its caller for ever, with one message at a time, and is whole", async () => {
+    let pushed = 0;
+    const list: TestHandlers["list"] = (_request, _call, sink) =>
+      new Promise((resolve) => {
+        const next = (): void => {
+          if (pushed === CHUNKS) resolve();
+          else sink.push(Buffer.from(`${pushed++} ${CHUNK}`), next);
+        };
+        next();
+      });
+    const stream = (await serve({ list })).list("x");
+    for (let before = -1; before !== pushed;) {
+      before = pushed;
+      await settle(50);
+    }
+    expect(pushed).toBeLessThan(CHUNKS / 2);
+    expect(clock.timerCount).toBe(0);
+    clock.advance(24 * 60 * 60 * 1000);
+    const { messages, error } = await readAll(stream);
+    expect(error).toBeNull();
+    expect(messages.map((message) => Number.parseInt(message, 10))).toEqual([...Array(CHUNKS).keys()]);
+  });
+
   test("whose request does not decode never reaches the handler", async () => {
     const stream = (await serve({})).list(UNDECODABLE);
     const { messages, error } = await readAll(stream);

@@ -30,6 +30,10 @@ class FakeSink implements ResponseSink<SaveSnapshotResponse> {
     if (part !== undefined) this.parts.push(part);
   }
 
+  push(): void {
+    throw new Error("not in this test");
+  }
+
   fail(error: Error): void {
     this.failure ??= error;
     this.wake?.();

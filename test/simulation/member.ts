@@ -78,7 +78,11 @@ export class Member implements Owner {
         keepEntries: profile.snapshotKeep,
         captureBytesPerTurn: CAPTURE_BYTES_PER_TURN,
       },
-      limits: { writesWaitingMax: profile.waitingMax, readsWaitingMax: profile.waitingMax },
+      limits: {
+        writesWaitingMax: profile.waitingMax,
+        readsWaitingMax: profile.waitingMax,
+        watchesMax: profile.waitingMax,
+      },
       wal: walOptions(this),
       history: profile.memory,
       wire: () => new SimWire(this),

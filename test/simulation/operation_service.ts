@@ -5,6 +5,7 @@
 import { sha256 } from "../../src/base/random";
 import { MembershipServiceService } from "../../src/generated/muster/v1/membership_service";
 import type { UpdateMemberResponse } from "../../src/generated/muster/v1/membership_service";
+import { responseHeader } from "../../src/cluster/response_header";
 import {
   addMemberCommand,
   fingerprint,
@@ -15,7 +16,7 @@ import {
 } from "../../src/roster/index";
 import type { CommandEnvelope, RosterCommand } from "../../src/roster/index";
 import type { Handlers, MethodDefinition } from "../../src/rpc/definition";
-import { notServing, responseHeader } from "../../src/services/backend";
+import { notServing } from "../../src/services/backend";
 import type { Member } from "./member";
 import { OWN_PATH, ownMethod } from "./operations";
 import type { OwnOperation } from "./operations";
@@ -63,7 +64,7 @@ export function operationHandlers(member: Member): Handlers<typeof operationServ
 
 function commandOf(operation: OwnOperation, { random }: World, timeMs: number): RosterCommand {
   const { body, requestId, expectedRevision, validateOnly } = operation;
-  const fields = { ...body, requestId, expectedRevision, validateOnly };
+  const fields = { ...body, requestId, expectedRevision, validateOnly, note: "" };
   const envelope: CommandEnvelope = {
     proposalId: random.u64(),
     timeMs,

@@ -98,7 +98,7 @@ function call<Req, Res extends WriteResponse>(method: Method<Req, Res>, request:
 export function callOf(operation: WriteOperation): WriteCall<never, WriteResponse> {
   const { body, requestId, validateOnly } = operation;
   const service = MembershipServiceService;
-  const write = { requestId, validateOnly, expectedRevision: BigInt(operation.expectedRevision) };
+  const write = { requestId, validateOnly, expectedRevision: BigInt(operation.expectedRevision), note: "" };
   switch (body.rpc) {
     case "AddMember": {
       const { name, peerUrl, learner } = body;

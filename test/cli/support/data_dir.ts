@@ -85,6 +85,7 @@ export function update(index: number, term = 2): Entry {
     requestId: `r-${index}`,
     expectedRevision: 0,
     validateOnly: false,
+    note: "",
   };
   const envelope = {
     proposalId: BigInt(index),

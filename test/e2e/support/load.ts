@@ -137,7 +137,15 @@ export class Load {
       const adminUrls = [`http://10.${writer}.${n >> 8}.${n & 255}:${7460 + part}`];
       const name = this.pick(this.options.targets);
       const requestId = `w${part}-${writer}-${n}`;
-      const request = { id: "", name, adminUrls, requestId, expectedRevision: 0n, validateOnly: false };
+      const request = {
+        id: "",
+        name,
+        adminUrls,
+        requestId,
+        expectedRevision: 0n,
+        validateOnly: false,
+        note: "",
+      };
       await this.write({
         requestId,
         what: `admin URL of ${name}: ${adminUrls.join()}`,
@@ -151,7 +159,7 @@ export class Load {
 
   /** Adds, changes and removes a member that never runs. It is removed soon, because it makes the quorum larger. */
   private async churn(writer: number): Promise<void> {
-    const common = { expectedRevision: 0n, validateOnly: false };
+    const common = { expectedRevision: 0n, validateOnly: false, note: "" };
     const deadlineMs = (): number => 500 + this.random.below(3000);
     for (let n = 0; !this.stopping; n++) {
       const name = `c${this.options.part ?? 0}-${writer}-${n}`;

@@ -251,7 +251,7 @@ export class TestMember {
   ) => callUnary(this.client.updateAdminUrl.bind(this.client), { ...NO_ADMIN, ...request }, options);
 }
 
-const NO_WRITE = { requestId: "", expectedRevision: 0n, validateOnly: false };
+const NO_WRITE = { requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
 const NO_ADD = { name: "", peerUrl: "", adminUrl: "", ...NO_WRITE };
 const NO_UPDATE = { name: "", id: "", newPeerUrl: "", ...NO_WRITE };
 const NO_DELETE = { name: "", id: "", peerUrl: "", ...NO_WRITE };

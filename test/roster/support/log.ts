@@ -45,7 +45,7 @@ export function request(
   content = "content",
   extra: Partial<CommandEnvelope> = {},
 ): CommandEnvelope {
-  const fields = { requestId, expectedRevision: 0, validateOnly: false, content };
+  const fields = { requestId, expectedRevision: 0, validateOnly: false, note: "", content };
   return envelope({ requestId, fingerprint: fingerprint(sha256, "Test", fields), ...extra });
 }
 

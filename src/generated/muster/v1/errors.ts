@@ -67,6 +67,11 @@ export const ErrorReason = {
   MEMBER_ROLLED_BACK: 24,
   /** TRANSFER_FAILED - FAILED_PRECONDITION: leadership was not transferred; the text says why, and the leader of before serves on. */
   TRANSFER_FAILED: 25,
+  /**
+   * REVISION_COMPACTED - OUT_OF_RANGE: changes that the watch is to send next are no longer kept; `oldest_revision` in the metadata is the
+   * smallest start_revision that is answered now. Watch again without start_revision.
+   */
+  REVISION_COMPACTED: 26,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -99,6 +104,7 @@ export namespace ErrorReason {
   export type INTERNAL = typeof ErrorReason.INTERNAL;
   export type MEMBER_ROLLED_BACK = typeof ErrorReason.MEMBER_ROLLED_BACK;
   export type TRANSFER_FAILED = typeof ErrorReason.TRANSFER_FAILED;
+  export type REVISION_COMPACTED = typeof ErrorReason.REVISION_COMPACTED;
   export type UNRECOGNIZED = typeof ErrorReason.UNRECOGNIZED;
 }
 
@@ -182,6 +188,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 25:
     case "ERROR_REASON_TRANSFER_FAILED":
       return ErrorReason.TRANSFER_FAILED;
+    case 26:
+    case "ERROR_REASON_REVISION_COMPACTED":
+      return ErrorReason.REVISION_COMPACTED;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -243,6 +252,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_MEMBER_ROLLED_BACK";
     case ErrorReason.TRANSFER_FAILED:
       return "ERROR_REASON_TRANSFER_FAILED";
+    case ErrorReason.REVISION_COMPACTED:
+      return "ERROR_REASON_REVISION_COMPACTED";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

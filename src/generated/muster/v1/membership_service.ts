@@ -8,13 +8,16 @@ import {
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Timestamp } from "../../google/protobuf/timestamp";
 import { Member, MemberStatus } from "./member";
 
 export const protobufPackage = "muster.v1";
@@ -73,6 +76,82 @@ export function consistencyToJSON(object: Consistency): string {
   }
 }
 
+/** What a change did to a member. */
+export const MemberEventKind = {
+  /** UNSPECIFIED - Never sent. */
+  UNSPECIFIED: 0,
+  /** ADDED - The member was added. */
+  ADDED: 1,
+  /** UPDATED - Its addresses, version or started mark changed. */
+  UPDATED: 2,
+  /** PROMOTED - The learner became a voter. */
+  PROMOTED: 3,
+  /** DEMOTED - The voter became a learner. */
+  DEMOTED: 4,
+  /** REMOVED - The member was removed for good. */
+  REMOVED: 5,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type MemberEventKind = typeof MemberEventKind[keyof typeof MemberEventKind];
+
+export namespace MemberEventKind {
+  export type UNSPECIFIED = typeof MemberEventKind.UNSPECIFIED;
+  export type ADDED = typeof MemberEventKind.ADDED;
+  export type UPDATED = typeof MemberEventKind.UPDATED;
+  export type PROMOTED = typeof MemberEventKind.PROMOTED;
+  export type DEMOTED = typeof MemberEventKind.DEMOTED;
+  export type REMOVED = typeof MemberEventKind.REMOVED;
+  export type UNRECOGNIZED = typeof MemberEventKind.UNRECOGNIZED;
+}
+
+export function memberEventKindFromJSON(object: any): MemberEventKind {
+  switch (object) {
+    case 0:
+    case "MEMBER_EVENT_KIND_UNSPECIFIED":
+      return MemberEventKind.UNSPECIFIED;
+    case 1:
+    case "MEMBER_EVENT_KIND_ADDED":
+      return MemberEventKind.ADDED;
+    case 2:
+    case "MEMBER_EVENT_KIND_UPDATED":
+      return MemberEventKind.UPDATED;
+    case 3:
+    case "MEMBER_EVENT_KIND_PROMOTED":
+      return MemberEventKind.PROMOTED;
+    case 4:
+    case "MEMBER_EVENT_KIND_DEMOTED":
+      return MemberEventKind.DEMOTED;
+    case 5:
+    case "MEMBER_EVENT_KIND_REMOVED":
+      return MemberEventKind.REMOVED;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return MemberEventKind.UNRECOGNIZED;
+  }
+}
+
+export function memberEventKindToJSON(object: MemberEventKind): string {
+  switch (object) {
+    case MemberEventKind.UNSPECIFIED:
+      return "MEMBER_EVENT_KIND_UNSPECIFIED";
+    case MemberEventKind.ADDED:
+      return "MEMBER_EVENT_KIND_ADDED";
+    case MemberEventKind.UPDATED:
+      return "MEMBER_EVENT_KIND_UPDATED";
+    case MemberEventKind.PROMOTED:
+      return "MEMBER_EVENT_KIND_PROMOTED";
+    case MemberEventKind.DEMOTED:
+      return "MEMBER_EVENT_KIND_DEMOTED";
+    case MemberEventKind.REMOVED:
+      return "MEMBER_EVENT_KIND_REMOVED";
+    case MemberEventKind.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** Part of every answer. */
 export interface ResponseHeader {
   /** The cluster's id, in hex as member ids. */
@@ -120,6 +199,11 @@ export interface AddMemberRequest {
   expectedRevision: bigint;
   /** Check everything and change nothing. The answer's member has an empty id. */
   validateOnly: boolean;
+  /**
+   * Why, for those who read the history later: kept with the change's event (MemberEvent.note). At most 256 characters, any
+   * but control characters, line breaks and marks that change the direction of text. Optional.
+   */
+  note: string;
 }
 
 /** The added member. */
@@ -156,6 +240,11 @@ export interface UpdateMemberRequest {
   expectedRevision: bigint;
   /** Check everything and change nothing. */
   validateOnly: boolean;
+  /**
+   * Why, for those who read the history later: kept with the change's event (MemberEvent.note). At most 256 characters, any
+   * but control characters, line breaks and marks that change the direction of text. Optional.
+   */
+  note: string;
 }
 
 /** The changed member. */
@@ -189,6 +278,11 @@ export interface DeleteMemberRequest {
   expectedRevision: bigint;
   /** Check everything and change nothing. */
   validateOnly: boolean;
+  /**
+   * Why, for those who read the history later: kept with the change's event (MemberEvent.note). At most 256 characters, any
+   * but control characters, line breaks and marks that change the direction of text. Optional.
+   */
+  note: string;
 }
 
 /** The removed member. */
@@ -254,6 +348,11 @@ export interface UpdateAdminURLRequest {
   expectedRevision: bigint;
   /** Check everything and change nothing. */
   validateOnly: boolean;
+  /**
+   * Why, for those who read the history later: kept with the change's event (MemberEvent.note). At most 256 characters, any
+   * but control characters, line breaks and marks that change the direction of text. Optional.
+   */
+  note: string;
 }
 
 /** The changed member. */
@@ -282,6 +381,102 @@ export interface TransferLeadershipResponse {
     | undefined;
   /** The member that leads now. */
   leader: Member | undefined;
+}
+
+/** Which changes to send. */
+export interface WatchMembersRequest {
+  /**
+   * Sends the changes after this revision, and no roster. 0: the roster as it is, then the changes after it. A revision that
+   * the answering member has not reached yet is waited for: nothing up to it is sent.
+   */
+  startRevision: bigint;
+  /** Also sends who leads: at the start, and whenever the answering member learns of another leader. */
+  withLeader: boolean;
+  /** Also sends a mark after the roster or the changes kept so far, and every few seconds without a change. */
+  withProgress: boolean;
+}
+
+/** One step of a watch. */
+export interface WatchMembersResponse {
+  /**
+   * The revision is that of the roster, or of the last change in this message; else that of the answering member. Every
+   * change up to it that the watch asked for has been sent then: a watch that was lost goes on with it as start_revision.
+   * raft_term and leader_id are those at the time when the answering member encoded the message, once for all watches.
+   */
+  header:
+    | ResponseHeader
+    | undefined;
+  /** What the message tells. */
+  part:
+    | //
+    /** The whole roster at header.revision. */
+    { $case: "roster"; value: MemberList }
+    | //
+    /** Changes, oldest first. All of one revision are in one message. */
+    { $case: "events"; value: MemberEventList }
+    | //
+    /** Who leads now. */
+    { $case: "leader"; value: LeaderChange }
+    | //
+    /** Nothing changed up to header.revision but what was sent. */
+    { $case: "progress"; value: WatchProgress }
+    | undefined;
+}
+
+/** A roster. */
+export interface MemberList {
+  /** The members, sorted by id. */
+  members: Member[];
+}
+
+/** Changes of the roster. */
+export interface MemberEventList {
+  /** Oldest first. */
+  events: MemberEvent[];
+}
+
+/** Another member leads, or none. */
+export interface LeaderChange {
+  /** The id of the member that leads, as the answering member knows it; empty: none is known. */
+  leaderId: string;
+}
+
+/** A mark in a watch. */
+export interface WatchProgress {
+  /** Whether the answering member knows a leader. Without one, what it sends may be old. */
+  hasLeader: boolean;
+}
+
+/** One change of one member. */
+export interface MemberEvent {
+  /** The revision of the change. A change of several members has one event for each. */
+  revision: bigint;
+  /** What happened. */
+  kind: MemberEventKind;
+  /** The member after the change; unset when it was removed. */
+  member:
+    | Member
+    | undefined;
+  /** The member before the change; unset when it was added, and for a change that a member of an older version kept. */
+  previous:
+    | Member
+    | undefined;
+  /**
+   * When the leader proposed it, by its clock. Unset for the first members of a cluster, for what `muster snapshot restore`
+   * changed, and for a change that a member of an older version kept.
+   */
+  time:
+    | Timestamp
+    | undefined;
+  /**
+   * Who asked for it: a caller's identity, "anonymous", "member" for what a member published itself, or "steward" for what
+   * the leader did by itself. Empty where `time` is unset.
+   */
+  caller: string;
+  /** Why, as the caller said. */
+  note: string;
+  /** The request_id of the write. */
+  requestId: string;
 }
 
 function createBaseResponseHeader(): ResponseHeader {
@@ -594,7 +789,7 @@ export const GetMembersResponse: MessageFns<GetMembersResponse> = {
 };
 
 function createBaseAddMemberRequest(): AddMemberRequest {
-  return { name: "", peerUrl: "", adminUrl: "", requestId: "", expectedRevision: 0n, validateOnly: false };
+  return { name: "", peerUrl: "", adminUrl: "", requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
 }
 
 export const AddMemberRequest: MessageFns<AddMemberRequest> = {
@@ -619,6 +814,9 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
     }
     if (message.validateOnly !== false) {
       writer.uint32(48).bool(message.validateOnly);
+    }
+    if (message.note !== "") {
+      writer.uint32(58).string(message.note);
     }
     return writer;
   },
@@ -684,6 +882,14 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
             message.validateOnly = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -724,6 +930,7 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
         : isSet(object.validate_only)
         ? globalThis.Boolean(object.validate_only)
         : false,
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
     };
   },
 
@@ -747,6 +954,9 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
     if (message.validateOnly !== false) {
       obj.validateOnly = message.validateOnly;
     }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
     return obj;
   },
 
@@ -763,6 +973,7 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
       ? BigInt(object.expectedRevision)
       : 0n;
     message.validateOnly = object.validateOnly ?? false;
+    message.note = object.note ?? "";
     return message;
   },
 };
@@ -873,7 +1084,7 @@ export const AddMemberResponse: MessageFns<AddMemberResponse> = {
 };
 
 function createBaseUpdateMemberRequest(): UpdateMemberRequest {
-  return { name: "", id: "", newPeerUrl: "", requestId: "", expectedRevision: 0n, validateOnly: false };
+  return { name: "", id: "", newPeerUrl: "", requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
 }
 
 export const UpdateMemberRequest: MessageFns<UpdateMemberRequest> = {
@@ -898,6 +1109,9 @@ export const UpdateMemberRequest: MessageFns<UpdateMemberRequest> = {
     }
     if (message.validateOnly !== false) {
       writer.uint32(48).bool(message.validateOnly);
+    }
+    if (message.note !== "") {
+      writer.uint32(58).string(message.note);
     }
     return writer;
   },
@@ -963,6 +1177,14 @@ export const UpdateMemberRequest: MessageFns<UpdateMemberRequest> = {
             message.validateOnly = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -999,6 +1221,7 @@ export const UpdateMemberRequest: MessageFns<UpdateMemberRequest> = {
         : isSet(object.validate_only)
         ? globalThis.Boolean(object.validate_only)
         : false,
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
     };
   },
 
@@ -1022,6 +1245,9 @@ export const UpdateMemberRequest: MessageFns<UpdateMemberRequest> = {
     if (message.validateOnly !== false) {
       obj.validateOnly = message.validateOnly;
     }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
     return obj;
   },
 
@@ -1038,6 +1264,7 @@ export const UpdateMemberRequest: MessageFns<UpdateMemberRequest> = {
       ? BigInt(object.expectedRevision)
       : 0n;
     message.validateOnly = object.validateOnly ?? false;
+    message.note = object.note ?? "";
     return message;
   },
 };
@@ -1148,7 +1375,7 @@ export const UpdateMemberResponse: MessageFns<UpdateMemberResponse> = {
 };
 
 function createBaseDeleteMemberRequest(): DeleteMemberRequest {
-  return { name: "", id: "", peerUrl: "", requestId: "", expectedRevision: 0n, validateOnly: false };
+  return { name: "", id: "", peerUrl: "", requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
 }
 
 export const DeleteMemberRequest: MessageFns<DeleteMemberRequest> = {
@@ -1173,6 +1400,9 @@ export const DeleteMemberRequest: MessageFns<DeleteMemberRequest> = {
     }
     if (message.validateOnly !== false) {
       writer.uint32(48).bool(message.validateOnly);
+    }
+    if (message.note !== "") {
+      writer.uint32(58).string(message.note);
     }
     return writer;
   },
@@ -1238,6 +1468,14 @@ export const DeleteMemberRequest: MessageFns<DeleteMemberRequest> = {
             message.validateOnly = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1274,6 +1512,7 @@ export const DeleteMemberRequest: MessageFns<DeleteMemberRequest> = {
         : isSet(object.validate_only)
         ? globalThis.Boolean(object.validate_only)
         : false,
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
     };
   },
 
@@ -1297,6 +1536,9 @@ export const DeleteMemberRequest: MessageFns<DeleteMemberRequest> = {
     if (message.validateOnly !== false) {
       obj.validateOnly = message.validateOnly;
     }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
     return obj;
   },
 
@@ -1313,6 +1555,7 @@ export const DeleteMemberRequest: MessageFns<DeleteMemberRequest> = {
       ? BigInt(object.expectedRevision)
       : 0n;
     message.validateOnly = object.validateOnly ?? false;
+    message.note = object.note ?? "";
     return message;
   },
 };
@@ -1697,7 +1940,7 @@ export const GetClusterResponse: MessageFns<GetClusterResponse> = {
 };
 
 function createBaseUpdateAdminURLRequest(): UpdateAdminURLRequest {
-  return { id: "", name: "", adminUrls: [], requestId: "", expectedRevision: 0n, validateOnly: false };
+  return { id: "", name: "", adminUrls: [], requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
 }
 
 export const UpdateAdminURLRequest: MessageFns<UpdateAdminURLRequest> = {
@@ -1722,6 +1965,9 @@ export const UpdateAdminURLRequest: MessageFns<UpdateAdminURLRequest> = {
     }
     if (message.validateOnly !== false) {
       writer.uint32(48).bool(message.validateOnly);
+    }
+    if (message.note !== "") {
+      writer.uint32(58).string(message.note);
     }
     return writer;
   },
@@ -1787,6 +2033,14 @@ export const UpdateAdminURLRequest: MessageFns<UpdateAdminURLRequest> = {
             message.validateOnly = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1823,6 +2077,7 @@ export const UpdateAdminURLRequest: MessageFns<UpdateAdminURLRequest> = {
         : isSet(object.validate_only)
         ? globalThis.Boolean(object.validate_only)
         : false,
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
     };
   },
 
@@ -1846,6 +2101,9 @@ export const UpdateAdminURLRequest: MessageFns<UpdateAdminURLRequest> = {
     if (message.validateOnly !== false) {
       obj.validateOnly = message.validateOnly;
     }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
     return obj;
   },
 
@@ -1862,6 +2120,7 @@ export const UpdateAdminURLRequest: MessageFns<UpdateAdminURLRequest> = {
       ? BigInt(object.expectedRevision)
       : 0n;
     message.validateOnly = object.validateOnly ?? false;
+    message.note = object.note ?? "";
     return message;
   },
 };
@@ -2129,6 +2388,770 @@ export const TransferLeadershipResponse: MessageFns<TransferLeadershipResponse> 
   },
 };
 
+function createBaseWatchMembersRequest(): WatchMembersRequest {
+  return { startRevision: 0n, withLeader: false, withProgress: false };
+}
+
+export const WatchMembersRequest: MessageFns<WatchMembersRequest> = {
+  encode(message: WatchMembersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.startRevision !== 0n) {
+      if (BigInt.asUintN(64, message.startRevision) !== message.startRevision) {
+        throw new globalThis.Error("value provided for field message.startRevision of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.startRevision);
+    }
+    if (message.withLeader !== false) {
+      writer.uint32(16).bool(message.withLeader);
+    }
+    if (message.withProgress !== false) {
+      writer.uint32(24).bool(message.withProgress);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchMembersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchMembersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.startRevision = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.withLeader = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.withProgress = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchMembersRequest {
+    return {
+      startRevision: isSet(object.startRevision)
+        ? BigInt(object.startRevision)
+        : isSet(object.start_revision)
+        ? BigInt(object.start_revision)
+        : 0n,
+      withLeader: isSet(object.withLeader)
+        ? globalThis.Boolean(object.withLeader)
+        : isSet(object.with_leader)
+        ? globalThis.Boolean(object.with_leader)
+        : false,
+      withProgress: isSet(object.withProgress)
+        ? globalThis.Boolean(object.withProgress)
+        : isSet(object.with_progress)
+        ? globalThis.Boolean(object.with_progress)
+        : false,
+    };
+  },
+
+  toJSON(message: WatchMembersRequest): unknown {
+    const obj: any = {};
+    if (message.startRevision !== 0n) {
+      obj.startRevision = message.startRevision.toString();
+    }
+    if (message.withLeader !== false) {
+      obj.withLeader = message.withLeader;
+    }
+    if (message.withProgress !== false) {
+      obj.withProgress = message.withProgress;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WatchMembersRequest>): WatchMembersRequest {
+    return WatchMembersRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchMembersRequest>): WatchMembersRequest {
+    const message = createBaseWatchMembersRequest();
+    message.startRevision = (object.startRevision !== undefined && object.startRevision !== null)
+      ? BigInt(object.startRevision)
+      : 0n;
+    message.withLeader = object.withLeader ?? false;
+    message.withProgress = object.withProgress ?? false;
+    return message;
+  },
+};
+
+function createBaseWatchMembersResponse(): WatchMembersResponse {
+  return { header: undefined, part: undefined };
+}
+
+export const WatchMembersResponse: MessageFns<WatchMembersResponse> = {
+  encode(message: WatchMembersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.header !== undefined) {
+      ResponseHeader.encode(message.header, writer.uint32(10).fork()).join();
+    }
+    switch (message.part?.$case) {
+      case "roster":
+        MemberList.encode(message.part.value, writer.uint32(18).fork()).join();
+        break;
+      case "events":
+        MemberEventList.encode(message.part.value, writer.uint32(26).fork()).join();
+        break;
+      case "leader":
+        LeaderChange.encode(message.part.value, writer.uint32(34).fork()).join();
+        break;
+      case "progress":
+        WatchProgress.encode(message.part.value, writer.uint32(42).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchMembersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchMembersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.header = ResponseHeader.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.part = { $case: "roster", value: MemberList.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.part = { $case: "events", value: MemberEventList.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.part = { $case: "leader", value: LeaderChange.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.part = { $case: "progress", value: WatchProgress.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchMembersResponse {
+    return {
+      header: isSet(object.header) ? ResponseHeader.fromJSON(object.header) : undefined,
+      part: isSet(object.roster)
+        ? { $case: "roster", value: MemberList.fromJSON(object.roster) }
+        : isSet(object.events)
+        ? { $case: "events", value: MemberEventList.fromJSON(object.events) }
+        : isSet(object.leader)
+        ? { $case: "leader", value: LeaderChange.fromJSON(object.leader) }
+        : isSet(object.progress)
+        ? { $case: "progress", value: WatchProgress.fromJSON(object.progress) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: WatchMembersResponse): unknown {
+    const obj: any = {};
+    if (message.header !== undefined) {
+      obj.header = ResponseHeader.toJSON(message.header);
+    }
+    if (message.part?.$case === "roster") {
+      obj.roster = MemberList.toJSON(message.part.value);
+    } else if (message.part?.$case === "events") {
+      obj.events = MemberEventList.toJSON(message.part.value);
+    } else if (message.part?.$case === "leader") {
+      obj.leader = LeaderChange.toJSON(message.part.value);
+    } else if (message.part?.$case === "progress") {
+      obj.progress = WatchProgress.toJSON(message.part.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WatchMembersResponse>): WatchMembersResponse {
+    return WatchMembersResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchMembersResponse>): WatchMembersResponse {
+    const message = createBaseWatchMembersResponse();
+    message.header = (object.header !== undefined && object.header !== null)
+      ? ResponseHeader.fromPartial(object.header)
+      : undefined;
+    switch (object.part?.$case) {
+      case "roster": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "roster", value: MemberList.fromPartial(object.part.value) };
+        }
+        break;
+      }
+      case "events": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "events", value: MemberEventList.fromPartial(object.part.value) };
+        }
+        break;
+      }
+      case "leader": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "leader", value: LeaderChange.fromPartial(object.part.value) };
+        }
+        break;
+      }
+      case "progress": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "progress", value: WatchProgress.fromPartial(object.part.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseMemberList(): MemberList {
+  return { members: [] };
+}
+
+export const MemberList: MessageFns<MemberList> = {
+  encode(message: MemberList, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.members) {
+      Member.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MemberList {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMemberList();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.members.push(Member.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MemberList {
+    return {
+      members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: MemberList): unknown {
+    const obj: any = {};
+    if (message.members?.length) {
+      obj.members = message.members.map((e) => Member.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<MemberList>): MemberList {
+    return MemberList.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MemberList>): MemberList {
+    const message = createBaseMemberList();
+    message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseMemberEventList(): MemberEventList {
+  return { events: [] };
+}
+
+export const MemberEventList: MessageFns<MemberEventList> = {
+  encode(message: MemberEventList, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.events) {
+      MemberEvent.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MemberEventList {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMemberEventList();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.events.push(MemberEvent.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MemberEventList {
+    return {
+      events: globalThis.Array.isArray(object?.events) ? object.events.map((e: any) => MemberEvent.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: MemberEventList): unknown {
+    const obj: any = {};
+    if (message.events?.length) {
+      obj.events = message.events.map((e) => MemberEvent.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<MemberEventList>): MemberEventList {
+    return MemberEventList.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MemberEventList>): MemberEventList {
+    const message = createBaseMemberEventList();
+    message.events = object.events?.map((e) => MemberEvent.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseLeaderChange(): LeaderChange {
+  return { leaderId: "" };
+}
+
+export const LeaderChange: MessageFns<LeaderChange> = {
+  encode(message: LeaderChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.leaderId !== "") {
+      writer.uint32(10).string(message.leaderId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeaderChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaderChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.leaderId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LeaderChange {
+    return {
+      leaderId: isSet(object.leaderId)
+        ? globalThis.String(object.leaderId)
+        : isSet(object.leader_id)
+        ? globalThis.String(object.leader_id)
+        : "",
+    };
+  },
+
+  toJSON(message: LeaderChange): unknown {
+    const obj: any = {};
+    if (message.leaderId !== "") {
+      obj.leaderId = message.leaderId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<LeaderChange>): LeaderChange {
+    return LeaderChange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LeaderChange>): LeaderChange {
+    const message = createBaseLeaderChange();
+    message.leaderId = object.leaderId ?? "";
+    return message;
+  },
+};
+
+function createBaseWatchProgress(): WatchProgress {
+  return { hasLeader: false };
+}
+
+export const WatchProgress: MessageFns<WatchProgress> = {
+  encode(message: WatchProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.hasLeader !== false) {
+      writer.uint32(8).bool(message.hasLeader);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.hasLeader = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchProgress {
+    return {
+      hasLeader: isSet(object.hasLeader)
+        ? globalThis.Boolean(object.hasLeader)
+        : isSet(object.has_leader)
+        ? globalThis.Boolean(object.has_leader)
+        : false,
+    };
+  },
+
+  toJSON(message: WatchProgress): unknown {
+    const obj: any = {};
+    if (message.hasLeader !== false) {
+      obj.hasLeader = message.hasLeader;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WatchProgress>): WatchProgress {
+    return WatchProgress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchProgress>): WatchProgress {
+    const message = createBaseWatchProgress();
+    message.hasLeader = object.hasLeader ?? false;
+    return message;
+  },
+};
+
+function createBaseMemberEvent(): MemberEvent {
+  return {
+    revision: 0n,
+    kind: 0,
+    member: undefined,
+    previous: undefined,
+    time: undefined,
+    caller: "",
+    note: "",
+    requestId: "",
+  };
+}
+
+export const MemberEvent: MessageFns<MemberEvent> = {
+  encode(message: MemberEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.revision);
+    }
+    if (message.kind !== 0) {
+      writer.uint32(16).int32(message.kind);
+    }
+    if (message.member !== undefined) {
+      Member.encode(message.member, writer.uint32(26).fork()).join();
+    }
+    if (message.previous !== undefined) {
+      Member.encode(message.previous, writer.uint32(34).fork()).join();
+    }
+    if (message.time !== undefined) {
+      Timestamp.encode(message.time, writer.uint32(42).fork()).join();
+    }
+    if (message.caller !== "") {
+      writer.uint32(50).string(message.caller);
+    }
+    if (message.note !== "") {
+      writer.uint32(58).string(message.note);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(66).string(message.requestId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MemberEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMemberEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.member = Member.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.previous = Member.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.time = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.caller = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MemberEvent {
+    return {
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      kind: isSet(object.kind) ? memberEventKindFromJSON(object.kind) : 0,
+      member: isSet(object.member) ? Member.fromJSON(object.member) : undefined,
+      previous: isSet(object.previous) ? Member.fromJSON(object.previous) : undefined,
+      time: isSet(object.time) ? fromJsonTimestamp(object.time) : undefined,
+      caller: isSet(object.caller) ? globalThis.String(object.caller) : "",
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+    };
+  },
+
+  toJSON(message: MemberEvent): unknown {
+    const obj: any = {};
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    if (message.kind !== 0) {
+      obj.kind = memberEventKindToJSON(message.kind);
+    }
+    if (message.member !== undefined) {
+      obj.member = Member.toJSON(message.member);
+    }
+    if (message.previous !== undefined) {
+      obj.previous = Member.toJSON(message.previous);
+    }
+    if (message.time !== undefined) {
+      obj.time = fromTimestamp(message.time).toISOString();
+    }
+    if (message.caller !== "") {
+      obj.caller = message.caller;
+    }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<MemberEvent>): MemberEvent {
+    return MemberEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MemberEvent>): MemberEvent {
+    const message = createBaseMemberEvent();
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.kind = object.kind ?? 0;
+    message.member = (object.member !== undefined && object.member !== null)
+      ? Member.fromPartial(object.member)
+      : undefined;
+    message.previous = (object.previous !== undefined && object.previous !== null)
+      ? Member.fromPartial(object.previous)
+      : undefined;
+    message.time = (object.time !== undefined && object.time !== null) ? Timestamp.fromPartial(object.time) : undefined;
+    message.caller = object.caller ?? "";
+    message.note = object.note ?? "";
+    message.requestId = object.requestId ?? "";
+    return message;
+  },
+};
+
 /**
  * The roster of one cluster. Any member answers every call: reads by itself, writes by way of the leader.
  *
@@ -2219,6 +3242,21 @@ export const MembershipServiceService = {
       Buffer.from(TransferLeadershipResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): TransferLeadershipResponse => TransferLeadershipResponse.decode(value),
   },
+  /**
+   * Sends the roster, and then every change once, in order and gap-free, until the caller ends the call. Any member serves
+   * it, also without a quorum: it is as fresh as that member. REVISION_COMPACTED when changes that are to come next are no
+   * longer kept: watch again without start_revision.
+   */
+  watchMembers: {
+    path: "/muster.v1.MembershipService/WatchMembers" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: WatchMembersRequest): Buffer => Buffer.from(WatchMembersRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WatchMembersRequest => WatchMembersRequest.decode(value),
+    responseSerialize: (value: WatchMembersResponse): Buffer =>
+      Buffer.from(WatchMembersResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): WatchMembersResponse => WatchMembersResponse.decode(value),
+  },
 } as const;
 
 export interface MembershipServiceServer extends UntypedServiceImplementation {
@@ -2242,6 +3280,12 @@ export interface MembershipServiceServer extends UntypedServiceImplementation {
    * timeout. TRANSFER_FAILED when it does not take over in that time: the leader of before serves on.
    */
   transferLeadership: handleUnaryCall<TransferLeadershipRequest, TransferLeadershipResponse>;
+  /**
+   * Sends the roster, and then every change once, in order and gap-free, until the caller ends the call. Any member serves
+   * it, also without a quorum: it is as fresh as that member. REVISION_COMPACTED when changes that are to come next are no
+   * longer kept: watch again without start_revision.
+   */
+  watchMembers: handleServerStreamingCall<WatchMembersRequest, WatchMembersResponse>;
 }
 
 export interface MembershipServiceClient extends Client {
@@ -2363,6 +3407,20 @@ export interface MembershipServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: TransferLeadershipResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Sends the roster, and then every change once, in order and gap-free, until the caller ends the call. Any member serves
+   * it, also without a quorum: it is as fresh as that member. REVISION_COMPACTED when changes that are to come next are no
+   * longer kept: watch again without start_revision.
+   */
+  watchMembers(
+    request: WatchMembersRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<WatchMembersResponse>;
+  watchMembers(
+    request: WatchMembersRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<WatchMembersResponse>;
 }
 
 export const MembershipServiceClient = makeGenericClientConstructor(
@@ -2382,6 +3440,39 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
+
+function toTimestamp(date: Date): Timestamp {
+  const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
+  const nanos = (date.getTime() % 1_000) * 1_000_000;
+  return { seconds, nanos };
+}
+
+function fromTimestamp(t: Timestamp): Date {
+  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
+  millis += (t.nanos || 0) / 1_000_000;
+  return new globalThis.Date(millis);
+}
+
+const timestampFractionRegex = /:\d{2}\.\d+/;
+
+function fromJsonTimestamp(o: any): Timestamp {
+  if (o instanceof globalThis.Date) {
+    return toTimestamp(o);
+  } else if (typeof o === "string") {
+    // Date only keeps milliseconds, and parses longer fractions in an engine-specific way,
+    // so parse the fractional seconds ourselves and give Date only the whole seconds
+    const fraction = timestampFractionRegex.exec(o);
+    if (fraction === null) {
+      return toTimestamp(new globalThis.Date(o));
+    }
+    const fractionNanos = Number(fraction[0].slice(4, 13).padEnd(9, "0"));
+    const wholeSeconds = new globalThis.Date(o.replace(fraction[0], fraction[0].slice(0, 3)));
+    const timestamp = toTimestamp(new globalThis.Date(wholeSeconds.getTime() + Math.trunc(fractionNanos / 1_000_000)));
+    return { ...timestamp, nanos: (timestamp.nanos ?? 0) + (fractionNanos % 1_000_000) };
+  } else {
+    return Timestamp.fromJSON(o);
+  }
+}
 
 function isSet(value: any): boolean {
   return value !== null && value !== undefined;

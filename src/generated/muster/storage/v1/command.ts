@@ -138,6 +138,10 @@ export interface RosterCommand {
    * that may be in a log. The command is refused once outcomes of that time may be forgotten. 0: not given.
    */
   requestBase: number;
+  /** Why, as the caller said; kept with the event. */
+  note: string;
+  /** Who asked for it, as the member that took the call knows; kept with the event. Empty in bootstrap commands. */
+  caller: string;
   /** The command itself. */
   body:
     | //
@@ -279,6 +283,8 @@ function createBaseRosterCommand(): RosterCommand {
     timeMs: 0,
     generatedRequestId: false,
     requestBase: 0,
+    note: "",
+    caller: "",
     body: undefined,
   };
 }
@@ -325,6 +331,12 @@ export const RosterCommand: MessageFns<RosterCommand> = {
         throw new globalThis.Error("value provided for field BigInt(message.requestBase) of type uint64 too large");
       }
       writer.uint32(72).uint64(BigInt(message.requestBase));
+    }
+    if (message.note !== "") {
+      writer.uint32(82).string(message.note);
+    }
+    if (message.caller !== "") {
+      writer.uint32(90).string(message.caller);
     }
     switch (message.body?.$case) {
       case "addMember":
@@ -440,6 +452,22 @@ export const RosterCommand: MessageFns<RosterCommand> = {
             message.requestBase = longToNumber(reader.uint64());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.caller = reader.string();
+            continue;
+          }
           case 16: {
             if (tag !== 130) {
               break;
@@ -551,6 +579,8 @@ export const RosterCommand: MessageFns<RosterCommand> = {
         : isSet(object.request_base)
         ? globalThis.Number(object.request_base)
         : 0,
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
+      caller: isSet(object.caller) ? globalThis.String(object.caller) : "",
       body: isSet(object.addMember)
         ? { $case: "addMember", value: AddMemberCommand.fromJSON(object.addMember) }
         : isSet(object.add_member)
@@ -612,6 +642,12 @@ export const RosterCommand: MessageFns<RosterCommand> = {
     if (message.requestBase !== 0) {
       obj.requestBase = globalThis.Number(message.requestBase);
     }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
+    if (message.caller !== "") {
+      obj.caller = message.caller;
+    }
     if (message.body?.$case === "addMember") {
       obj.addMember = AddMemberCommand.toJSON(message.body.value);
     } else if (message.body?.$case === "updateMember") {
@@ -648,6 +684,8 @@ export const RosterCommand: MessageFns<RosterCommand> = {
     message.timeMs = object.timeMs ?? 0;
     message.generatedRequestId = object.generatedRequestId ?? false;
     message.requestBase = object.requestBase ?? 0;
+    message.note = object.note ?? "";
+    message.caller = object.caller ?? "";
     switch (object.body?.$case) {
       case "addMember": {
         if (object.body?.value !== undefined && object.body?.value !== null) {

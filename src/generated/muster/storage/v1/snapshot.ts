@@ -116,7 +116,21 @@ export interface RosterEvent {
   /** At which revision. */
   revision: number;
   /** The member after the change; for a removal, before it. */
-  member: MemberRecord | undefined;
+  member:
+    | MemberRecord
+    | undefined;
+  /** The member before the change; unset for an addition, a removal, and in what an older version kept. */
+  previous:
+    | MemberRecord
+    | undefined;
+  /** RosterCommand.time_ms. */
+  timeMs: number;
+  /** RosterCommand.caller, or "member" for a publish. Empty for bootstrap commands. */
+  caller: string;
+  /** RosterCommand.note. */
+  note: string;
+  /** RosterCommand.request_id. */
+  requestId: string;
 }
 
 /** What a change does to a member. */
@@ -131,6 +145,8 @@ export const RosterEvent_Kind = {
   PROMOTED: 3,
   /** REMOVED - The member was removed. */
   REMOVED: 4,
+  /** DEMOTED - The voter became a learner. */
+  DEMOTED: 5,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -142,6 +158,7 @@ export namespace RosterEvent_Kind {
   export type UPDATED = typeof RosterEvent_Kind.UPDATED;
   export type PROMOTED = typeof RosterEvent_Kind.PROMOTED;
   export type REMOVED = typeof RosterEvent_Kind.REMOVED;
+  export type DEMOTED = typeof RosterEvent_Kind.DEMOTED;
   export type UNRECOGNIZED = typeof RosterEvent_Kind.UNRECOGNIZED;
 }
 
@@ -162,6 +179,9 @@ export function rosterEvent_KindFromJSON(object: any): RosterEvent_Kind {
     case 4:
     case "KIND_REMOVED":
       return RosterEvent_Kind.REMOVED;
+    case 5:
+    case "KIND_DEMOTED":
+      return RosterEvent_Kind.DEMOTED;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -181,6 +201,8 @@ export function rosterEvent_KindToJSON(object: RosterEvent_Kind): string {
       return "KIND_PROMOTED";
     case RosterEvent_Kind.REMOVED:
       return "KIND_REMOVED";
+    case RosterEvent_Kind.DEMOTED:
+      return "KIND_DEMOTED";
     case RosterEvent_Kind.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -1242,7 +1264,16 @@ export const RequestOutcome_MetadataEntry: MessageFns<RequestOutcome_MetadataEnt
 };
 
 function createBaseRosterEvent(): RosterEvent {
-  return { kind: 0, revision: 0, member: undefined };
+  return {
+    kind: 0,
+    revision: 0,
+    member: undefined,
+    previous: undefined,
+    timeMs: 0,
+    caller: "",
+    note: "",
+    requestId: "",
+  };
 }
 
 export const RosterEvent: MessageFns<RosterEvent> = {
@@ -1258,6 +1289,24 @@ export const RosterEvent: MessageFns<RosterEvent> = {
     }
     if (message.member !== undefined) {
       MemberRecord.encode(message.member, writer.uint32(26).fork()).join();
+    }
+    if (message.previous !== undefined) {
+      MemberRecord.encode(message.previous, writer.uint32(34).fork()).join();
+    }
+    if (message.timeMs !== 0) {
+      if (BigInt.asUintN(64, BigInt(message.timeMs)) !== BigInt(message.timeMs)) {
+        throw new globalThis.Error("value provided for field BigInt(message.timeMs) of type uint64 too large");
+      }
+      writer.uint32(40).uint64(BigInt(message.timeMs));
+    }
+    if (message.caller !== "") {
+      writer.uint32(50).string(message.caller);
+    }
+    if (message.note !== "") {
+      writer.uint32(58).string(message.note);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(66).string(message.requestId);
     }
     return writer;
   },
@@ -1299,6 +1348,46 @@ export const RosterEvent: MessageFns<RosterEvent> = {
             message.member = MemberRecord.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.previous = MemberRecord.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.timeMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.caller = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1316,6 +1405,19 @@ export const RosterEvent: MessageFns<RosterEvent> = {
       kind: isSet(object.kind) ? rosterEvent_KindFromJSON(object.kind) : 0,
       revision: isSet(object.revision) ? globalThis.Number(object.revision) : 0,
       member: isSet(object.member) ? MemberRecord.fromJSON(object.member) : undefined,
+      previous: isSet(object.previous) ? MemberRecord.fromJSON(object.previous) : undefined,
+      timeMs: isSet(object.timeMs)
+        ? globalThis.Number(object.timeMs)
+        : isSet(object.time_ms)
+        ? globalThis.Number(object.time_ms)
+        : 0,
+      caller: isSet(object.caller) ? globalThis.String(object.caller) : "",
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
     };
   },
 
@@ -1330,6 +1432,21 @@ export const RosterEvent: MessageFns<RosterEvent> = {
     if (message.member !== undefined) {
       obj.member = MemberRecord.toJSON(message.member);
     }
+    if (message.previous !== undefined) {
+      obj.previous = MemberRecord.toJSON(message.previous);
+    }
+    if (message.timeMs !== 0) {
+      obj.timeMs = globalThis.Number(message.timeMs);
+    }
+    if (message.caller !== "") {
+      obj.caller = message.caller;
+    }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
     return obj;
   },
 
@@ -1343,6 +1460,13 @@ export const RosterEvent: MessageFns<RosterEvent> = {
     message.member = (object.member !== undefined && object.member !== null)
       ? MemberRecord.fromPartial(object.member)
       : undefined;
+    message.previous = (object.previous !== undefined && object.previous !== null)
+      ? MemberRecord.fromPartial(object.previous)
+      : undefined;
+    message.timeMs = object.timeMs ?? 0;
+    message.caller = object.caller ?? "";
+    message.note = object.note ?? "";
+    message.requestId = object.requestId ?? "";
     return message;
   },
 };
