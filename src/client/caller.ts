@@ -47,7 +47,7 @@ type MakeAttempt<Res> = (channel: Channel, attempt: Attempt) => Promise<Res>;
 export type StreamVerdict = "resume" | "elsewhere" | "end";
 
 /** The settings of one stream that resumes. */
-export interface StreamPlan<T> {
+interface StreamPlan<T> {
   /** One attempt. What it yields goes on to the reader of the stream; it throws MusterError. */
   readonly open: (channel: Channel, attempt: Attempt) => AsyncIterable<T>;
   /** Ends the stream with CANCELLED. */
@@ -265,22 +265,20 @@ export class Caller {
     const { clock, random, attemptClock = clock } = this.deps;
     const over = new AbortController();
     const leave = linkedAbort(limits.signal);
-    let left = false;
     const check = async (): Promise<void> => {
-      for (let against = 0; !over.signal.aborted;) {
+      for (let against = 0; against < 2 && !over.signal.aborted;) {
         await attemptClock.sleep(SERVING_CHECK_MS * (1 + random()), over.signal);
         const others = this.channels().some((other) => other !== channel && mayServe(other));
         against = mayServe(channel) || !others ? 0 : against + 1;
-        left = against >= 2 && !over.signal.aborted;
-        if (left) break;
       }
-      if (left) leave.abort();
+      leave.abort();
     };
     if (channel.serving !== undefined) void check();
     try {
       yield* plan.open(channel, { ...limits, signal: leave.signal, timeoutMs: TIMEOUT_MAX_MS, number: 1 });
     } catch (error) {
-      throw left ? notServing(channel) : error;
+      // Aborted here and not by the reader: the member does not serve.
+      throw leave.signal.aborted && limits.signal?.aborted !== true ? notServing(channel) : error;
     } finally {
       over.abort();
       leave.release();

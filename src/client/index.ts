@@ -216,8 +216,8 @@ export class MusterClient {
   private readonly pool: EndpointPool;
   private readonly view: LiveMembers;
   private readonly timeoutMs: number;
-  private readonly sharedMembers: SharedRead<GetMembersResponse>;
-  private readonly sharedCluster: SharedRead<GetClusterResponse>;
+  private readonly sharedMembers: ReadonlyMap<Consistency, SharedRead<GetMembersResponse>>;
+  private readonly sharedCluster: ReadonlyMap<Consistency, SharedRead<GetClusterResponse>>;
 
   constructor(options: MusterClientOptions) {
     this.timeoutMs = checkedTimeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
@@ -248,15 +248,8 @@ export class MusterClient {
         this.pool.see(roster);
       },
     });
-    const consistency = Consistency.UNSPECIFIED;
-    this.sharedMembers = new SharedRead(
-      (limits) => this.read(getMembers, { consistency }, limits),
-      systemClock,
-    );
-    this.sharedCluster = new SharedRead(
-      (limits) => this.read(getCluster, { consistency }, limits),
-      systemClock,
-    );
+    this.sharedMembers = sharedReads((request, limits) => this.read(getMembers, request, limits));
+    this.sharedCluster = sharedReads((request, limits) => this.read(getCluster, request, limits));
   }
 
   /**
@@ -290,8 +283,11 @@ export class MusterClient {
    * timeout and signal, and gets a response of its own.
    */
   async getMembers(input: GetMembersInput = {}, options: CallOptions = {}): Promise<GetMembersResponse> {
-    if (isLinearizable(input)) return this.sharedMembers.read(this.settings(options));
-    return this.read(getMembers, GetMembersRequest.fromPartial(given(input)), this.settings(options));
+    const request = GetMembersRequest.fromPartial(given(input));
+    const limits = this.settings(options);
+    return (
+      this.sharedMembers.get(request.consistency)?.read(limits) ?? this.read(getMembers, request, limits)
+    );
   }
 
   /**
@@ -299,8 +295,11 @@ export class MusterClient {
    * such calls share RPCs as those of getMembers do.
    */
   async getCluster(input: GetClusterInput = {}, options: CallOptions = {}): Promise<GetClusterResponse> {
-    if (isLinearizable(input)) return this.sharedCluster.read(this.settings(options));
-    return this.read(getCluster, GetClusterRequest.fromPartial(given(input)), this.settings(options));
+    const request = GetClusterRequest.fromPartial(given(input));
+    const limits = this.settings(options);
+    return (
+      this.sharedCluster.get(request.consistency)?.read(limits) ?? this.read(getCluster, request, limits)
+    );
   }
 
   /** Adds a voter. Its process is started afterwards. */
@@ -420,12 +419,16 @@ function given<T extends object>(input: T): { [K in keyof T]: Exclude<T[K], unde
   return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
 }
 
-/** An unknown value goes to the service as it is, and is refused there. */
-function isLinearizable({ consistency }: GetMembersInput): boolean {
-  return (
-    consistency === undefined ||
-    consistency === Consistency.UNSPECIFIED ||
-    consistency === Consistency.LINEARIZABLE
+/** One for each value that means linearizable. An unknown value goes to the service as it is, and is refused there. */
+function sharedReads<Res extends object>(
+  call: (request: { readonly consistency: Consistency }, limits: ReadLimits) => Promise<Res>,
+): ReadonlyMap<Consistency, SharedRead<Res>> {
+  const values = [Consistency.UNSPECIFIED, Consistency.LINEARIZABLE];
+  return new Map(
+    values.map((consistency) => [
+      consistency,
+      new SharedRead((limits) => call({ consistency }, limits), systemClock),
+    ]),
   );
 }
 

@@ -32,7 +32,7 @@ export interface SeenRoster {
   readonly members: readonly { readonly adminUrls: readonly string[] }[];
 }
 
-export interface PoolDeps {
+interface PoolDeps {
   /** The configured endpoints, at least one. */
   readonly hints: readonly Endpoint[];
   /** Makes the channel to an endpoint; it connects when it is first used. */

@@ -247,7 +247,7 @@ export class LiveMembers implements MembersView {
         await this.follow(() => (failures = 0));
       } catch (thrown) {
         const error = asMusterError(thrown, { requestId: undefined });
-        if (signal.aborted) return;
+        if (this.stop.signal.aborted) return;
         this.lost(error);
         this.refuseWaiting(error);
         await clock.sleep(pauseMs(error, ++failures, 1, random()), signal);
