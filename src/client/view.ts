@@ -278,6 +278,7 @@ export class LiveMembers implements MembersView {
     if (step.kind === "roster" || step.kind === "reset") {
       this.resync = false;
       this.show(new Snapshot(step.revision, step.members), step.kind, NO_EVENTS);
+      if (header.leaderId !== "") this.lead(header.leaderId, header.raftTerm);
     } else if (step.kind === "events") {
       const { revision, events } = step;
       const next = this.snapshot?.after(events, revision) ?? null;
@@ -383,11 +384,14 @@ export class LiveMembers implements MembersView {
   }
 
   private late(revision: bigint, timeoutMs: number): MusterError {
-    const has = this.snapshot === null ? "none" : `revision ${String(this.snapshot.revision)}`;
-    const wanted = revision === 0n ? "a roster" : `revision ${String(revision)}`;
-    const why = this.failure === undefined ? "" : `: ${this.failure.message}`;
-    const message = `no ${wanted} within ${String(timeoutMs)} ms, the view has ${has}${why}`;
-    return new MusterError({ code: status.DEADLINE_EXCEEDED, message, cause: this.failure });
+    const { snapshot, failure } = this;
+    const within = `within ${String(timeoutMs)} ms`;
+    const what =
+      snapshot === null
+        ? `no roster ${within}`
+        : `not at revision ${String(revision)} ${within}, but at ${String(snapshot.revision)}`;
+    const message = failure === undefined ? what : `${what}: ${failure.message}`;
+    return new MusterError({ code: status.DEADLINE_EXCEEDED, message, cause: failure });
   }
 }
 
