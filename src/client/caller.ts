@@ -182,7 +182,7 @@ export class Caller {
     let everGood = false;
     try {
       for (;;) {
-        const { channel, error: late } = await this.connect(rounds, limits);
+        const { channel, error: late, passed } = await this.connect(rounds, limits);
         const openedAt = clock.now();
         let items = 0;
         let failure: unknown = late;
@@ -203,7 +203,7 @@ export class Caller {
         const error = asMusterError(failure, limits);
         rounds.tried(channel);
         const verdict = this.verdict(plan, error, everGood);
-        unable = verdict === "elsewhere" ? unable + 1 : 0;
+        unable = verdict === "elsewhere" ? unable + 1 + passed : 0;
         if (verdict === "end" || unable >= rounds.endpoints) throw error;
         plan.onLost?.(error);
         const { attempt, endpoints } = rounds;
@@ -233,21 +233,24 @@ export class Caller {
     return typeof channels === "function" ? channels() : channels;
   }
 
-  /** The channel for the next attempt of a stream; with the error when none was connected in time. */
+  /**
+   * The channel for the next attempt of a stream; with the error when none was connected in time, and the number of others
+   * that were not either.
+   */
   private async connect(
     rounds: Rounds,
     limits: Pick<Attempt, "signal" | "requestId">,
-  ): Promise<{ readonly channel: Channel; readonly error?: Error }> {
+  ): Promise<{ readonly channel: Channel; readonly error?: Error; readonly passed: number }> {
     this.checkOpen(limits);
     const attempt = { ...limits, timeoutMs: TIMEOUT_MAX_MS, number: 1 };
     const { usable, late } = await this.firstReady(rounds.candidates(), attempt);
     this.checkOpen(limits);
     const [first] = usable;
-    if (first !== undefined) return { channel: first };
+    if (first !== undefined) return { channel: first, passed: 0 };
     const [latest, ...others] = late;
     if (latest === undefined) throw noEndpoints();
     for (const { channel } of others) rounds.tried(channel);
-    return latest;
+    return { ...latest, passed: others.length };
   }
 
   private verdict<T>(plan: StreamPlan<T>, error: MusterError, everGood: boolean): StreamVerdict {

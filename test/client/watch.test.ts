@@ -244,6 +244,13 @@ describe("errors", () => {
     const unsent = new MusterError({ code: status.UNAVAILABLE, message: "refused", sent: false });
     for (const channel of channels) channel.onOpen = (stream) => stream.fail(unsent);
     await expect(watch().next()).rejects.toBe(unsent);
+    expect([a.streams.length, b.streams.length]).toEqual([1, 1]);
+    // The same with addresses that never answer: one wait for all of them.
+    let waits = 0;
+    const late = channels.map((channel) => Object.assign(channel, { ready: async () => (waits++, unsent) }));
+    expect(late).toHaveLength(2);
+    await expect(watch().next()).rejects.toBe(unsent);
+    expect(waits).toBe(2);
   });
 });
 
