@@ -15,6 +15,9 @@ export interface Method<Req, Res> {
   readonly responseDeserialize: (bytes: Buffer) => Res;
 }
 
+/** Longest accepted timeout, one day: grpc-js lets a deadline of about 25 days or more expire at once. */
+export const TIMEOUT_MAX_MS = 24 * 60 * 60 * 1000;
+
 /** The limits of one attempt. */
 export interface Attempt {
   /** How long the attempt may take, in milliseconds, on the channel's own clock. */
@@ -40,6 +43,11 @@ export type Readiness = "connected" | "failed" | Error;
 export interface Channel {
   /** The address as host:port; errors name it. */
   readonly authority: string;
+  /**
+   * False: the member says that it does not serve (grpc.health.v1), and is asked only when all others failed.
+   * @default true
+   */
+  readonly serving?: boolean;
   /**
    * Connects, and sends nothing. Never rejects. A channel without this method is always connected.
    */

@@ -12,8 +12,10 @@
 import type { ChannelCredentials, ClientOptions } from "@grpc/grpc-js";
 import { HealthCheckResponse_ServingStatus, HealthService } from "../generated/grpc/health/v1/health";
 import { MaintenanceServiceService } from "../generated/muster/v1/maintenance_service";
+import type { Member, MemberStatus } from "../generated/muster/v1/member";
 import {
   AddMemberRequest,
+  Consistency,
   DeleteMemberRequest,
   GetClusterRequest,
   GetMembersRequest,
@@ -31,15 +33,24 @@ import type {
   UpdateAdminURLResponse,
   UpdateMemberResponse,
 } from "../generated/muster/v1/membership_service";
+import { TIMEOUT_MAX_MS } from "./attempt";
 import type { Method } from "./attempt";
 import { Caller } from "./caller";
 import { EndpointChannel } from "./channel";
 import { systemClock } from "./clock";
 import type { Clock } from "./clock";
 import { ClientConfigError, parseEndpoints } from "./endpoints";
+import { EndpointPool } from "./pool";
+import { SharedRead } from "./shared_read";
+import type { ReadLimits } from "./shared_read";
 import { ownErrors, receiveSnapshot } from "./snapshot";
 import type { ReceivedSnapshot, SnapshotSink } from "./snapshot";
+import { LiveMembers } from "./view";
+import type { MembersView } from "./view";
+import { MemberWatch } from "./watch";
+import type { WatchItem, WatchMembersOptions } from "./watch";
 
+export { TIMEOUT_MAX_MS } from "./attempt";
 export type { Clock } from "./clock";
 export { systemClock } from "./clock";
 export { ClientConfigError, parseEndpoint, parseEndpoints } from "./endpoints";
@@ -48,12 +59,22 @@ export { MusterError } from "./errors";
 export type { MusterErrorInit } from "./errors";
 export type { FieldViolation } from "../rpc/error_details";
 export type { ReceivedSnapshot, SnapshotSink } from "./snapshot";
-export { Consistency } from "../generated/muster/v1/membership_service";
+export type { MembersChange, MembersView, ViewWaitOptions } from "./view";
+export type {
+  WatchedEvent,
+  WatchedLeader,
+  WatchedProgress,
+  WatchedRoster,
+  WatchItem,
+  WatchMembersOptions,
+} from "./watch";
+export { Consistency, MemberEventKind } from "../generated/muster/v1/membership_service";
 export type {
   AddMemberResponse,
   DeleteMemberResponse,
   GetClusterResponse,
   GetMembersResponse,
+  MemberEvent,
   ResponseHeader,
   TransferLeadershipResponse,
   UpdateAdminURLResponse,
@@ -67,9 +88,6 @@ export type { Member, MemberStatus } from "../generated/muster/v1/member";
  * without a deadline. A cluster that loses its leader elects another within that time.
  */
 export const DEFAULT_TIMEOUT_MS = 7000;
-
-/** Longest accepted timeout, one day: grpc-js lets a deadline of about 25 days or more expire at once. */
-export const TIMEOUT_MAX_MS = 24 * 60 * 60 * 1000;
 
 /** The methods of the service. */
 const { getMembers, getCluster, addMember, updateMember, deleteMember, updateAdminUrl, transferLeadership } =
@@ -117,6 +135,20 @@ export interface MusterClientOptions {
    * @default true, because a service outlives restarts of the members
    */
   readonly waitForConnection?: boolean | undefined;
+  /**
+   * Whether the admin URLs of the members in the newest roster seen are endpoints too, so that the client goes on when all
+   * configured members were replaced. The configured ones stay in any case, and are tried first. Set false behind a proxy or a
+   * load balancer, or where the members' own addresses can't be reached.
+   * @default true
+   */
+  readonly followRoster?: boolean | undefined;
+  /**
+   * Whether the client, when it has several endpoints, watches the health (grpc.health.v1) of each one that it has used. One
+   * that says NOT_SERVING (no leader known, disk full, stopping) is asked only when all others failed. One stream for each
+   * endpoint, from the first use after a second on; it keeps the process running until close().
+   * @default true
+   */
+  readonly healthCheck?: boolean | undefined;
   /**
    * Further channel options for grpc-js, such as message size limits. They win over the client's own, which are in
    * src/client/channel.ts.
@@ -181,31 +213,93 @@ export interface SaveSnapshotOptions extends CallOptions {
  */
 export class MusterClient {
   private readonly caller: Caller;
+  private readonly pool: EndpointPool;
+  private readonly view: LiveMembers;
   private readonly timeoutMs: number;
+  private readonly sharedMembers: ReadonlyMap<Consistency, SharedRead<GetMembersResponse>>;
+  private readonly sharedCluster: ReadonlyMap<Consistency, SharedRead<GetClusterResponse>>;
 
   constructor(options: MusterClientOptions) {
     this.timeoutMs = checkedTimeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
-    const channels = parseEndpoints(options.endpoints).map(
-      (endpoint) => new EndpointChannel(endpoint, options.credentials, options.channelOptions),
-    );
+    const { credentials, channelOptions, clock = systemClock, random = Math.random } = options;
+    this.pool = new EndpointPool({
+      hints: parseEndpoints(options.endpoints),
+      dial: (endpoint) => new EndpointChannel(endpoint, credentials, channelOptions),
+      followRoster: options.followRoster ?? true,
+      ownCredentials: credentials !== undefined,
+      healthCheck: options.healthCheck ?? true,
+      clock: systemClock,
+    });
     this.caller = new Caller({
-      channels,
-      clock: options.clock ?? systemClock,
+      channels: () => this.pool.channels(),
+      clock,
       attemptClock: systemClock,
-      random: options.random ?? Math.random,
+      random,
       waitForConnection: options.waitForConnection ?? true,
       hedgeReadsMs: options.hedgeReadsMs ?? null,
     });
+    this.view = new LiveMembers({
+      caller: this.caller,
+      clock,
+      waitClock: systemClock,
+      random,
+      timeoutMs: this.timeoutMs,
+      onRoster: (roster) => {
+        this.pool.see(roster);
+      },
+    });
+    this.sharedMembers = sharedReads((request, limits) => this.read(getMembers, request, limits));
+    this.sharedCluster = sharedReads((request, limits) => this.read(getCluster, request, limits));
   }
 
-  /** Lists the members, sorted by id. Linearizable by default. */
+  /**
+   * A live view of the members: reads without an RPC, from a copy that one watch keeps. The watch starts with the first use
+   * of the view and lasts until close().
+   */
+  get members(): MembersView {
+    return this.view;
+  }
+
+  /**
+   * Watches the roster: first the whole, then every change once, in order and without a gap. Goes on over lost streams, at
+   * another endpoint, for as long as it takes. The stream opens with the first item that is asked for; leaving the loop, or
+   * the signal, closes it. A slow reader slows the stream down; one so slow that the members no longer have the changes gets
+   * the roster anew, as an item of kind "reset".
+   *
+   *     for await (const item of client.watchMembers()) console.log(item.kind, item);
+   *
+   * @throws MusterError from the loop: what every endpoint refuses, such as PERMISSION_DENIED, and CANCELLED after close()
+   * @throws ClientConfigError when the start revision is no revision
+   */
+  watchMembers(options: WatchMembersOptions = {}): AsyncIterableIterator<WatchItem> {
+    return new MemberWatch(this.caller, options);
+  }
+
+  /**
+   * Lists the members, sorted by id. Linearizable by default: it sees every change acknowledged before this call.
+   *
+   * Linearizable calls that wait at the same time share one RPC. A call never uses one that is under way, which may have read
+   * before it; it shares the next one, which begins when that one ends, after 100 ms at the latest. Each call keeps its own
+   * timeout and signal, and gets a response of its own.
+   */
   async getMembers(input: GetMembersInput = {}, options: CallOptions = {}): Promise<GetMembersResponse> {
-    return this.read(getMembers, GetMembersRequest.fromPartial(given(input)), options);
+    const request = GetMembersRequest.fromPartial(given(input));
+    const limits = this.settings(options);
+    return (
+      this.sharedMembers.get(request.consistency)?.read(limits) ?? this.read(getMembers, request, limits)
+    );
   }
 
-  /** Describes the cluster: each member with its state, and how many failures the cluster tolerates. */
+  /**
+   * Describes the cluster: each member with its state, and how many failures the cluster tolerates. Linearizable by default;
+   * such calls share RPCs as those of getMembers do.
+   */
   async getCluster(input: GetClusterInput = {}, options: CallOptions = {}): Promise<GetClusterResponse> {
-    return this.read(getCluster, GetClusterRequest.fromPartial(given(input)), options);
+    const request = GetClusterRequest.fromPartial(given(input));
+    const limits = this.settings(options);
+    return (
+      this.sharedCluster.get(request.consistency)?.read(limits) ?? this.read(getCluster, request, limits)
+    );
   }
 
   /** Adds a voter. Its process is started afterwards. */
@@ -266,38 +360,54 @@ export class MusterClient {
 
   /** Whether a member says of itself that it serves (grpc.health.v1): the one that answers first. */
   async checkHealth(options: CallOptions = {}): Promise<boolean> {
-    const { status } = await this.read(HealthService.check, { service: "" }, options);
+    const { status } = await this.read(HealthService.check, { service: "" }, this.settings(options));
     return status === HealthCheckResponse_ServingStatus.SERVING;
   }
 
-  /** Closes the connections. Calls in flight, and calls made later, end with CANCELLED. */
+  /** Closes the connections and ends the live view. Calls and watches in flight, and calls made later, end with CANCELLED. */
   close(): void {
+    this.view.close();
     this.caller.close();
   }
 
-  private read<Req, Res>(method: Method<Req, Res>, request: Req, options: CallOptions): Promise<Res> {
-    return this.caller.call(method, request, {
-      ...this.settings(options),
+  private async read<Req, Res>(method: Method<Req, Res>, request: Req, limits: ReadLimits): Promise<Res> {
+    const response = await this.caller.call(method, request, {
+      ...limits,
       requestId: undefined,
       changes: false,
     });
+    this.learn(response);
+    return response;
   }
 
-  private write<Req extends { requestId: string; validateOnly: boolean }, Res>(
+  private async write<Req extends { requestId: string; validateOnly: boolean }, Res>(
     method: Method<Req, Res>,
     request: Req,
     options: CallOptions,
   ): Promise<Res> {
     if (request.requestId === "") request.requestId = crypto.randomUUID();
-    return this.caller.call(method, request, {
+    const response = await this.caller.call(method, request, {
       ...this.settings(options),
       requestId: request.requestId,
       changes: !request.validateOnly,
       repeats: options.repeats ?? false,
     });
+    if (!request.validateOnly) this.learn(response);
+    return response;
   }
 
-  private settings(options: CallOptions): { timeoutMs: number; signal: AbortSignal | undefined } {
+  /** Takes endpoints from an answer that has the members. */
+  private learn(response: unknown): void {
+    const { header, members } = response as Partial<GetMembersResponse & GetClusterResponse>;
+    if (header === undefined || members === undefined) return;
+    const { clusterId, revision } = header;
+    const listed = (members as readonly (Member | MemberStatus)[]).flatMap((one) =>
+      "adminUrls" in one ? [one] : (one.member ?? []),
+    );
+    this.pool.see({ clusterId, revision, members: listed });
+  }
+
+  private settings(options: CallOptions): ReadLimits {
     const timeoutMs = options.timeoutMs === undefined ? this.timeoutMs : checkedTimeout(options.timeoutMs);
     return { timeoutMs, signal: options.signal };
   }
@@ -307,6 +417,19 @@ export class MusterClient {
 function given<T extends object>(input: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   const entries = Object.entries(input).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
+}
+
+/** One for each value that means linearizable. An unknown value goes to the service as it is, and is refused there. */
+function sharedReads<Res extends object>(
+  call: (request: { readonly consistency: Consistency }, limits: ReadLimits) => Promise<Res>,
+): ReadonlyMap<Consistency, SharedRead<Res>> {
+  const values = [Consistency.UNSPECIFIED, Consistency.LINEARIZABLE];
+  return new Map(
+    values.map((consistency) => [
+      consistency,
+      new SharedRead((limits) => call({ consistency }, limits), systemClock),
+    ]),
+  );
 }
 
 function checkedTimeout(ms: number): number {

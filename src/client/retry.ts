@@ -91,6 +91,17 @@ export function pauseMs(error: MusterError, attempt: number, endpoints: number, 
   return Math.max(asked, (ceiling * (1 + random)) / 2);
 }
 
+/** Most random delay before a lost stream resumes, in milliseconds. @see resumeMs */
+const RESUME_SPREAD_MS = 100;
+
+/**
+ * The pause before a stream that was good resumes, in milliseconds: as pauseMs, but never nothing by rule. All who watch
+ * a member lose it at the same moment, and should not arrive at the next one at the same moment.
+ */
+export function resumeMs(error: MusterError, attempt: number, endpoints: number, random: number): number {
+  return Math.max(pauseMs(error, attempt, endpoints, random), RESUME_SPREAD_MS * random);
+}
+
 /**
  * The least time, in milliseconds, for which another attempt is made. A write that certainly changed nothing so far
  * needs more: an attempt that is likely to be cut off would replace a clear refusal by an unknown outcome.

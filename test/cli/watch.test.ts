@@ -3,8 +3,8 @@ import { status } from "@grpc/grpc-js";
 import { main } from "../../src/cli/main";
 import { MemberEventKind, WatchMembersResponse } from "../../src/generated/muster/v1/membership_service";
 import { ScriptedServer, refusal } from "../client/support/scripted_server";
-import { WatchServer } from "../client/support/watch_server";
-import type { WatchStep } from "../client/support/watch_server";
+import { ScriptedWatches } from "./support/scripted_watches";
+import type { WatchStep } from "./support/scripted_watches";
 import { FakeProcess, until } from "./support/harness";
 import { cluster, n1, n2, n3 } from "./support/samples";
 
@@ -13,8 +13,8 @@ afterEach(() => {
   for (const server of servers.splice(0)) server.stop();
 });
 
-async function serve(...steps: WatchStep[]): Promise<WatchServer> {
-  const server = await WatchServer.start(...steps);
+async function serve(...steps: WatchStep[]): Promise<ScriptedWatches> {
+  const server = await ScriptedWatches.start(...steps);
   servers.push(server);
   return server;
 }

@@ -1,67 +1,94 @@
-/** A real gRPC server on a free loopback port whose watches follow a script; every other call is refused. */
-import { Server, ServerCredentials, status } from "@grpc/grpc-js";
-import type { ServerWritableStream, ServiceError } from "@grpc/grpc-js";
+/** A real gRPC server that watches are fed from, with the health service: what a member looks like to a client. */
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+import type { sendUnaryData, ServerUnaryCall, ServerWritableStream } from "@grpc/grpc-js";
 import {
-  MembershipServiceService,
+  HealthCheckResponse_ServingStatus as Serving,
+  HealthService,
+} from "../../../src/generated/grpc/health/v1/health";
+import { MembershipServiceService } from "../../../src/generated/muster/v1/membership_service";
+import type {
+  GetMembersResponse,
+  WatchMembersRequest,
   WatchMembersResponse,
 } from "../../../src/generated/muster/v1/membership_service";
-import type { WatchMembersRequest } from "../../../src/generated/muster/v1/membership_service";
 
-type Stream = ServerWritableStream<WatchMembersRequest, WatchMembersResponse>;
-
-/** What one watch gets, and its end; without one it stays open. */
-export interface WatchStep {
-  readonly send: readonly Parameters<typeof WatchMembersResponse.fromPartial>[0][];
-  readonly fail?: ServiceError;
-  /** Ends without an error. */
-  readonly end?: true;
-}
+type WatchCall = ServerWritableStream<WatchMembersRequest, WatchMembersResponse>;
+type HealthCall = ServerWritableStream<object, object>;
 
 export class WatchServer {
-  /** The requests, in order. */
-  readonly requests: WatchMembersRequest[] = [];
-  /** Watches that are open. */
-  open = 0;
+  /** Open watches. */
+  readonly watches = new Set<WatchCall>();
+  /** The start revision of every watch so far. */
+  readonly starts: bigint[] = [];
+  reads = 0;
+  /** Whether getMembers waits for the test. */
+  held: (() => void)[] | null = null;
+  answer: GetMembersResponse = { header: undefined, members: [] };
+  /** Called with each new watch. */
+  onWatch: (call: WatchCall) => void = () => undefined;
+  private readonly healthCalls = new Set<HealthCall>();
+  private isServing = true;
   private readonly server = new Server();
   private port = 0;
 
-  private constructor(private readonly steps: WatchStep[]) {}
-
-  /** Each watch takes the next step; the last one repeats. */
-  static async start(...steps: WatchStep[]): Promise<WatchServer> {
-    const scripted = new WatchServer(steps);
-    const refuse = (_call: unknown, callback: (error: Partial<ServiceError>) => void): void =>
-      callback({ code: status.UNIMPLEMENTED, details: "only watches here" });
-    const others = Object.fromEntries(Object.keys(MembershipServiceService).map((name) => [name, refuse]));
-    scripted.server.addService(MembershipServiceService, {
-      ...others,
-      watchMembers: (stream: Stream) => scripted.serve(stream),
+  static async start(port = 0): Promise<WatchServer> {
+    const made = new WatchServer();
+    const unimplemented = (_call: unknown, callback: sendUnaryData<object>): void => {
+      callback({ code: 12, details: "not here" });
+    };
+    const names = Object.keys(MembershipServiceService);
+    made.server.addService(MembershipServiceService, {
+      ...Object.fromEntries(names.map((name) => [name, unimplemented])),
+      getMembers: (_call: ServerUnaryCall<object, object>, callback: sendUnaryData<object>) => {
+        made.reads++;
+        const reply = (): void => callback(null, made.answer);
+        if (made.held === null) reply();
+        else made.held.push(reply);
+      },
+      watchMembers: (call: WatchCall) => {
+        made.starts.push(call.request.startRevision);
+        made.watches.add(call);
+        call.on("cancelled", () => made.watches.delete(call));
+        made.onWatch(call);
+      },
     });
-    scripted.port = await new Promise<number>((resolve, reject) => {
-      scripted.server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) => {
+    made.server.addService(HealthService, {
+      check: unimplemented,
+      list: unimplemented,
+      watch: (call: HealthCall) => {
+        made.healthCalls.add(call);
+        call.on("cancelled", () => made.healthCalls.delete(call));
+        call.write({ status: made.isServing ? Serving.SERVING : Serving.NOT_SERVING });
+      },
+    });
+    made.port = await new Promise<number>((resolve, reject) => {
+      made.server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, bound) => {
         if (error === null) resolve(bound);
         else reject(error);
       });
     });
-    return scripted;
+    return made;
   }
 
   get endpoint(): string {
     return `127.0.0.1:${this.port}`;
   }
 
-  stop(): void {
-    this.server.forceShutdown();
+  get healthWatches(): number {
+    return this.healthCalls.size;
   }
 
-  private serve(stream: Stream): void {
-    this.requests.push(stream.request);
-    this.open++;
-    stream.on("cancelled", () => this.open--);
-    const step = this.steps.length > 1 ? this.steps.shift() : this.steps[0];
-    if (step === undefined) return;
-    for (const message of step.send) stream.write(WatchMembersResponse.fromPartial(message));
-    if (step.fail !== undefined) stream.emit("error", step.fail);
-    else if (step.end === true) stream.end();
+  setServing(serving: boolean): void {
+    this.isServing = serving;
+    for (const call of this.healthCalls)
+      call.write({ status: serving ? Serving.SERVING : Serving.NOT_SERVING });
+  }
+
+  send(...messages: WatchMembersResponse[]): void {
+    for (const call of this.watches) for (const message of messages) call.write(message);
+  }
+
+  stop(): void {
+    this.server.forceShutdown();
   }
 }
