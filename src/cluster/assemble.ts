@@ -182,7 +182,7 @@ export function assembleCluster(parts: ClusterParts): Cluster {
       verdicts.refused(by, reason, text);
     },
   });
-  watchBoots(replica, parts);
+  const boots = watchBoots(replica, parts);
   const identities = new PeerIdentities(replica, log, parts.metStore ?? null);
   const divergence = new Divergence({
     replica,
@@ -196,15 +196,7 @@ export function assembleCluster(parts: ClusterParts): Cluster {
   new AddressHints({ replica, identities, peers, instanceId, urls: parts.hints ?? [] });
   const instances = { own: instanceId, metAnother: identities.metAnother.bind(identities) };
   const calls = { submissions, routing, writes, reads, transfers, watches, instances };
-  return {
-    replica,
-    rosterMachine,
-    ...calls,
-    publisher,
-    peerAdmission,
-    boots: parts.boots ?? null,
-    transport,
-  };
+  return { replica, rosterMachine, ...calls, publisher, peerAdmission, boots, transport };
 }
 
 async function whoIsAt(peers: PeerCalls, url: string): Promise<ReturnType<typeof readHello> | "nobody"> {
@@ -216,15 +208,20 @@ function watchesOf(replica: Replica, changes: () => Roster, { clock, defer, limi
   return new Watches({ replica, changes, clock, defer, room: new WaitingRoom("watches", limits.watchesMax) });
 }
 
-/** Follows this member's own record: a publish of this start shortens the list of boot ids, one of another copy ends it. */
-function watchBoots(replica: Replica, { boots, onRolledBack }: ClusterParts): void {
-  if (boots === undefined) return;
+/**
+ * Follows this member's own record: a publish of this start shortens the list of boot ids, one of another copy ends it.
+ *
+ * @returns the boot ids; null where nothing tells a copy of the data directory
+ */
+function watchBoots(replica: Replica, { boots, onRolledBack }: ClusterParts): Boots | null {
+  if (boots === undefined) return null;
   replica.listen({
     onApplied: () => {
       const own = replica.roster.member(replica.id);
       if (own !== null && !boots.noticed(own)) onRolledBack?.();
     },
   });
+  return boots;
 }
 
 /** What others say of this member, heard as long as the replica runs. */
