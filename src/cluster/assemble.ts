@@ -171,10 +171,9 @@ export function assembleCluster(parts: ClusterParts): Cluster {
   const reads = new Reads({ replica, clock, peers, routing, room: readsRoom, connectMs });
   const transfers = new Transfers({ replica, reads, peers, routing, connectMs });
   const watches = watchesOf(replica, roster, parts);
-  const { boots } = parts;
   const publisher = new Publisher({
     ...parts,
-    claim: () => boots?.claim ?? NO_BOOT,
+    claim: () => parts.boots?.claim ?? NO_BOOT,
     replica,
     execute: (request, call) =>
       executePublish(request, parts, { replica, writes, drewRequestId: true }, call),
@@ -183,7 +182,7 @@ export function assembleCluster(parts: ClusterParts): Cluster {
       verdicts.refused(by, reason, text);
     },
   });
-  if (boots !== undefined) watchBoots(replica, boots, parts.onRolledBack ?? (() => undefined));
+  const boots = watchBoots(replica, parts);
   const identities = new PeerIdentities(replica, log, parts.metStore ?? null);
   const divergence = new Divergence({
     replica,
@@ -197,7 +196,7 @@ export function assembleCluster(parts: ClusterParts): Cluster {
   new AddressHints({ replica, identities, peers, instanceId, urls: parts.hints ?? [] });
   const instances = { own: instanceId, metAnother: identities.metAnother.bind(identities) };
   const calls = { submissions, routing, writes, reads, transfers, watches, instances };
-  return { replica, rosterMachine, ...calls, publisher, peerAdmission, boots: boots ?? null, transport };
+  return { replica, rosterMachine, ...calls, publisher, peerAdmission, boots, transport };
 }
 
 async function whoIsAt(peers: PeerCalls, url: string): Promise<ReturnType<typeof readHello> | "nobody"> {
@@ -209,14 +208,20 @@ function watchesOf(replica: Replica, changes: () => Roster, { clock, defer, limi
   return new Watches({ replica, changes, clock, defer, room: new WaitingRoom("watches", limits.watchesMax) });
 }
 
-/** Follows this member's own record: a publish of this start shortens the list of boot ids, one of another copy ends it. */
-function watchBoots(replica: Replica, boots: Boots, onRolledBack: () => void): void {
+/**
+ * Follows this member's own record: a publish of this start shortens the list of boot ids, one of another copy ends it.
+ *
+ * @returns the boot ids; null where nothing tells a copy of the data directory
+ */
+function watchBoots(replica: Replica, { boots, onRolledBack }: ClusterParts): Boots | null {
+  if (boots === undefined) return null;
   replica.listen({
     onApplied: () => {
       const own = replica.roster.member(replica.id);
-      if (own !== null && !boots.noticed(own)) onRolledBack();
+      if (own !== null && !boots.noticed(own)) onRolledBack?.();
     },
   });
+  return boots;
 }
 
 /** What others say of this member, heard as long as the replica runs. */

@@ -22,8 +22,8 @@ export function encodeSnapshot(state: RosterState): Uint8Array {
   return RosterSnapshot.encode({ version: SNAPSHOT_VERSION, ...state }).finish();
 }
 
-/** Records in one piece of pieces(): a record has at most some 20 KB. */
-const RECORDS_PER_PIECE = 32;
+/** Records in one piece of pieces(): one has at most some 40 KB, an event with the member before and after it. */
+const RECORDS_PER_PIECE = 16;
 const NOTHING: RosterState = {
   clusterId: 0n,
   revision: 0,

@@ -81,9 +81,11 @@ test("one method per call, with what was given and nothing else", async () => {
     "2",
   );
   expect((await made.deleteMember({ name: "n3", expectedRevision: 7n })).member?.id).toBe("3");
-  expect((await made.updateAdminUrl({ id: "4", adminUrls: ["http://a:3"] })).member?.id).toBe("4");
+  expect((await made.updateAdminUrl({ id: "4", adminUrls: ["http://a:3"], note: "why" })).member?.id).toBe(
+    "4",
+  );
   const uuid = expect.stringMatching(/^[0-9a-f-]{36}$/) as unknown;
-  const common = { requestId: uuid, expectedRevision: 0n, validateOnly: false };
+  const common = { requestId: uuid, expectedRevision: 0n, validateOnly: false, note: "" };
   expect(one.calls).toEqual([
     { rpc: "getMembers", request: { consistency: Consistency.SERIALIZABLE } },
     { rpc: "getCluster", request: { consistency: Consistency.UNSPECIFIED } },
@@ -93,7 +95,10 @@ test("one method per call, with what was given and nothing else", async () => {
       request: { ...common, name: "", id: "2", newPeerUrl: "http://a:2", requestId: "mine" },
     },
     { rpc: "deleteMember", request: { ...common, name: "n3", id: "", peerUrl: "", expectedRevision: 7n } },
-    { rpc: "updateAdminUrl", request: { ...common, id: "4", name: "", adminUrls: ["http://a:3"] } },
+    {
+      rpc: "updateAdminUrl",
+      request: { ...common, id: "4", name: "", adminUrls: ["http://a:3"], note: "why" },
+    },
   ]);
 });
 

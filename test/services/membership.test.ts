@@ -108,6 +108,18 @@ describe("a write", () => {
     },
   );
 
+  test.each(WRITE_NAMES)(
+    "%s has its note and its caller in the command, and its note at the leader",
+    async (name) => {
+      await invoke(name, { ...WRITES[name], note: "why" });
+      const [write] = fake.writes;
+      const kept = write?.commands.map(({ note, caller }) => [note, caller]);
+      expect(kept).toEqual(Array(2).fill(["why", "anonymous"]));
+      const body = Buffer.from(write?.forwards[0]?.body ?? []);
+      expect(MembershipServiceService[name].requestDeserialize(body).note).toBe("why");
+    },
+  );
+
   test.each(WRITE_NAMES)("%s keeps the request_id that its caller chose", async (name) => {
     const request = { ...WRITES[name], requestId: "mine" };
     await invoke(name, request);

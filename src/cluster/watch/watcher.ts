@@ -1,8 +1,9 @@
 /** One watch: how far its caller is, and what it is still to get. It has no queue of its own. */
+import type { WatchMembersResponse } from "../../generated/muster/v1/membership_service";
 import type { ResponseSink } from "../../rpc/definition";
 import type { WatchFields } from "../../roster/index";
 
-type Push = ResponseSink<never>["push"];
+export type WatchSink = Pick<ResponseSink<WatchMembersResponse>, "push">;
 
 export class Watcher {
   readonly withLeader: boolean;
@@ -19,22 +20,36 @@ export class Watcher {
   /** Whether it is among those that get their next message soon. */
   isQueued = false;
   hasEnded = false;
+  /** Passed with every message: one function for all of them, since ten thousand watches may get one at a time. */
+  private readonly taken: (error?: Error | null) => void;
 
   /**
-   * @param push writes one message
+   * @param onTaken the connection has taken the last message, and there is room for the next
    * @param end ends the call with an error
    */
   constructor(
     { startRevision, withLeader, withProgress }: WatchFields,
-    readonly push: Push,
+    private readonly sink: WatchSink,
+    onTaken: (watcher: Watcher) => void,
     readonly end: (error: Error) => void,
   ) {
+    this.taken = (error) => {
+      // The connection is gone: the end of the call follows.
+      if (error != null) return;
+      this.isWriting = false;
+      if (!this.hasEnded) onTaken(this);
+    };
     this.revision = startRevision ?? 0;
     this.rosterDue = startRevision === null;
     this.withLeader = withLeader;
     this.withProgress = withProgress;
     this.leaderDue = withLeader;
     this.markDue = withProgress;
+  }
+
+  write(message: Buffer): void {
+    this.isWriting = true;
+    this.sink.push(message, this.taken);
   }
 
   /** Whether there is something to write. @param head the revision of the roster */

@@ -11,12 +11,10 @@
 import type { Call } from "../../base/call";
 import { CALL_CANCELLED } from "../../base/call";
 import type { Clock, Timer } from "../../base/clock";
-import type { WatchMembersResponse } from "../../generated/muster/v1/membership_service";
 import type { NodeId } from "../../raft/index";
 import type { ReplicaView } from "../../replica/view";
 import { type RefusedError, refused, toMember } from "../../roster/index";
 import type { WatchFields } from "../../roster/index";
-import type { ResponseSink } from "../../rpc/definition";
 import { refusalError } from "../../rpc/rpc_error";
 import type { RpcError } from "../../rpc/rpc_error";
 import { responseHeader } from "../response_header";
@@ -25,6 +23,7 @@ import { EncodedSteps } from "./encoded_steps";
 import type { KeptChanges } from "./encoded_steps";
 import { SharedMessage } from "./shared_message";
 import { Watcher } from "./watcher";
+import type { WatchSink } from "./watcher";
 
 /** So many messages are written in one turn: a few milliseconds. */
 const MESSAGES_PER_TURN = 128;
@@ -98,11 +97,7 @@ export class Watches {
    * @throws RefusedError TOO_MANY_REQUESTS, REVISION_COMPACTED; RpcError REVISION_COMPACTED, SERVER_STOPPING;
    *   CallCancelledError
    */
-  async watch(
-    fields: WatchFields,
-    call: Pick<Call, "onCancel">,
-    sink: Pick<ResponseSink<WatchMembersResponse>, "push">,
-  ): Promise<never> {
+  async watch(fields: WatchFields, call: Pick<Call, "onCancel">, sink: WatchSink): Promise<never> {
     const { room, changes } = this.options;
     if (this.stopped !== null) throw this.stopped;
     const { startRevision } = fields;
@@ -111,7 +106,7 @@ export class Watches {
     room.enter();
     try {
       await new Promise<never>((_, reject) => {
-        const watcher = new Watcher(fields, sink.push.bind(sink), reject);
+        const watcher = new Watcher(fields, sink, this.onTaken, reject);
         this.all.add(watcher);
         call.onCancel(() => {
           this.end(watcher, CALL_CANCELLED);
@@ -230,13 +225,12 @@ export class Watches {
   private writeNext(watcher: Watcher): void {
     if (watcher.hasEnded) return;
     const bytes = this.nextMessage(watcher);
-    if (bytes === null) return;
-    watcher.isWriting = true;
-    watcher.push(bytes, () => {
-      watcher.isWriting = false;
-      if (!watcher.hasEnded && watcher.isBehind(this.options.changes().revision)) this.enqueue(watcher);
-    });
+    if (bytes !== null) watcher.write(bytes);
   }
+
+  private readonly onTaken = (watcher: Watcher): void => {
+    if (watcher.isBehind(this.options.changes().revision)) this.enqueue(watcher);
+  };
 
   /** The next message of the watch, which counts as written then; null when there is none, or the watch has ended. */
   private nextMessage(watcher: Watcher): Buffer | null {
