@@ -27,7 +27,7 @@ export function oldCopy(world: World): void {
   const { random, scheduler, nobody } = world;
   const leader = leaderOf(world);
   const host = random.pick(world.hosts.filter((other) => isFollower(other, leader)));
-  if (leader === null || host === null || world.hosts.some(({ rolledBack }) => rolledBack)) return;
+  if (leader === null || host === null || hasOldData(world)) return;
   const config = configOf(leader);
   host.crash("kill", random.between(10, 60));
   const { durable } = host;
@@ -36,7 +36,8 @@ export function oldCopy(world: World): void {
   let tries = 20;
   const later = (): void => {
     scheduler.after(random.between(100, 400) * 1000, "fault", nobody, () => {
-      if (world.healing || host.durable !== durable || host.ended || tries-- === 0) return;
+      if (world.healing || host.durable !== durable || host.ended || hasOldData(world) || tries-- === 0)
+        return;
       const leads = leaderOf(world);
       if (leads !== null && mustBeNoticed(world, host, copy, leads)) {
         world.coverage.add("older copy put back");
@@ -45,6 +46,14 @@ export function oldCopy(world: World): void {
     });
   };
   later();
+}
+
+/**
+ * Whether a member runs, or may run, from old data. Only one at a time: with two of three voters a majority would have
+ * lost what it acknowledged, and no member could know.
+ */
+export function hasOldData({ hosts }: World): boolean {
+  return hosts.some(({ copyOf, rolledBack }) => copyOf !== null || rolledBack);
 }
 
 /** The machine crashes, and starts again with the copy as its directory. */

@@ -6,7 +6,7 @@
  * snapshot covers it): a member that does not know it can't tell the copy from the original.
  */
 import type { SimDir } from "./disk";
-import { copyOf, putBack } from "./faults_old_copy";
+import { copyOf, hasOldData, putBack } from "./faults_old_copy";
 import { Host } from "./host";
 import type { World } from "./world";
 
@@ -15,10 +15,9 @@ const LOOKS_MAX = 60;
 
 export function copyDirectory(world: World): void {
   const { hosts, random, coverage } = world;
-  const hasCopy = (): boolean => hosts.some((host) => host.copyOf !== null);
-  if (hasCopy()) return;
+  if (hasOldData(world)) return;
   copyOneBootBehind(world, (original, copy, boots) => {
-    if (hasCopy()) return;
+    if (hasOldData(world)) return;
     coverage.add("copy of a directory started");
     const twin = new Host(world, hosts.length, original.name, false);
     twin.copyOf = original;
@@ -42,8 +41,9 @@ export function copyDirectory(world: World): void {
 
 /** The same with the copy in the original's own place, as when a virtual machine goes back to a snapshot. */
 export function olderBoot(world: World): void {
-  if (world.hosts.some(({ rolledBack }) => rolledBack)) return;
+  if (hasOldData(world)) return;
   copyOneBootBehind(world, (original, copy, boots) => {
+    if (hasOldData(world)) return;
     // The others must have a quorum without it: what it acknowledged is gone with its directory.
     const leader = world.hosts.find(({ running }) => running?.replica.isLeader === true)?.running;
     const config = leader?.replica.status().confState;
