@@ -130,6 +130,8 @@ export async function withClient(
 ): Promise<void> {
   const context = surveyContext(command, io, defaultTimeoutMs);
   const client = new MusterClient({
+    // The caller said which members to ask.
+    followRoster: false,
     endpoints: context.endpoints,
     timeoutMs: context.remainingMs(),
     waitForConnection: false,

@@ -45,7 +45,12 @@ const processDeps: DevDeps = {
   spawn: spawnMember,
   isFree,
   newClient: (endpoints) =>
-    new MusterClient({ endpoints, timeoutMs: POLL_TIMEOUT_MS, waitForConnection: false }),
+    new MusterClient({
+      endpoints,
+      timeoutMs: POLL_TIMEOUT_MS,
+      waitForConnection: false,
+      followRoster: false,
+    }),
   clock: systemClock,
   command: commandName(),
 };

@@ -51,7 +51,8 @@ export async function survey(options: SurveyOptions): Promise<Answer[]> {
   const { endpoints, remainingMs, confirm = true, clock } = options;
   const connect =
     options.connect ??
-    ((address: string) => new MusterClient({ endpoints: [address], waitForConnection: false, clock }));
+    ((address: string) =>
+      new MusterClient({ endpoints: [address], waitForConnection: false, followRoster: false, clock }));
   const share = (part: number): { timeoutMs: number } => ({
     timeoutMs: Math.max(CALL_MS_MIN, remainingMs() * part),
   });

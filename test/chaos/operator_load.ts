@@ -183,7 +183,7 @@ function failed(error: MusterError): WriteOutcome {
 /** A client of several members, for one call of the operator. */
 export function clientOf(members: readonly OperatedMember[], timeoutMs: number): MusterClient {
   const endpoints = members.map(({ endpoint }) => endpoint);
-  return new MusterClient({ endpoints, timeoutMs, waitForConnection: false });
+  return new MusterClient({ endpoints, timeoutMs, waitForConnection: false, followRoster: false });
 }
 
 /** Lets a moment pass; the load has no condition to wait for. */

@@ -32,7 +32,12 @@ export class MemberProcess {
   private earlier = "";
 
   constructor(public spec: MemberSpec) {
-    this.client = new MusterClient({ endpoints: [this.endpoint], timeoutMs: 3000, waitForConnection: false });
+    this.client = new MusterClient({
+      endpoints: [this.endpoint],
+      timeoutMs: 3000,
+      waitForConnection: false,
+      followRoster: false,
+    });
   }
 
   get name(): string {

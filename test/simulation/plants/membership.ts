@@ -147,8 +147,8 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
     "repeat-puts-the-member-back",
     "a repeated request puts the member back as it was then, without a revision",
     ROSTER,
-    "    for (const effect of judged.effects) this.perform(effect, entry.index);",
-    "    for (const effect of judged.effects) this.perform(effect, entry.index);\n    const was = judged.decision.accepted && judged.decision.repeated ? judged.decision.member : null;\n    if (was !== null && this.byId.get(was.id)?.learner === was.learner) {\n      this.put(was, entry.index);\n      this.sortedMembers = null;\n    }",
+    "    for (const effect of judged.effects) this.perform(effect, command, entry.index);",
+    "    for (const effect of judged.effects) this.perform(effect, command, entry.index);\n    const was = judged.decision.accepted && judged.decision.repeated ? judged.decision.member : null;\n    if (was !== null && this.byId.get(was.id)?.learner === was.learner) {\n      this.put(was, entry.index);\n      this.sortedMembers = null;\n    }",
     "one_roster",
   ),
   plant(
