@@ -77,8 +77,8 @@ export class Inbound {
   /** The message itself when its term is in reach; one that only raises the term; or null. */
   private followTerm(from: NodeId, message: Message): Message | null {
     const { core, ticks, log } = this.options;
-    const own = core().term;
-    const verdict = this.leaps.judge(own, message.term, ticks());
+    const { term: own, lastIndex } = core();
+    const verdict = this.leaps.judge(own, message.term, ticks(), lastIndex === 0);
     if (verdict.kind === "take") return message;
     const fields = { from, term: message.term, own };
     if (verdict.kind === "refuse") {

@@ -39,7 +39,8 @@ export class TermLeaps {
   /** @param electionTicks an election timeout in ticks */
   constructor(private readonly electionTicks: number) {}
 
-  judge(own: number, theirs: number, tick: number): TermVerdict {
+  /** @param empty whether this member's log is empty */
+  judge(own: number, theirs: number, tick: number, empty: boolean): TermVerdict {
     if (tick - this.periodTick >= this.electionTicks) {
       this.periodTick = tick;
       this.left = TERMS_PER_ELECTION_MAX;
@@ -48,8 +49,9 @@ export class TermLeaps {
     }
     const gap = theirs - own;
     if (gap <= Math.max(TERMS_ALWAYS, this.left)) return TAKE;
-    // A member without a term has just joined, and the cluster may have used up many.
-    if (own === 0 && gap <= FOLLOWED_MAX) return TAKE;
+    // A member with an empty log has just joined, and the cluster may have used up many terms. It can't be led by steps: the
+    // core takes them from members of its configuration only, and it has none yet.
+    if ((empty || own === 0) && theirs <= FOLLOWED_MAX) return TAKE;
     if (gap <= FOLLOWED_MAX && !this.followed && this.left === TERMS_PER_ELECTION_MAX) {
       this.followed = true;
       return { kind: "follow", term: Math.min(theirs, own + STEP) };

@@ -28,9 +28,9 @@ class Receiver {
   strangers: readonly bigint[] = [];
   tick = 0;
 
-  constructor(term = 5) {
-    const storage = storageOf([1n, 2n, 3n], 0, term === 0 ? [] : entries(1, 4, 4, 5));
-    storage.hardState = { term, vote: 0n, commit: term === 0 ? 0 : 2 };
+  constructor(term = 5, log = term === 0 ? [] : entries(1, 4, 4, 5)) {
+    const storage = storageOf(log.length === 0 && term > 0 ? [] : [1n, 2n, 3n], 0, log);
+    storage.hardState = { term, vote: 0n, commit: log.length === 0 ? 0 : 2 };
     this.core = nodeOn(storage, { preVote: true, checkQuorum: true });
     const step = this.core.step.bind(this.core);
     this.core.step = (m) => {
@@ -80,6 +80,15 @@ describe("terms", () => {
     expect(receiver.core.term).toBe(Math.max(own, theirs));
     expect(receiver.log.texts).toEqual([]);
   });
+
+  test.each([MessageType.Heartbeat, MessageType.PreVote])(
+    "a member that has just joined takes message type %i of a far term: it can't be led by steps",
+    (type) => {
+      const receiver = new Receiver(3, []);
+      const given = message(type, { term: 5 + 2 * LEAP_MAX, index: 5, logTerm: 2 });
+      expect(receiver.give(given)).toBe(given);
+    },
+  );
 
   test("4,000 heartbeats, each 2^20 above the last, raise the term by no more than one allowance", () => {
     const receiver = new Receiver();
