@@ -28,6 +28,7 @@ const KINDS: ReadonlyMap<number, string> = new Map([
   [CommandKind.PROMOTE_MEMBER, "promote member"],
   [CommandKind.REPLACE_MEMBER, "replace member"],
   [CommandKind.REFUSE, "refuse"],
+  [CommandKind.CHANGE_MEMBERS, "change members"],
 ]);
 
 export function summarise({ index, term, type, data, confChange }: Entry): EntrySummary {

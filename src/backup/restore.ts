@@ -14,6 +14,7 @@ import {
   formatId,
   joinParts,
   laterMemberId,
+  MemberTarget,
   Roster,
   RosterEvent_Kind,
   SNAPSHOT_VERSION,
@@ -147,7 +148,7 @@ export async function createRestoredDataDir(
   return identity;
 }
 
-/** A voter that has not started, like one that AddMember adds. */
+/** A voter that has not started. */
 function newRecord(member: NewClusterMember & { readonly id: bigint }, revision: number): MemberRecord {
   const { id, name, peerUrl } = member;
   return {
@@ -163,6 +164,7 @@ function newRecord(member: NewClusterMember & { readonly id: bigint }, revision:
     updateRevision: revision,
     bootId: Buffer.alloc(0),
     bootRevision: 0,
+    target: MemberTarget.UNSPECIFIED,
   };
 }
 

@@ -73,16 +73,13 @@ function callsToTry(members: readonly DevMember[], leader: string | undefined, c
   const next = `n${String(members.length + 1)}`;
   const nextPeer = `http://${HOST}:${String(last.peerPort + PORT_STEP)}`;
   const calls = [muster("member list"), muster("cluster --output json")];
-  // A cluster of one member adds another only while that one is running and waits to join, so that the example of
-  // adding a member needs more than one.
-  if (members.length > 1) {
-    calls.push(muster(`member add ${next} --peer-url ${nextPeer}`), muster(`member remove ${next}`));
-  }
+  calls.push(muster(`member add ${next} --peer-url ${nextPeer}`), muster(`member remove ${next}`));
   calls.push("", `${curl} ${asked.adminUrl}/${service}/GetMembers`);
-  if (members.length > 1) {
-    const body = JSON.stringify({ name: next, peerUrl: nextPeer, validateOnly: true });
-    calls.push(`${curl} -d '${body}' ${asked.adminUrl}/${service}/AddMember`);
-  }
-  calls.push("", `grpcurl -plaintext ${asked.endpoint} ${service}/GetMembers`);
+  const body = JSON.stringify({ name: next, peerUrl: nextPeer, validateOnly: true });
+  calls.push(
+    `${curl} -d '${body}' ${asked.adminUrl}/${service}/AddMember`,
+    "",
+    `grpcurl -plaintext ${asked.endpoint} ${service}/GetMembers`,
+  );
   return calls;
 }

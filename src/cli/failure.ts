@@ -26,6 +26,9 @@ const HINTS: Readonly<Record<ReasonName, string | null>> = {
   UNHEALTHY_CLUSTER:
     "bring the members back that do not answer, or remove them, then try again; `muster cluster` shows them",
   LAST_VOTER: "add another member first",
+  LEARNER_NOT_READY: "it is promoted by itself when it is ready; `muster cluster` shows how far behind it is",
+  TOO_MANY_LEARNERS: "`muster member list` shows them",
+  FEATURE_NOT_READY: "`muster cluster` shows the version of each member",
   MEMBER_MISMATCH: "compare name, id and peer URL with `muster member list`",
   MEMBER_WIPED: "remove the member and add it again",
   MEMBER_ROLLED_BACK: "stop that member, remove it and add it again with an empty data directory",

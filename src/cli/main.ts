@@ -15,7 +15,7 @@ import { reportFailure } from "./failure";
 import { ExitCode } from "./io";
 import type { Io, StopCause } from "./io";
 import { addLeaderCommands } from "./leader";
-import { addMemberCommands } from "./member";
+import { addMemberCommands, addMembersCommands } from "./member";
 import type * as Offline from "./offline";
 import { addClientOptions, refuseClientOptions } from "./options";
 import { addDevOptions } from "./dev_options";
@@ -63,7 +63,8 @@ function buildProgram(io: Io, exitWith: (code: number) => void): Command {
       "\nExit codes: 0 ok, 1 refused, 2 usage, 3 no answer (no member, no leader, no quorum).",
     );
   addClientOptions(program);
-  addMemberCommands(program, io);
+  addMemberCommands(program, io, exitWith);
+  addMembersCommands(program, io);
   addLeaderCommands(program, io);
   addClusterCommand(program, io, exitWith);
   addWatchCommand(program, io);

@@ -4,7 +4,7 @@
  * Text from a member is printed without control characters, because a terminal would execute escape sequences in it.
  */
 import type { GetClusterResponse, Member, MemberStatus, ResponseHeader } from "../client";
-import { MemberRole } from "../client";
+import { MemberRole, MemberTarget } from "../client";
 import type { Duration } from "../generated/google/protobuf/duration";
 import { GetClusterResponse as ClusterMessage } from "../generated/muster/v1/membership_service";
 
@@ -36,11 +36,12 @@ export function renderTable(headers: readonly string[], rows: readonly (readonly
 
 /** A table with one line for each member. */
 export function memberTable(members: readonly Member[], leaderId: string): string {
-  const headers = ["ID", "NAME", "ROLE", "STARTED", "LEADER", "PEER URL", "ADMIN URL"];
+  const headers = ["ID", "NAME", "ROLE", "TARGET", "STARTED", "LEADER", "PEER URL", "ADMIN URL"];
   const rows = members.map((member) => [
     member.id,
     member.name,
     roleName(member.role),
+    targetName(member),
     yesNo(member.started),
     yesNo(leaderId !== "" && member.id === leaderId),
     member.peerUrls.join(","),
@@ -114,6 +115,7 @@ function statusTable(statuses: readonly MemberStatus[]): string {
     "ID",
     "NAME",
     "ROLE",
+    "TARGET",
     "STATE",
     "MATCH",
     "LAG",
@@ -128,6 +130,7 @@ function statusTable(statuses: readonly MemberStatus[]): string {
       member?.id ?? "",
       member?.name ?? "",
       member === undefined ? "" : roleName(member.role),
+      member === undefined ? "" : targetName(member),
       stateOf(status),
       optional(status.matchIndex),
       optional(status.lagEntries),
@@ -166,6 +169,18 @@ export function roleName(role: MemberRole): string {
   if (role === MemberRole.VOTER) return "voter";
   return role === MemberRole.LEARNER ? "learner" : "unknown";
 }
+
+/** What a member that does not vote is to become; nothing for a voter, which is what it is to be. */
+function targetName({ role, target }: Member): string {
+  if (role !== MemberRole.LEARNER) return "";
+  return TARGET_NAMES.get(target) ?? "";
+}
+
+const TARGET_NAMES: ReadonlyMap<MemberTarget, string> = new Map<MemberTarget, string>([
+  [MemberTarget.VOTER, "voter"],
+  [MemberTarget.LEARNER, "learner"],
+  [MemberTarget.STANDBY, "standby"],
+]);
 
 function yesNo(value: boolean): string {
   return value ? "yes" : "no";

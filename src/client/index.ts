@@ -16,19 +16,23 @@ import type { Member, MemberStatus } from "../generated/muster/v1/member";
 import {
   AddMemberRequest,
   Consistency,
+  ChangeMembersRequest,
   DeleteMemberRequest,
   GetClusterRequest,
   GetMembersRequest,
   MembershipServiceService,
+  PromoteMemberRequest,
   TransferLeadershipRequest,
   UpdateAdminURLRequest,
   UpdateMemberRequest,
 } from "../generated/muster/v1/membership_service";
 import type {
   AddMemberResponse,
+  ChangeMembersResponse,
   DeleteMemberResponse,
   GetClusterResponse,
   GetMembersResponse,
+  PromoteMemberResponse,
   TransferLeadershipResponse,
   UpdateAdminURLResponse,
   UpdateMemberResponse,
@@ -71,16 +75,18 @@ export type {
 export { Consistency, MemberEventKind } from "../generated/muster/v1/membership_service";
 export type {
   AddMemberResponse,
+  ChangeMembersResponse,
   DeleteMemberResponse,
   GetClusterResponse,
   GetMembersResponse,
   MemberEvent,
+  PromoteMemberResponse,
   ResponseHeader,
   TransferLeadershipResponse,
   UpdateAdminURLResponse,
   UpdateMemberResponse,
 } from "../generated/muster/v1/membership_service";
-export { MemberRole } from "../generated/muster/v1/member";
+export { MemberRole, MemberTarget } from "../generated/muster/v1/member";
 export type { Member, MemberStatus } from "../generated/muster/v1/member";
 
 /**
@@ -90,8 +96,17 @@ export type { Member, MemberStatus } from "../generated/muster/v1/member";
 export const DEFAULT_TIMEOUT_MS = 7000;
 
 /** The methods of the service. */
-const { getMembers, getCluster, addMember, updateMember, deleteMember, updateAdminUrl, transferLeadership } =
-  MembershipServiceService;
+const {
+  getMembers,
+  getCluster,
+  addMember,
+  updateMember,
+  deleteMember,
+  promoteMember,
+  changeMembers,
+  updateAdminUrl,
+  transferLeadership,
+} = MembershipServiceService;
 
 /** A request whose fields are optional, except for those in `Required`. */
 type Input<T, Required extends keyof T = never> = Readonly<Pick<T, Required>> & {
@@ -102,12 +117,28 @@ type Input<T, Required extends keyof T = never> = Readonly<Pick<T, Required>> & 
 export type GetMembersInput = Input<GetMembersRequest>;
 /** `consistency`: LINEARIZABLE, or SERIALIZABLE for one member's own knowledge. @default LINEARIZABLE */
 export type GetClusterInput = Input<GetClusterRequest>;
-/** Name and peer URL of the new member. */
+/** Name and peer URL of the new member; `target`: what it is to become. @default target: a voter */
 export type AddMemberInput = Input<AddMemberRequest, "name" | "peerUrl">;
 /** Names the member by `name`, `id` or both. */
 export type UpdateMemberInput = Input<UpdateMemberRequest, "newPeerUrl">;
 /** Names the member by `name`, `id` or both. */
 export type DeleteMemberInput = Input<DeleteMemberRequest>;
+/** Names the member by `name`, `id` or both. */
+export type PromoteMemberInput = Input<PromoteMemberRequest>;
+/** A member by `name`, `id` or both. */
+export interface MemberSelectorInput {
+  readonly name?: string | undefined;
+  readonly id?: string | undefined;
+}
+/** The members that one change promotes, demotes and removes; at least one, none of them twice. */
+export interface ChangeMembersInput extends Omit<
+  Input<ChangeMembersRequest>,
+  "promote" | "demote" | "remove"
+> {
+  readonly promote?: readonly MemberSelectorInput[] | undefined;
+  readonly demote?: readonly MemberSelectorInput[] | undefined;
+  readonly remove?: readonly MemberSelectorInput[] | undefined;
+}
 /** Names the member by `name`, `id` or both. */
 export type UpdateAdminURLInput = Input<UpdateAdminURLRequest, "adminUrls">;
 
@@ -302,7 +333,10 @@ export class MusterClient {
     );
   }
 
-  /** Adds a voter. Its process is started afterwards. */
+  /**
+   * Adds a learner. Its process is started afterwards, and the leader makes a voter of it by itself when it is ready, unless
+   * `target` says otherwise.
+   */
   async addMember(input: AddMemberInput, options: CallOptions = {}): Promise<AddMemberResponse> {
     return this.write(addMember, AddMemberRequest.fromPartial(given(input)), options);
   }
@@ -315,6 +349,21 @@ export class MusterClient {
   /** Removes a member. A removed member can't come back: adding it again makes a new member. */
   async deleteMember(input: DeleteMemberInput, options: CallOptions = {}): Promise<DeleteMemberResponse> {
     return this.write(deleteMember, DeleteMemberRequest.fromPartial(given(input)), options);
+  }
+
+  /** Makes a voter of a learner that is ready; LEARNER_NOT_READY otherwise. Of a voter: nothing is changed. */
+  async promoteMember(input: PromoteMemberInput, options: CallOptions = {}): Promise<PromoteMemberResponse> {
+    return this.write(promoteMember, PromoteMemberRequest.fromPartial(given(input)), options);
+  }
+
+  /** Promotes, demotes and removes members in one change, all of them or none. */
+  async changeMembers(input: ChangeMembersInput, options: CallOptions = {}): Promise<ChangeMembersResponse> {
+    const { promote = [], demote = [], remove = [], ...fields } = input;
+    const named = (members: readonly MemberSelectorInput[]) =>
+      members.map(({ name = "", id = "" }) => ({ name, id }));
+    const lists = { promote: named(promote), demote: named(demote), remove: named(remove) };
+    const request = ChangeMembersRequest.fromPartial({ ...given(fields), ...lists });
+    return this.write(changeMembers, request, options);
   }
 
   /** Replaces a member's admin URLs. */

@@ -3,6 +3,7 @@
  * tests all start here: no other place connects these parts.
  */
 import type { Clock } from "../base/clock";
+import type { Deadline } from "../base/deadline";
 import type { Log } from "../base/log";
 import type { Random } from "../base/random";
 import type { NodeId } from "../raft/index";
@@ -18,7 +19,8 @@ import type { Boots } from "./boots";
 import { Divergence } from "./divergence";
 import { ChangeQueue } from "./leader/change_queue";
 import { handOverWhenFull } from "./leader/disk_handover";
-import { LeaderViews } from "./leader/leader_view";
+import { ARRIVED, LeaderViews } from "./leader/leader_view";
+import { Steward } from "./leader/steward";
 import { Submissions } from "./leader/submissions";
 import { readHello } from "./leader/url_check";
 import { AddressHints } from "./address_hints";
@@ -192,11 +194,23 @@ export function assembleCluster(parts: ClusterParts): Cluster {
     },
   });
   const peerAdmission = new PeerAdmission(replica, log, identities, divergence);
-  handOverWhenFull(replica, log);
+  leadsByItself(replica, parts, views, submissions);
   new AddressHints({ replica, identities, peers, instanceId, urls: parts.hints ?? [] });
   const instances = { own: instanceId, metAnother: identities.metAnother.bind(identities) };
   const calls = { submissions, routing, writes, reads, transfers, watches, instances };
   return { replica, rosterMachine, ...calls, publisher, peerAdmission, boots, transport };
+}
+
+/** What a leader does without being asked. */
+function leadsByItself(
+  replica: Replica,
+  parts: ClusterParts,
+  views: LeaderViews,
+  submissions: Submissions,
+): void {
+  handOverWhenFull(replica, parts.log);
+  const view = (deadline: Deadline) => views.of({ deadline }, ARRIVED, 0);
+  new Steward({ ...parts, replica, submissions, view });
 }
 
 async function whoIsAt(peers: PeerCalls, url: string): Promise<ReturnType<typeof readHello> | "nobody"> {

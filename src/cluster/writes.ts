@@ -14,8 +14,8 @@ import { RETRY, UNKNOWN, done, refusedBy, retryBecause } from "../base/outcome";
 import type { Outcome } from "../base/outcome";
 import { NO_NODE } from "../raft/index";
 import type { ReplicaView } from "../replica/view";
-import { CommandKind, RefusedError, knowsKind, refused } from "../roster/index";
-import type { RosterCommand } from "../roster/index";
+import { CommandKind, RefusedError, featureNotReady, knowsKind, refused } from "../roster/index";
+import type { Feature, RosterCommand } from "../roster/index";
 import { RpcError } from "../rpc/rpc_error";
 import type { PeerCalls, PeerRequest } from "../transport/peer_calls";
 import { Attempts } from "./attempts";
@@ -30,6 +30,8 @@ export interface WriteRequest<Res> {
   readonly validateOnly: boolean;
   /** Whether this member drew the request id, because the caller gave none. @default false */
   readonly drewRequestId?: boolean;
+  /** What a leader of an older version would not understand in it, and must not be sent. @default nothing */
+  readonly feature?: Feature;
   /** The command with ids and times of this attempt. */
   command(): RosterCommand;
   /** The same write as a call to the leader. */
@@ -137,6 +139,10 @@ export class Writes {
     if (replica.isLeader) return this.attemptHere(request, attempts, call);
     const url = routing.leaderUrl();
     if (url === null) return RETRY;
+    const { feature } = request;
+    const problem = feature === undefined ? null : this.leaderIsOlder(feature);
+    // Of an earlier attempt it says nothing.
+    if (problem !== null) return attempts.repeats ? retryBecause(problem) : refusedBy(problem);
     return fromPeer(
       await this.answers.unlessStopped(peers.call(url, request.forward(), attempts.forwarded(), connectMs)),
     );
@@ -162,6 +168,14 @@ export class Writes {
     const outcome = await pending.outcome;
     forget();
     return outcome.kind === "done" ? done(request.answer(outcome.value)) : outcome;
+  }
+
+  /** The refusal of a feature that the leader does not know: it would take the call for another one. */
+  private leaderIsOlder(feature: Feature): RefusedError | null {
+    const { roster, leader } = this.options.replica;
+    const record = roster.member(leader);
+    if (record === null || featureNotReady([record], feature) === null) return null;
+    return featureNotReady(roster.members(), feature);
   }
 
   private deadlinePassed(): RefusedError {

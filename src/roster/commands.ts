@@ -7,6 +7,7 @@
  */
 import { CommandKind, RosterCommand } from "../generated/muster/storage/v1/command";
 import type { AddMemberCommand, MemberSelector } from "../generated/muster/storage/v1/command";
+import { MemberTarget } from "../generated/muster/v1/member";
 import { ConfChangeTransition, ConfChangeType, EntryType } from "../raft/index";
 import type { ConfChange, ConfChangeSingle, Entry } from "../raft/index";
 import { joinParts } from "./bytes";
@@ -20,7 +21,7 @@ type Body = NonNullable<RosterCommand["body"]>;
 
 /** One row per kind of command, by its body: its number, and the newest version of its meaning that this build knows. */
 const KINDS = {
-  addMember: { kind: CommandKind.ADD_MEMBER, version: 1 },
+  addMember: { kind: CommandKind.ADD_MEMBER, version: 2 },
   updateMember: { kind: CommandKind.UPDATE_MEMBER, version: 1 },
   removeMember: { kind: CommandKind.REMOVE_MEMBER, version: 1 },
   updateAdminUrls: { kind: CommandKind.UPDATE_ADMIN_URLS, version: 1 },
@@ -28,6 +29,7 @@ const KINDS = {
   promoteMember: { kind: CommandKind.PROMOTE_MEMBER, version: 1 },
   replaceMember: { kind: CommandKind.REPLACE_MEMBER, version: 1 },
   refuse: { kind: CommandKind.REFUSE, version: 1 },
+  changeMembers: { kind: CommandKind.CHANGE_MEMBERS, version: 1 },
 } as const satisfies Record<Body["$case"], { kind: CommandKind; version: number }>;
 
 /** The newest version of each command that this build knows. A kind that is missing here is unknown. */
@@ -79,10 +81,15 @@ export interface NewMember {
   readonly adminUrls: readonly string[];
   /** @default false */
   readonly learner?: boolean;
+  /** What a learner is to become. @default MemberTarget.UNSPECIFIED: a voter */
+  readonly target?: MemberTarget;
 }
 
 export function addMemberCommand(envelope: CommandEnvelope, member: NewMember): RosterCommand {
-  return build(envelope, { $case: "addMember", value: newMember(member) });
+  const value = newMember(member);
+  const command = build(envelope, { $case: "addMember", value });
+  // Without a target the command means what it meant in version 1, and members of every version apply it.
+  return value.target === MemberTarget.UNSPECIFIED ? { ...command, version: 1 } : command;
 }
 
 export function updateMemberCommand(
@@ -141,6 +148,23 @@ export function promoteMemberCommand(
   fields: { readonly member: SelectorFields },
 ): RosterCommand {
   return build(envelope, { $case: "promoteMember", value: { member: selector(fields.member) } });
+}
+
+export function changeMembersCommand(
+  envelope: CommandEnvelope,
+  fields: {
+    readonly promote: readonly SelectorFields[];
+    readonly demote: readonly SelectorFields[];
+    readonly remove: readonly SelectorFields[];
+  },
+): RosterCommand {
+  const { promote, demote, remove } = fields;
+  const value = {
+    promote: promote.map(selector),
+    demote: demote.map(selector),
+    remove: remove.map(selector),
+  };
+  return build(envelope, { $case: "changeMembers", value });
 }
 
 export function replaceMemberCommand(
@@ -262,29 +286,44 @@ export function needsConfChange(command: RosterCommand): boolean {
 export function confChange(roster: RosterView, command: RosterCommand): ConfChange | null {
   const { body } = command;
   if (body === undefined || !needsConfChange(command)) return null;
-  let targetId = 0n;
-  if (body.$case !== "addMember" && body.$case !== "publish" && body.$case !== "refuse") {
-    const { id = 0n, name = "" } = body.value.member ?? {};
-    const found = id !== 0n ? roster.member(id) : roster.memberByName(name);
-    if (found === null) return null;
-    targetId = found.id;
-  }
-  const changes = confChangeSteps(command, targetId);
+  const targets = selectorsOf(command).map(({ id, name }) =>
+    id !== 0n ? roster.member(id) : roster.memberByName(name),
+  );
+  const ids = targets.flatMap((found) => (found === null ? [] : [found.id]));
+  if (ids.length < targets.length) return null;
+  const changes = confChangeSteps(command, ids);
   if (changes === null) return null;
-  const transition =
-    body.$case === "replaceMember" ? ConfChangeTransition.JointImplicit : ConfChangeTransition.Auto;
+  const isJoint = body.$case === "replaceMember" || body.$case === "changeMembers";
+  const transition = isJoint ? ConfChangeTransition.JointImplicit : ConfChangeTransition.Auto;
   return { transition, changes, context: encodeCommand(command) };
 }
 
-/**
- * The steps of the membership change for a command on the member `targetId` (ignored for an add); null for a normal
- * entry.
- */
+/** The members that a command names, in the order of its fields; none for an add. */
+export function selectorsOf({ body }: RosterCommand): readonly MemberSelector[] {
+  switch (body?.$case) {
+    case "updateMember":
+    case "removeMember":
+    case "updateAdminUrls":
+    case "promoteMember":
+    case "replaceMember":
+      return [body.value.member ?? { id: 0n, name: "" }];
+    case "changeMembers":
+      return [...body.value.promote, ...body.value.demote, ...body.value.remove];
+    case "addMember":
+    case "publish":
+    case "refuse":
+    case undefined:
+      return [];
+  }
+}
+
+/** The steps of the membership change for a command; null for a normal entry. @param targets see selectorsOf */
 export function confChangeSteps(
   command: RosterCommand,
-  targetId: bigint,
+  targets: readonly bigint[],
 ): readonly ConfChangeSingle[] | null {
   const { body } = command;
+  const targetId = targets[0] ?? 0n;
   switch (body?.$case) {
     case "addMember":
       return [addStep(body.value)];
@@ -297,6 +336,13 @@ export function confChangeSteps(
     case "replaceMember": {
       const remove = { type: ConfChangeType.Remove, nodeId: targetId };
       return body.value.replacement === undefined ? [remove] : [remove, addStep(body.value.replacement)];
+    }
+    case "changeMembers": {
+      const promoted = body.value.promote.length;
+      const stay = promoted + body.value.demote.length;
+      const typeOf = (i: number): ConfChangeType =>
+        i < promoted ? ConfChangeType.AddVoter : i < stay ? ConfChangeType.AddLearner : ConfChangeType.Remove;
+      return targets.map((nodeId, i) => ({ type: typeOf(i), nodeId }));
     }
     case "updateAdminUrls":
     case "publish":
@@ -333,7 +379,13 @@ function build(envelope: CommandEnvelope, body: Body): RosterCommand {
 
 function newMember(member: NewMember): AddMemberCommand {
   const { id, name, peerUrl, adminUrls, learner = false } = member;
-  return { id, name, peerUrl, adminUrls: [...adminUrls], learner };
+  const { target = MemberTarget.UNSPECIFIED } = member;
+  return { id, name, peerUrl, adminUrls: [...adminUrls], learner, target: keptTarget(target) };
+}
+
+/** A target as records keep it: a voter is not said, as in records of versions that knew no target. */
+function keptTarget(target: MemberTarget): MemberTarget {
+  return target === MemberTarget.VOTER ? MemberTarget.UNSPECIFIED : target;
 }
 
 function selector(fields: SelectorFields): MemberSelector {
@@ -348,11 +400,18 @@ function addFields(parts: string[], path: string, fields: object): void {
     if (path === "" && name === "note" && value === "") continue;
     const key = `${path}${name}`;
     if (Array.isArray(value)) {
-      parts.push(key, `list ${value.length}`, ...value.map(String));
+      parts.push(key, `list ${value.length}`, ...value.map(canonical));
     } else if (typeof value === "object" && value !== null) {
       addFields(parts, `${key}.`, value);
     } else {
       parts.push(key, String(value));
     }
   }
+}
+
+/** An item of a list as text: of an object its fields, sorted by name. */
+function canonical(item: unknown): string {
+  if (typeof item !== "object" || item === null) return String(item);
+  const entries = Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1));
+  return entries.map(([name, value]) => `${name}=${String(value)}`).join("\n");
 }

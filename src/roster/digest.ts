@@ -3,10 +3,11 @@
  *
  * The sum, modulo 2^128, of the first 16 bytes of SHA-256 of each member's and each tombstone's fields. So equal rosters
  * have equal digests whatever the order of the changes, and a member that changed costs one hash however many there are.
- * Only fields that every version knows are in it (see fieldsOf): what a newer version adds must not make members of two
+ * Only fields that every member knows are in it (see fieldsOf): what a newer version adds must not make members of two
  * versions differ. Pure: the hash is an argument.
  */
 import type { MemberRecord, Tombstone } from "../generated/muster/storage/v1/snapshot";
+import { MemberTarget } from "../generated/muster/v1/member";
 import { joinParts, sameBytes, uint64Bytes } from "./bytes";
 import type { Sha256 } from "./bytes";
 
@@ -187,6 +188,8 @@ function fieldsOf(member: MemberRecord): (string | Uint8Array)[] {
     member.instanceId,
     number(member.createRevision),
     number(member.updateRevision),
+    // Set only once every started member knows it (features.ts).
+    ...(member.target === MemberTarget.UNSPECIFIED ? [] : [Uint8Array.of(member.target)]),
   ];
 }
 

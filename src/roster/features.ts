@@ -6,13 +6,19 @@
  * does not count: it publishes before it counts for anything, and stops when it meets what it does not know. Pure.
  */
 import { CommandKind } from "../generated/muster/storage/v1/command";
+import type { RosterCommand } from "../generated/muster/storage/v1/command";
 import type { MemberRecord } from "../generated/muster/storage/v1/snapshot";
+import { MemberTarget } from "../generated/muster/v1/member";
+import { formatId } from "./ids";
+import { refused } from "./refusal";
+import type { RefusedError } from "./refusal";
 
 type Version = readonly [major: number, minor: number, patch: number];
 
 /** The first version that knows a kind of command. Kinds that are not listed are known to every version. */
 const KIND_SINCE: ReadonlyMap<CommandKind, Version> = new Map<CommandKind, Version>([
   [CommandKind.REFUSE, [0, 2, 0]],
+  [CommandKind.CHANGE_MEMBERS, [0, 3, 0]],
 ]);
 
 /** The first version that forgets outcomes by the request clock (requests.ts). */
@@ -27,6 +33,42 @@ export function knowsKind(members: readonly MemberRecord[], kind: CommandKind): 
 /** Whether every started member forgets outcomes by the request clock; null while no member has started. */
 export function knowsRequestClock(members: readonly MemberRecord[]): boolean | null {
   return everyStartedKnows(members, REQUEST_CLOCK_SINCE);
+}
+
+/** What callers may ask for only once every started member knows it, and the first version that does. */
+const FEATURES = {
+  target: { since: [0, 3, 0], text: "a target other than voter" },
+  promote: { since: [0, 3, 0], text: "PromoteMember" },
+  change: { since: [0, 3, 0], text: "ChangeMembers" },
+} as const satisfies Record<string, { readonly since: Version; readonly text: string }>;
+
+export type Feature = keyof typeof FEATURES;
+
+/**
+ * The feature that a caller's command uses; null for one that every version knows. A leader's own promotion is not one: it
+ * has no request id, so members of every version apply it to the same effect.
+ */
+export function featureOf({ body, requestId }: RosterCommand): Feature | null {
+  if (body?.$case === "changeMembers") return "change";
+  if (body?.$case === "promoteMember") return requestId === "" ? null : "promote";
+  const isTarget = body?.$case === "addMember" && body.value.target !== MemberTarget.UNSPECIFIED;
+  return isTarget ? "target" : null;
+}
+
+/** The refusal FEATURE_NOT_READY, which names the started members that do not know the feature; null when all do. */
+export function featureNotReady(members: readonly MemberRecord[], feature: Feature): RefusedError | null {
+  const { since, text } = FEATURES[feature];
+  const older = members.filter(({ started, version }) => started && !isAtLeast(version, since));
+  if (older.length === 0) return null;
+  const needed = since.join(".");
+  const who = older.map(({ name, version }) => `${name} (${version})`).join(", ");
+  const message = `${text} needs version ${needed} or later of every member, and ${who} ${older.length === 1 ? "runs" : "run"} an older one; upgrade first, then try again`;
+  return refused("FEATURE_NOT_READY", message, {
+    needed_version: needed,
+    names: older.map(({ name }) => name).join(","),
+    ids: older.map(({ id }) => formatId(id)).join(","),
+    versions: older.map(({ version }) => version).join(","),
+  });
 }
 
 /** Null while no member has started: none has said what it knows. */

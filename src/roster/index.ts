@@ -1,19 +1,21 @@
 /** The roster state machine: the only file of this layer that other layers import. */
 export { CommandKind } from "../generated/muster/storage/v1/command";
 export type { RosterCommand } from "../generated/muster/storage/v1/command";
+export { MemberTarget } from "../generated/muster/v1/member";
 export { RosterEvent_Kind } from "../generated/muster/storage/v1/snapshot";
 export type { MemberRecord, RosterEvent } from "../generated/muster/storage/v1/snapshot";
 export { joinParts, sameBytes } from "./bytes";
 export * from "./commands";
 export { ROSTER_DIGEST_BYTES } from "./digest";
 export type { RosterDigest } from "./digest";
-export { knowsKind } from "./features";
+export { featureNotReady, featureOf, knowsKind } from "./features";
+export type { Feature } from "./features";
 export * from "./ids";
 export { MAX_VIOLATIONS, RefusedError, refused, refuseInvalid } from "./refusal";
 export type { Reason, Refusal } from "./refusal";
 export type { Decision } from "./requests";
 export * from "./roster";
-export { descendsFrom, resolve as resolveMember } from "./rules";
+export { descendsFrom, LEARNERS_MAX, resolve as resolveMember } from "./rules";
 export { RosterSnapshotError, SNAPSHOT_VERSION } from "./snapshot";
 export { quote } from "./text";
 export { normalisePeerUrl, normaliseReachableUrl, normaliseUrl, URL_LENGTH_MAX } from "./url";

@@ -8,10 +8,9 @@ import { ErrorReason } from "../generated/muster/v1/errors";
 import { quote } from "./text";
 
 /**
- * The reasons of muster.v1.ErrorReason, without prefix. NOT_A_LEARNER belongs to promotion, which the public contract
- * does not declare yet.
+ * The reasons of muster.v1.ErrorReason, without prefix.
  */
-export type Reason = Exclude<keyof typeof ErrorReason, "UNSPECIFIED" | "UNRECOGNIZED"> | "NOT_A_LEARNER";
+export type Reason = Exclude<keyof typeof ErrorReason, "UNSPECIFIED" | "UNRECOGNIZED">;
 
 /** One field of a request that is missing or malformed (google.rpc.BadRequest.FieldViolation). */
 export interface FieldViolation {
@@ -66,7 +65,14 @@ const MESSAGES = {
     `request_id ${quoted(m, "request_id")} was used before for another request; use a new request_id`,
   MEMBER_ID_EXISTS: (m) =>
     `id ${m["id"] ?? ""} is or was the id of a member; call again with a new request_id to get another id`,
-  MEMBER_NAME_EXISTS: (m) => `${who(m)} exists already; choose another name or remove that member first`,
+  MEMBER_NAME_EXISTS: (m) =>
+    m["started"] !== "false"
+      ? `${who(m)} exists already; choose another name or remove that member first`
+      : m["peer_url"] === m["given_peer_url"]
+        ? `${who(m)} exists already with this peer URL, and has never started; start it`
+        : `${who(m)} exists already with the peer URL ${quoted(m, "peer_url")}, and has never started; ` +
+          `start it there, or give it the other one with: ` +
+          `muster member update ${m["name"] ?? ""} --peer-url ${m["given_peer_url"] ?? ""}`,
   PEER_URL_EXISTS: (m) =>
     `peer URL ${quoted(m, "peer_url")} belongs to ${who(m)}; every member needs a peer URL of its own`,
   MEMBER_NOT_FOUND: (m) => {
@@ -87,7 +93,8 @@ const MESSAGES = {
   MEMBER_ROLLED_BACK: (m) =>
     `${who(m)} runs from an older copy of its data directory, or a second process runs from a copy; ` +
     "stop it, remove the member and add it again with an empty data directory",
-  NOT_A_LEARNER: (m) => `${who(m)} is a voter already; only a learner can be promoted`,
+  TOO_MANY_LEARNERS: (m) =>
+    `${m["max"] ?? ""} members are no voters already, and there can't be more; promote or remove one of them first`,
   REVISION_MISMATCH: (m) =>
     `the roster is at revision ${m["revision"] ?? ""}, not at the expected ${m["expected_revision"] ?? ""}; ` +
     "read it again, then decide again",

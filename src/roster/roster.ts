@@ -110,12 +110,12 @@ export class RosterInvariantError extends Error {
 interface Judgement {
   readonly decision: Decision;
   readonly effects: readonly Effect[];
-  readonly targetId: bigint;
+  readonly targets: readonly bigint[];
   /** Whether the outcome is kept for a repeated request. */
   readonly remember: boolean;
 }
 
-const NOTHING = { effects: [], targetId: 0n } as const;
+const NOTHING = { effects: [], targets: [] } as const;
 
 export class Roster implements RosterView {
   readonly clusterId: bigint;
@@ -319,12 +319,12 @@ export class Roster implements RosterView {
       const { refusal } = verdict;
       return { decision: { accepted: false, repeated: false, refusal }, remember: true, ...NOTHING };
     }
-    const { member, effects, targetId } = verdict;
+    const { member, effects, targets } = verdict;
     const changed = effects.some(({ event }) => event !== null);
     const silent = effects.length > 0 && !changed ? { silent: true } : {};
     const revision = changed && index > 0 ? index : this.currentRevision;
     const decision = { accepted: true, repeated: false, changed, ...silent, member, revision } as const;
-    return { decision, effects, targetId, remember: true };
+    return { decision, effects, targets, remember: true };
   }
 
   /** Why a command of a new request id is refused without a decision on it, and without being remembered. */
@@ -379,7 +379,15 @@ function eventOf(
 
 /** Whether the versions of the started members may be others after the command. */
 function mayChangeVersions({ body }: RosterCommand): boolean {
-  return body?.$case === "publish" || body?.$case === "removeMember" || body?.$case === "replaceMember";
+  switch (body?.$case) {
+    case "publish":
+    case "removeMember":
+    case "replaceMember":
+    case "changeMembers":
+      return true;
+    default:
+      return false;
+  }
 }
 
 /** The first outcome again, or a refusal when a different request used this request_id before. */
@@ -397,7 +405,7 @@ function decideRepeat(known: RequestOutcome, command: RosterCommand): Decision {
  */
 function checkFit(judged: Judgement, command: RosterCommand, entry: Entry): Judgement {
   if (!judged.decision.accepted || judged.decision.repeated) return judged;
-  const wanted = confChangeSteps(command, judged.targetId);
+  const wanted = confChangeSteps(command, judged.targets);
   const carried = entry.confChange?.changes ?? null;
   const fits =
     wanted === null || carried === null

@@ -3,15 +3,17 @@
  *
  * Every member decides the same, because the rules read only the command and the roster, and change neither.
  * Invariants: no two members share an id, a name or a peer URL; the id of a tombstone is never used again; at least one
- * voter remains; `started` is never reset. Request ids and expected revisions are decided before, in roster.ts. Pure.
+ * voter remains; `started` is never reset; a voter's target is a voter. Request ids and expected revisions are decided before, in roster.ts. Pure.
  */
 import type {
   AddMemberCommand,
+  ChangeMembersCommand,
   MemberSelector,
   PublishCommand,
   RefuseCommand,
   RosterCommand,
 } from "../generated/muster/storage/v1/command";
+import { MemberTarget } from "../generated/muster/v1/member";
 import { RosterEvent_Kind } from "../generated/muster/storage/v1/snapshot";
 import type { MemberRecord, Tombstone } from "../generated/muster/storage/v1/snapshot";
 import { sameBytes } from "./bytes";
@@ -24,7 +26,11 @@ import type { RosterView } from "./view";
 /** One change that an accepted command makes. */
 export type Effect =
   | {
-      readonly event: RosterEvent_Kind.ADDED | RosterEvent_Kind.UPDATED | RosterEvent_Kind.PROMOTED;
+      readonly event:
+        | RosterEvent_Kind.ADDED
+        | RosterEvent_Kind.UPDATED
+        | RosterEvent_Kind.PROMOTED
+        | RosterEvent_Kind.DEMOTED;
       /** The member after the change. */
       readonly member: MemberRecord;
     }
@@ -43,10 +49,10 @@ export type Effect =
 type Verdict =
   | {
       readonly ok: true;
-      /** The member that the answer shows. */
-      readonly member: MemberRecord;
-      /** The member that the command's selector named; 0 for an add. */
-      readonly targetId: bigint;
+      /** The member that the answer shows; null for a change of several. */
+      readonly member: MemberRecord | null;
+      /** The members that the command's selectors named, in their order. */
+      readonly targets: readonly bigint[];
       /** Empty when the roster already is as the command asks. */
       readonly effects: readonly Effect[];
     }
@@ -54,6 +60,12 @@ type Verdict =
 
 type Found =
   { readonly ok: true; readonly member: MemberRecord } | { readonly ok: false; readonly refusal: Refusal };
+
+/**
+ * Most members that are no voters. Each costs the leader what a voter costs it: a stream, and every entry; and the roster
+ * has to fit into one snapshot with all that is remembered of it.
+ */
+export const LEARNERS_MAX = 32;
 
 /**
  * Decides on a command.
@@ -93,6 +105,8 @@ export function decide(roster: RosterView, command: RosterCommand, index: number
         decideReplace(roster, found, peerUrl, replacement, index, command.timeMs),
       );
     }
+    case "changeMembers":
+      return decideChange(roster, body.value, index, command.timeMs);
     case "refuse":
       return decideRefuse(body.value);
     case undefined:
@@ -144,10 +158,13 @@ function decideAdd(
   }
   const namesake = roster.memberByName(add.name);
   if (namesake !== null && namesake.id !== leaving?.id) {
-    return no(refuse("MEMBER_NAME_EXISTS", { id: formatId(namesake.id), name: namesake.name }));
+    return no(refuseName(namesake, add.peerUrl));
   }
   const owner = ownerOf(roster, add.peerUrl);
   if (owner !== null && owner.id !== leaving?.id) return no(refusePeerUrl(owner, add.peerUrl));
+  if (add.learner && leaving?.learner !== true && learnersOf(roster) >= LEARNERS_MAX) {
+    return no(refuse("TOO_MANY_LEARNERS", { max: String(LEARNERS_MAX) }));
+  }
   const member = record({
     id: add.id,
     name: add.name,
@@ -161,8 +178,9 @@ function decideAdd(
     updateRevision: index,
     bootId: NO_BYTES,
     bootRevision: 0,
+    target: add.learner ? add.target : MemberTarget.UNSPECIFIED,
   });
-  return { ok: true, member, targetId: 0n, effects: [{ event: RosterEvent_Kind.ADDED, member }] };
+  return { ok: true, member, targets: [], effects: [{ event: RosterEvent_Kind.ADDED, member }] };
 }
 
 function decideUpdate(roster: RosterView, found: MemberRecord, newPeerUrl: string, index: number): Verdict {
@@ -186,7 +204,7 @@ function decideRemove(
   const refusal = checkPeerUrl(found, peerUrl);
   if (refusal !== null) return no(refusal);
   if (isLastVoter(roster, found)) return no(refuse("LAST_VOTER", nameAndId(found)));
-  return { ok: true, member: found, targetId: found.id, effects: [removal(found, index, timeMs)] };
+  return { ok: true, member: found, targets: [found.id], effects: [removal(found, index, timeMs)] };
 }
 
 function decideAdminUrls(found: MemberRecord, adminUrls: readonly string[], index: number): Verdict {
@@ -214,7 +232,7 @@ function decidePublish(found: MemberRecord, publish: PublishCommand, index: numb
   if (found.started && found.version === version && sameList(found.adminUrls, adminUrls)) {
     if (!newBoot) return unchanged(found);
     const member = record({ ...found, ...boot });
-    return { ok: true, member, targetId: found.id, effects: [{ event: null, member }] };
+    return { ok: true, member, targets: [found.id], effects: [{ event: null, member }] };
   }
   return changed(
     RosterEvent_Kind.UPDATED,
@@ -236,9 +254,14 @@ export function descendsFrom(
   return sameBytes(known, bootId) || previous.some((boot) => sameBytes(known, boot));
 }
 
+/** Two leaders, one after the other, may both promote a learner: the second time nothing is left to do. */
 function decidePromote(found: MemberRecord, index: number): Verdict {
-  if (!found.learner) return no(refuse("NOT_A_LEARNER", nameAndId(found)));
-  return changed(RosterEvent_Kind.PROMOTED, record({ ...found, learner: false, updateRevision: index }));
+  if (!found.learner) return unchanged(found);
+  const target = MemberTarget.UNSPECIFIED;
+  return changed(
+    RosterEvent_Kind.PROMOTED,
+    record({ ...found, learner: false, target, updateRevision: index }),
+  );
 }
 
 /** A removal and an add at one index. The last voter may be removed when its replacement is a voter. */
@@ -255,7 +278,64 @@ function decideReplace(
   if (replacement.learner && isLastVoter(roster, found)) return no(refuse("LAST_VOTER", nameAndId(found)));
   const added = decideAdd(roster, replacement, index, found);
   if (!added.ok) return added;
-  return { ...added, targetId: found.id, effects: [removal(found, index, timeMs), ...added.effects] };
+  return { ...added, targets: [found.id], effects: [removal(found, index, timeMs), ...added.effects] };
+}
+
+/** All or nothing: several members change their role, or leave, at one index. */
+function decideChange(
+  roster: RosterView,
+  change: ChangeMembersCommand,
+  index: number,
+  timeMs: number,
+): Verdict {
+  const named = new Map<bigint, MemberRecord>();
+  const effects: Effect[] = [];
+  for (const field of ["promote", "demote", "remove"] as const) {
+    for (const [i, selector] of change[field].entries()) {
+      const found = resolve(roster, selector);
+      if (!found.ok) return found;
+      const { member } = found;
+      if (named.has(member.id)) return no(invalid(`${field}[${i}]`, `names ${member.name} a second time`));
+      named.set(member.id, member);
+      const effect = effectOn(member, field, index, timeMs);
+      if (effect !== null) effects.push(effect);
+    }
+  }
+  if (named.size === 0) return no(invalid("promote", "demote or remove must name a member"));
+  const after = new Map(roster.members().map((member) => [member.id, member]));
+  for (const { event, member } of effects) {
+    if (event === RosterEvent_Kind.REMOVED) after.delete(member.id);
+    else after.set(member.id, member);
+  }
+  const learners = [...after.values()].filter(({ learner }) => learner).length;
+  if (learners === after.size) {
+    const last = [...named.values()].find(({ learner }) => !learner);
+    return no(refuse("LAST_VOTER", nameAndId(last ?? { id: 0n, name: "" })));
+  }
+  if (learners > LEARNERS_MAX && learners > learnersOf(roster)) {
+    return no(refuse("TOO_MANY_LEARNERS", { max: String(LEARNERS_MAX) }));
+  }
+  return { ok: true, member: null, targets: [...named.keys()], effects };
+}
+
+/** What a change of several members does to one of them; null when the member is so already. */
+function effectOn(
+  member: MemberRecord,
+  what: "promote" | "demote" | "remove",
+  index: number,
+  timeMs: number,
+): Effect | null {
+  if (what === "remove") return removal(member, index, timeMs);
+  const { UNSPECIFIED, LEARNER } = MemberTarget;
+  if (what === "promote") {
+    if (!member.learner) return null;
+    const promoted = { ...member, learner: false, target: UNSPECIFIED, updateRevision: index };
+    return { event: RosterEvent_Kind.PROMOTED, member: record(promoted) };
+  }
+  if (member.learner && member.target === LEARNER) return null;
+  // With a voter as target the leader would promote it again.
+  const demoted = record({ ...member, learner: true, target: LEARNER, updateRevision: index });
+  return { event: member.learner ? RosterEvent_Kind.UPDATED : RosterEvent_Kind.DEMOTED, member: demoted };
 }
 
 /** The leader's own refusal, in its own words. */
@@ -275,11 +355,11 @@ function no(refusal: Refusal): { readonly ok: false; readonly refusal: Refusal }
 }
 
 function unchanged(member: MemberRecord): Verdict {
-  return { ok: true, member, targetId: member.id, effects: [] };
+  return { ok: true, member, targets: [member.id], effects: [] };
 }
 
 function changed(event: RosterEvent_Kind.UPDATED | RosterEvent_Kind.PROMOTED, member: MemberRecord): Verdict {
-  return { ok: true, member, targetId: member.id, effects: [{ event, member }] };
+  return { ok: true, member, targets: [member.id], effects: [{ event, member }] };
 }
 
 function removal(member: MemberRecord, index: number, timeMs: number): Effect {
@@ -298,6 +378,10 @@ function ownerOf(roster: RosterView, peerUrl: string): MemberRecord | null {
   return roster.members().find((member) => member.peerUrls.includes(peerUrl)) ?? null;
 }
 
+function learnersOf(roster: RosterView): number {
+  return roster.members().filter(({ learner }) => learner).length;
+}
+
 function isLastVoter(roster: RosterView, member: MemberRecord): boolean {
   return !member.learner && !roster.members().some((other) => !other.learner && other.id !== member.id);
 }
@@ -312,6 +396,14 @@ function nameAndId(member: { readonly id: bigint; readonly name: string }): { id
 
 function invalid(field: string, problem: string): Refusal {
   return refuse("INVALID_REQUEST", { field, problem });
+}
+
+/** A learner that has not started may have been added with a wrong URL, which is easily mended: the refusal says how. */
+function refuseName(namesake: MemberRecord, givenPeerUrl: string): Refusal {
+  const metadata = nameAndId(namesake);
+  if (namesake.started || !namesake.learner) return refuse("MEMBER_NAME_EXISTS", metadata);
+  const urls = { peer_url: namesake.peerUrls.join(","), given_peer_url: givenPeerUrl };
+  return refuse("MEMBER_NAME_EXISTS", { ...metadata, started: "false", ...urls });
 }
 
 function refusePeerUrl(owner: MemberRecord, peerUrl: string): Refusal {

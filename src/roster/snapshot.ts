@@ -4,11 +4,14 @@
  * Invariant: equal rosters give equal bytes on every member, because every list has a fixed order. Pure.
  */
 import { RosterSnapshot } from "../generated/muster/storage/v1/snapshot";
+import { MemberTarget } from "../generated/muster/v1/member";
 import { isReservedId } from "./ids";
 import { quote } from "./text";
 
-/** The version of the format that this build writes, and the newest that it reads. */
-export const SNAPSHOT_VERSION = 1;
+/** The newest version of the format that this build reads. */
+export const SNAPSHOT_VERSION = 2;
+/** The oldest one. */
+const SNAPSHOT_VERSION_MIN = 1;
 
 /** The bytes are of an unknown version, or not a valid roster. */
 export class RosterSnapshotError extends Error {
@@ -18,8 +21,17 @@ export class RosterSnapshotError extends Error {
 /** The contents of a snapshot without the format's version. */
 type RosterState = Omit<RosterSnapshot, "version">;
 
+/**
+ * The version that says all of this roster. As long as no member has a target, members of older versions can read it; one
+ * that does not know targets must not restore a roster with them, because it would drop them.
+ */
+function snapshotVersion({ members }: Pick<RosterState, "members">): number {
+  const hasTargets = members.some(({ target }) => target !== MemberTarget.UNSPECIFIED);
+  return hasTargets ? SNAPSHOT_VERSION : SNAPSHOT_VERSION_MIN;
+}
+
 export function encodeSnapshot(state: RosterState): Uint8Array {
-  return RosterSnapshot.encode({ version: SNAPSHOT_VERSION, ...state }).finish();
+  return RosterSnapshot.encode({ version: snapshotVersion(state), ...state }).finish();
 }
 
 /** Records in one piece of pieces(): one has at most some 40 KB, an event with the member before and after it. */
@@ -40,7 +52,8 @@ const NOTHING: RosterState = {
  * Fields without a value have no bytes, so the pieces of a message are messages of their own.
  */
 export function* encodePieces(state: RosterState): Generator<Uint8Array, undefined> {
-  yield encodeSnapshot({ ...NOTHING, clusterId: state.clusterId, revision: state.revision });
+  const { clusterId, revision } = state;
+  yield RosterSnapshot.encode({ version: snapshotVersion(state), ...NOTHING, clusterId, revision }).finish();
   for (const field of ["members", "tombstones", "outcomes", "events"] as const) {
     for (let at = 0; at < state[field].length; at += RECORDS_PER_PIECE) {
       const records = state[field].slice(at, at + RECORDS_PER_PIECE);
@@ -64,7 +77,7 @@ export function decodeSnapshot(bytes: Uint8Array): RosterState {
     );
   }
   const { version, ...state } = snapshot;
-  if (version !== SNAPSHOT_VERSION) {
+  if (version < SNAPSHOT_VERSION_MIN || version > SNAPSHOT_VERSION) {
     throw new RosterSnapshotError(
       `roster snapshot version ${version} is not known here (known: ${SNAPSHOT_VERSION}); ` +
         "start this member with the version that wrote it",

@@ -8,12 +8,15 @@ import type { PublishRequest } from "../generated/muster/raft/v1/raft_service";
 import { Consistency } from "../generated/muster/v1/membership_service";
 import type {
   AddMemberRequest,
+  ChangeMembersRequest,
   DeleteMemberRequest,
+  PromoteMemberRequest,
   TransferLeadershipRequest,
   UpdateAdminURLRequest,
   UpdateMemberRequest,
   WatchMembersRequest,
 } from "../generated/muster/v1/membership_service";
+import { MemberTarget } from "../generated/muster/v1/member";
 import { parseId } from "./ids";
 import { refuseInvalid } from "./refusal";
 import type { FieldViolation, Refusal } from "./refusal";
@@ -61,6 +64,18 @@ interface AddMemberFields extends WriteFields {
   readonly peerUrl: string;
   /** At most one. */
   readonly adminUrls: readonly string[];
+  /** Left out for a voter: the fingerprint of such a request is that of one from before there were targets. */
+  readonly target?: MemberTarget;
+}
+
+interface PromoteMemberFields extends WriteFields {
+  readonly member: SelectorFields;
+}
+
+interface ChangeMembersFields extends WriteFields {
+  readonly promote: readonly SelectorFields[];
+  readonly demote: readonly SelectorFields[];
+  readonly remove: readonly SelectorFields[];
 }
 
 interface UpdateMemberFields extends WriteFields {
@@ -119,9 +134,34 @@ export function checkAddMember(request: AddMemberRequest): Checked<AddMemberFiel
     name: check.name("name", request.name),
     peerUrl: check.peerUrl("peer_url", request.peerUrl),
     adminUrls: request.adminUrl === "" ? [] : [check.url("admin_url", request.adminUrl)],
+    ...check.target("target", request.target),
     ...check.write(request),
   };
   return check.result(value);
+}
+
+export function checkPromoteMember(request: PromoteMemberRequest): Checked<PromoteMemberFields> {
+  const check = new FieldCheck();
+  return check.result({ member: check.selector(request), ...check.write(request) });
+}
+
+/** Most members that one change may name. More than any cluster of voters has, and few enough for one entry. */
+const CHANGES_MAX = 64;
+
+export function checkChangeMembers(request: ChangeMembersRequest): Checked<ChangeMembersFields> {
+  const check = new FieldCheck();
+  const { promote, demote, remove } = request;
+  const count = promote.length + demote.length + remove.length;
+  if (count === 0 || count > CHANGES_MAX) {
+    const problem = `demote and remove must name 1 to ${CHANGES_MAX} members together, not ${count}`;
+    return { ok: false, refusal: refuseInvalid([{ field: "promote", description: problem }]) };
+  }
+  return check.result({
+    promote: check.selectors("promote", promote),
+    demote: check.selectors("demote", demote),
+    remove: check.selectors("remove", remove),
+    ...check.write(request),
+  });
 }
 
 export function checkUpdateMember(request: UpdateMemberRequest): Checked<UpdateMemberFields> {
@@ -247,13 +287,23 @@ class FieldCheck {
     return urls;
   }
 
-  selector(request: { readonly id: string; readonly name: string }): SelectorFields {
+  selectors(
+    field: string,
+    members: readonly { readonly id: string; readonly name: string }[],
+  ): readonly SelectorFields[] {
+    return members.map((member, i) => this.selector(member, `${field}[${i}].`));
+  }
+
+  selector(request: { readonly id: string; readonly name: string }, path = ""): SelectorFields {
     if (request.id === "" && request.name === "")
-      this.note("name", "or id must be given to say which member is meant");
-    if (request.name !== "") this.name("name", request.name);
+      this.note(`${path}name`, "or id must be given to say which member is meant");
+    if (request.name !== "") this.name(`${path}name`, request.name);
     const id = request.id === "" ? 0n : parseId(request.id);
     if (id === null) {
-      this.note("id", `must be 1 to 16 hex digits without leading zeros and not 0: ${quote(request.id)}`);
+      this.note(
+        `${path}id`,
+        `must be 1 to 16 hex digits without leading zeros and not 0: ${quote(request.id)}`,
+      );
     }
     return { id: id ?? 0n, name: request.name };
   }
@@ -289,6 +339,22 @@ class FieldCheck {
     const isSafe = revision >= 0n && revision <= BigInt(Number.MAX_SAFE_INTEGER);
     this.note(field, isSafe ? null : `must be from 0 to ${Number.MAX_SAFE_INTEGER}`);
     return Number(revision);
+  }
+
+  target(field: string, value: MemberTarget): { readonly target?: MemberTarget } {
+    switch (value) {
+      case MemberTarget.UNSPECIFIED:
+      case MemberTarget.VOTER:
+        return {};
+      case MemberTarget.LEARNER:
+      case MemberTarget.STANDBY:
+        return { target: value };
+      default: {
+        const names = "MEMBER_TARGET_VOTER (1), MEMBER_TARGET_LEARNER (2) or MEMBER_TARGET_STANDBY (3)";
+        this.note(field, `must be ${names}, or not given; ${String(value)} is not known`);
+        return {};
+      }
+    }
   }
 
   write(request: {

@@ -1,7 +1,7 @@
 /** The roster as the rules read it, and its members and events as clients see them. Pure. */
 import { RosterEvent_Kind } from "../generated/muster/storage/v1/snapshot";
 import type { MemberRecord, RosterEvent, Tombstone } from "../generated/muster/storage/v1/snapshot";
-import { MemberRole } from "../generated/muster/v1/member";
+import { MemberRole, MemberTarget } from "../generated/muster/v1/member";
 import type { Member } from "../generated/muster/v1/member";
 import { MemberEventKind } from "../generated/muster/v1/membership_service";
 import type { MemberEvent } from "../generated/muster/v1/membership_service";
@@ -32,6 +32,7 @@ export function toMember(record: MemberRecord): Member {
     started: record.started,
     createRevision: BigInt(record.createRevision),
     updateRevision: BigInt(record.updateRevision),
+    target: targetOfMember(record),
   };
 }
 
@@ -59,4 +60,8 @@ export function toMemberEvent(event: RosterEvent): MemberEvent {
     note,
     requestId,
   };
+}
+
+function targetOfMember({ learner, target }: MemberRecord): MemberTarget {
+  return learner && target !== MemberTarget.UNSPECIFIED ? target : MemberTarget.VOTER;
 }

@@ -23,8 +23,8 @@ export const StatusCode = {
   UNAVAILABLE: 14,
 } as const;
 
-/** The reasons of errors.proto. NOT_A_LEARNER belongs to promotion, which the public contract does not declare yet. */
-type ReasonName = Exclude<keyof typeof ErrorReason, "UNSPECIFIED" | "UNRECOGNIZED"> | "NOT_A_LEARNER";
+/** The reasons of errors.proto. */
+type ReasonName = Exclude<keyof typeof ErrorReason, "UNSPECIFIED" | "UNRECOGNIZED">;
 
 /** The status code of each reason. A missing row does not compile. */
 export const GRPC_STATUS = {
@@ -38,7 +38,9 @@ export const GRPC_STATUS = {
   NOT_ENOUGH_STARTED_MEMBERS: StatusCode.FAILED_PRECONDITION,
   UNHEALTHY_CLUSTER: StatusCode.FAILED_PRECONDITION,
   LAST_VOTER: StatusCode.FAILED_PRECONDITION,
-  NOT_A_LEARNER: StatusCode.FAILED_PRECONDITION,
+  LEARNER_NOT_READY: StatusCode.FAILED_PRECONDITION,
+  TOO_MANY_LEARNERS: StatusCode.FAILED_PRECONDITION,
+  FEATURE_NOT_READY: StatusCode.FAILED_PRECONDITION,
   MEMBER_MISMATCH: StatusCode.FAILED_PRECONDITION,
   MEMBER_WIPED: StatusCode.FAILED_PRECONDITION,
   MEMBER_ROLLED_BACK: StatusCode.FAILED_PRECONDITION,

@@ -16,11 +16,15 @@ import { GetMembersResponse, MembershipServiceService } from "../generated/muste
 import type {
   AddMemberRequest,
   AddMemberResponse,
+  ChangeMembersRequest,
+  ChangeMembersResponse,
   DeleteMemberRequest,
   DeleteMemberResponse,
   GetClusterRequest,
   GetClusterResponse,
   GetMembersRequest,
+  PromoteMemberRequest,
+  PromoteMemberResponse,
   TransferLeadershipRequest,
   TransferLeadershipResponse,
   UpdateAdminURLRequest,
@@ -33,15 +37,19 @@ import type { ReplicaView } from "../replica/view";
 import {
   RefusedError,
   addMemberCommand,
+  changeMembersCommand,
   checkAddMember,
+  checkChangeMembers,
   checkConsistency,
   checkDeleteMember,
+  checkPromoteMember,
   checkTransferLeadership,
   checkUpdateAdminUrl,
   checkUpdateMember,
   checkWatchMembers,
   fingerprint,
   laterMemberId,
+  promoteMemberCommand,
   removeMemberCommand,
   toMember,
   updateAdminUrlsCommand,
@@ -61,8 +69,16 @@ interface MembershipServiceOptions extends ServiceOptions {
 /** The public contract's service, for the listeners. */
 export const membershipService = MembershipServiceService;
 
-const { addMember, updateMember, deleteMember, getCluster, updateAdminUrl, transferLeadership } =
-  MembershipServiceService;
+const {
+  addMember,
+  updateMember,
+  deleteMember,
+  promoteMember,
+  changeMembers,
+  getCluster,
+  updateAdminUrl,
+  transferLeadership,
+} = MembershipServiceService;
 
 /** Random bytes in the hash that makes the id of a member. */
 const ID_SALT_BYTES = 16;
@@ -73,6 +89,8 @@ export class MembershipService {
     addMember: async (request, call) => this.addMember(request, call),
     updateMember: async (request, call) => this.updateMember(request, call),
     deleteMember: async (request, call) => this.deleteMember(request, call),
+    promoteMember: async (request, call) => this.promoteMember(request, call),
+    changeMembers: async (request, call) => this.changeMembers(request, call),
     getCluster: (request, call) => this.getCluster(request, call),
     updateAdminUrl: async (request, call) => this.updateAdminUrl(request, call),
     transferLeadership: async (request, call) => this.transferLeadership(request, call),
@@ -126,9 +144,11 @@ export class MembershipService {
       drewRequestId: fields.requestId === "",
       command: () => {
         const id = this.chooseId(backend.replica, fields.name, fields.peerUrl);
-        return addMemberCommand(this.envelope(call, request.requestId, fields), { ...fields, id });
+        const member = { ...fields, id, learner: true };
+        return addMemberCommand(this.envelope(call, request.requestId, fields), member);
       },
       forward: () => peerRequest(addMember, request),
+      ...(fields.target === undefined ? {} : { feature: "target" }),
       answer: (decision) => {
         const answer = withMembers(backend.replica, decision);
         if (fields.validateOnly && answer.member !== undefined) answer.member.id = "";
@@ -160,6 +180,37 @@ export class MembershipService {
       command: () => removeMemberCommand(this.envelope(call, request.requestId, fields), fields),
       forward: () => peerRequest(deleteMember, request),
       answer: (decision) => withMembers(backend.replica, decision),
+    });
+  }
+
+  private promoteMember(received: PromoteMemberRequest, call: Call): Promise<Answer<PromoteMemberResponse>> {
+    const backend = serving(this.options);
+    const fields = valid(checkPromoteMember(received));
+    const request = this.withRequestId(received);
+    return execute(backend, call, {
+      validateOnly: fields.validateOnly,
+      drewRequestId: fields.requestId === "",
+      feature: "promote",
+      command: () => promoteMemberCommand(this.envelope(call, request.requestId, fields), fields),
+      forward: () => peerRequest(promoteMember, request),
+      answer: (decision) => withMembers(backend.replica, decision),
+    });
+  }
+
+  private changeMembers(received: ChangeMembersRequest, call: Call): Promise<Answer<ChangeMembersResponse>> {
+    const backend = serving(this.options);
+    const fields = valid(checkChangeMembers(received));
+    const request = this.withRequestId(received);
+    return execute(backend, call, {
+      validateOnly: fields.validateOnly,
+      drewRequestId: fields.requestId === "",
+      feature: "change",
+      command: () => changeMembersCommand(this.envelope(call, request.requestId, fields), fields),
+      forward: () => peerRequest(changeMembers, request),
+      answer: ({ revision }) => ({
+        header: responseHeader(backend.replica, revision),
+        members: members(backend.replica),
+      }),
     });
   }
 

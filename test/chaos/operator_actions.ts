@@ -47,7 +47,6 @@ async function addNamed(world: OperatorWorld, name: string, startFirst: boolean)
   const { peerUrl } = member.spec;
   world.members.set(name, member);
   if (startFirst) world.start(member);
-  // A cluster of one adds only a member that waits for it.
   if (startFirst) await comes(() => member.output.includes("waiting to join"), 4 * WATCH_MS);
   const verdict = await world.change(`add ${name}`, (client, requestId) =>
     client.addMember({ name, peerUrl, requestId }),
@@ -66,7 +65,7 @@ async function addNamed(world: OperatorWorld, name: string, startFirst: boolean)
 
 const add: Action = async (world, op) => {
   const name = `m${world.next()}`;
-  return `${name}: ${await addNamed(world, name, world.roster.length === 1 || op.draw % 2 === 0)}`;
+  return `${name}: ${await addNamed(world, name, op.draw % 2 === 0)}`;
 };
 
 const addNever: Action = async (world) => {
@@ -161,7 +160,7 @@ const replace: Action = async (world, op) => {
   const member = world.members.get(op.target);
   if (member !== undefined && world.isHealthy(member)) {
     const name = `m${world.next()}`;
-    const added = await addNamed(world, name, world.roster.length === 1);
+    const added = await addNamed(world, name, false);
     if (added !== "accepted") return `add ${name}: ${added}`;
     await world.serves();
     return `add ${name}: accepted, remove: ${await removeNamed(world, op.target)}`;

@@ -8,8 +8,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Consistency, MemberRole, MusterError } from "../../src/client";
-import type { MemberStatus, MusterClient } from "../../src/client";
+import { Consistency, MemberRole, MemberTarget, MusterError } from "../../src/client";
+import type { Member, MemberStatus, MusterClient } from "../../src/client";
 import { freePortBlock, tail, until } from "../e2e/support/processes";
 import { DiskOracle } from "./operator_disks";
 import { OperatorHistory } from "./operator_history";
@@ -124,6 +124,12 @@ export class OperatorWorld {
     return (
       isVoter && member.running && member.tampered === null && (member.follows || this.atRosterUrl(member))
     );
+  }
+
+  /** Whether the leader has to make a voter of this learner: nothing keeps it from being ready. */
+  private willVote(member: OperatedMember, { role, target }: Member): boolean {
+    const runs = member.running && member.tampered === null && this.atRosterUrl(member);
+    return runs && role === MemberRole.LEARNER && target === MemberTarget.VOTER;
   }
 
   healthy(): OperatedMember[] {
@@ -280,7 +286,7 @@ export class OperatorWorld {
 
   /**
    * Waits until the cluster serves without the operator's help: a new write is acknowledged, the leader is in contact with
-   * every healthy member, and has noticed who does not run.
+   * every healthy member, has made voters of the learners that run, and has noticed who does not run.
    * @throws Violation when it does not within the patience
    */
   async serves(): Promise<void> {
@@ -297,6 +303,9 @@ export class OperatorWorld {
         const runs = own?.running === true;
         if (own !== undefined && this.isHealthy(own) && !(reachable === true && member?.started === true))
           missing.push(`${own.name} is healthy and not in contact`);
+        // Promoted later it would change the quorum in the middle of an operation that was chosen without it.
+        if (own !== undefined && member !== undefined && this.willVote(own, member))
+          missing.push(`${own.name} runs and is no voter yet`);
         if (own !== undefined && this.isHealthy(own) && !((await own.cluster())?.header?.leaderId ?? ""))
           missing.push(`${own.name} is healthy and knows no leader`);
         if (own?.follows === true && runs && own.tampered === null)

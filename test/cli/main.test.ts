@@ -3,9 +3,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { status } from "@grpc/grpc-js";
 import { parseTimeout } from "../../src/cli/options";
-import { Consistency } from "../../src/client";
+import { Consistency, MemberTarget } from "../../src/client";
 import {
+  ChangeMembersResponse,
   DeleteMemberResponse,
+  PromoteMemberResponse,
   UpdateAdminURLResponse,
   UpdateMemberResponse,
 } from "../../src/generated/muster/v1/membership_service";
@@ -34,10 +36,10 @@ describe("member list", () => {
     const { code, out, err } = await run("member", "list");
     expect([code, err]).toEqual([0, ""]);
     expect(`\n${out}`).toBe(`
-ID                NAME       ROLE     STARTED  LEADER  PEER URL               ADMIN URL
-a1                n1         voter    yes      yes     http://127.0.0.1:7461  http://127.0.0.1:7460
-b2b2b2b2b2b2b2b2  rack-2.n2  voter    yes      no      http://127.0.0.1:7471  http://127.0.0.1:7470,http://10.0.0.2:7470
-c3                n3         learner  no       no      http://127.0.0.1:7481  -
+ID                NAME       ROLE     TARGET   STARTED  LEADER  PEER URL               ADMIN URL
+a1                n1         voter    -        yes      yes     http://127.0.0.1:7461  http://127.0.0.1:7460
+b2b2b2b2b2b2b2b2  rack-2.n2  voter    -        yes      no      http://127.0.0.1:7471  http://127.0.0.1:7470,http://10.0.0.2:7470
+c3                n3         learner  standby  no       no      http://127.0.0.1:7481  -
 
 revision 9007199254740993, answered by n1 (a1)
 `);
@@ -143,13 +145,14 @@ describe("writes", () => {
       requestId: "r1",
       expectedRevision: 2n ** 64n - 1n,
       validateOnly: false,
+      target: MemberTarget.VOTER,
     });
     expect(`\n${out}`).toBe(`
 added member n4 (d4) at revision 9007199254740993
 
-ID  NAME  ROLE   STARTED  LEADER  PEER URL               ADMIN URL
-a1  n1    voter  yes      yes     http://127.0.0.1:7461  http://127.0.0.1:7460
-d4  n4    voter  no       no      http://127.0.0.1:7491  -
+ID  NAME  ROLE     TARGET  STARTED  LEADER  PEER URL               ADMIN URL
+a1  n1    voter    -       yes      yes     http://127.0.0.1:7461  http://127.0.0.1:7460
+d4  n4    learner  voter   no       no      http://127.0.0.1:7491  -
 
 start it, with an empty data directory and the admin URL of your choice:
   muster server --name n4 --peer-url http://127.0.0.1:7491 \\
@@ -199,9 +202,59 @@ start it, with an empty data directory and the admin URL of your choice:
     expect(server.calls[0]?.request).toMatchObject({ name: "", id: "b2", peerUrl: "http://127.0.0.1:7471" });
   });
 
+  test("member promote, by name and by id", async () => {
+    const respond = PromoteMemberResponse.create({ header, member: n2, members: [n2] });
+    server.on("promoteMember", { respond });
+    const { code, out } = await run("member", "promote", "rack-2.n2", "--request-id", "p");
+    expect(code).toBe(0);
+    expect(out).toMatch(
+      /^promoted member rack-2\.n2 \(b2b2b2b2b2b2b2b2\) at revision 9007199254740993\n\nID /,
+    );
+    const dry = await run("member", "promote", "--id", "b2", "--dry-run");
+    expect(dry.out).toBe("dry run: member rack-2.n2 can be promoted; nothing was changed\n");
+    expect(
+      server.calls.map(({ request }) => [request["name"], request["id"], request["validateOnly"]]),
+    ).toEqual([
+      ["rack-2.n2", "", false],
+      ["", "b2", true],
+    ]);
+  });
+
+  test("members change names members by name and by id", async () => {
+    const respond = ChangeMembersResponse.create({ header, members: [n2] });
+    server.on("changeMembers", { respond });
+    const words = ["--promote", "n4, n5", "--demote", "n1", "--remove", "id:b2"];
+    const { code, out } = await run("members", "change", ...words);
+    expect(code).toBe(0);
+    expect(out).toMatch(/^changed the members at revision 9007199254740993\n\nID /);
+    expect(server.calls[0]?.request).toMatchObject({
+      promote: [
+        { name: "n4", id: "" },
+        { name: "n5", id: "" },
+      ],
+      demote: [{ name: "n1", id: "" }],
+      remove: [{ name: "", id: "b2" }],
+      validateOnly: false,
+    });
+    const dry = await run("members", "change", "--remove", "n1", "--dry-run");
+    expect(dry.out).toBe("dry run: the members can be changed; nothing was changed\n");
+    const json = await run("members", "change", "--remove", "n1", "--output", "json");
+    expect(JSON.parse(json.out)).toMatchObject({ members: [{ name: "rack-2.n2" }] });
+  });
+
+  test.each([
+    ["learner", MemberTarget.LEARNER],
+    ["standby", MemberTarget.STANDBY],
+  ])("member add --target %s", async (name, target) => {
+    server.on("addMember", { respond: added });
+    expect((await run("member", "add", "n4", "--peer-url", "http://a:1", "--target", name)).code).toBe(0);
+    expect(server.seen("addMember", "target")).toEqual([target]);
+  });
+
   test("json of each write is its response", async () => {
     server
       .on("addMember", { respond: added })
+      .on("promoteMember", { respond: PromoteMemberResponse.create({ header, member: n2 }) })
       .on("updateMember", { respond: UpdateMemberResponse.create({ header, member: n2 }) })
       .on("updateAdminUrl", { respond: UpdateAdminURLResponse.create({ header, member: n2 }) })
       .on("deleteMember", { respond: DeleteMemberResponse.create({ header, member: n2 }) });
@@ -209,6 +262,7 @@ start it, with an empty data directory and the admin URL of your choice:
       ["add", "n4", "--peer-url", "http://a:1"],
       ["update", "n2", "--peer-url", "http://a:1"],
       ["update", "n2", "--admin-url", "http://a:1"],
+      ["promote", "n2"],
       ["remove", "n2"],
     ]) {
       const { out } = await run("member", ...words, "--output", "json");
@@ -299,6 +353,16 @@ describe("usage", () => {
     [["member", "add", "--peer-url", "http://a:1"], "missing required argument 'name'"],
     [["member", "list", "extra"], "too many arguments"],
     [["member", "remove"], "name the member"],
+    [["member", "promote"], "name the member"],
+    [["members", "change"], "give --promote, --demote or --remove"],
+    [
+      ["member", "add", "n4", "--peer-url", "http://a:1", "--target", "king"],
+      "Allowed choices are voter, learner",
+    ],
+    [
+      ["member", "add", "n4", "--peer-url", "http://a:1", "--target", "standby", "--wait"],
+      "a standby does not",
+    ],
     [["member", "update", "n1"], "one of --peer-url and --admin-url"],
     [["member", "update", "n1", "--peer-url", "a", "--admin-url", "b"], "one of --peer-url and --admin-url"],
     [["member", "list", "--output", "yaml"], "Allowed choices are table, json"],

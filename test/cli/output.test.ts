@@ -29,10 +29,10 @@ test("a table without rows is its header", () => {
 
 test("member table", () => {
   expect(`\n${memberTable(members.members, "a1")}`).toBe(`
-ID                NAME       ROLE     STARTED  LEADER  PEER URL               ADMIN URL
-a1                n1         voter    yes      yes     http://127.0.0.1:7461  http://127.0.0.1:7460
-b2b2b2b2b2b2b2b2  rack-2.n2  voter    yes      no      http://127.0.0.1:7471  http://127.0.0.1:7470,http://10.0.0.2:7470
-c3                n3         learner  no       no      http://127.0.0.1:7481  -
+ID                NAME       ROLE     TARGET   STARTED  LEADER  PEER URL               ADMIN URL
+a1                n1         voter    -        yes      yes     http://127.0.0.1:7461  http://127.0.0.1:7460
+b2b2b2b2b2b2b2b2  rack-2.n2  voter    -        yes      no      http://127.0.0.1:7471  http://127.0.0.1:7470,http://10.0.0.2:7470
+c3                n3         learner  standby  no       no      http://127.0.0.1:7481  -
 `);
 });
 
@@ -42,10 +42,10 @@ cluster c0ffee: leader n1 (a1), term 4, revision 9007199254740993
 quorum: 2 of 2 voters, 0 more may fail now
 log: committed 20, applied 20, as n1 (a1) knows it
 
-ID                NAME       ROLE     STATE          MATCH  LAG  CONTACT  VERSION  PEER URL               ADMIN URL
-a1                n1         voter    leader         20     0    -        0.1.0    http://127.0.0.1:7461  http://127.0.0.1:7460
-b2b2b2b2b2b2b2b2  rack-2.n2  voter    ok             18     2    41 ms    0.1.0    http://127.0.0.1:7471  http://127.0.0.1:7470,http://10.0.0.2:7470
-c3                n3         learner  never started  0      20   -        -        http://127.0.0.1:7481  -
+ID                NAME       ROLE     TARGET   STATE          MATCH  LAG  CONTACT  VERSION  PEER URL               ADMIN URL
+a1                n1         voter    -        leader         20     0    -        0.1.0    http://127.0.0.1:7461  http://127.0.0.1:7460
+b2b2b2b2b2b2b2b2  rack-2.n2  voter    -        ok             18     2    41 ms    0.1.0    http://127.0.0.1:7471  http://127.0.0.1:7470,http://10.0.0.2:7470
+c3                n3         learner  standby  never started  0      20   -        -        http://127.0.0.1:7481  -
 `);
 });
 
@@ -60,8 +60,8 @@ cluster c0ffee: no leader, term 4, revision 9007199254740993
 quorum: 1 of 1 voters, unknown how many more may fail now
 log: committed 0, applied 0, as n1 (a1) knows it
 
-ID  NAME  ROLE   STATE    MATCH  LAG  CONTACT  VERSION  PEER URL               ADMIN URL
-a1  n1    voter  unknown  -      -    -        0.1.0    http://127.0.0.1:7461  http://127.0.0.1:7460
+ID  NAME  ROLE   TARGET  STATE    MATCH  LAG  CONTACT  VERSION  PEER URL               ADMIN URL
+a1  n1    voter  -       unknown  -      -    -        0.1.0    http://127.0.0.1:7461  http://127.0.0.1:7460
 `);
 });
 
@@ -72,7 +72,7 @@ test.each([
   [{ member: { ...n1, started: false }, reachable: true }, "starting"],
 ])("state of %j", (fields, state) => {
   const one = GetClusterResponse.create({ header, members: [{ member: n1, ...fields }] });
-  expect(clusterText(one).split("\n")[5]?.split(/ {2,}/)[3]).toBe(state);
+  expect(clusterText(one).split("\n")[5]?.split(/ {2,}/)[4]).toBe(state);
 });
 
 test("json is proto3 JSON in one line: 64-bit numbers as strings, enums by name, durations in seconds", () => {

@@ -2,13 +2,15 @@
 import { createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { status } from "@grpc/grpc-js";
-import { Consistency, MusterClient, MusterError } from "../../src/client";
+import { Consistency, MemberTarget, MusterClient, MusterError } from "../../src/client";
 import type { MusterClientOptions } from "../../src/client";
 import {
   AddMemberResponse,
+  ChangeMembersResponse,
   DeleteMemberResponse,
   GetClusterResponse,
   GetMembersResponse,
+  PromoteMemberResponse,
   UpdateAdminURLResponse,
   UpdateMemberResponse,
 } from "../../src/generated/muster/v1/membership_service";
@@ -69,14 +71,16 @@ test("one method per call, with what was given and nothing else", async () => {
     .on("addMember", { respond: added })
     .on("updateMember", { respond: UpdateMemberResponse.create({ member: { id: "2" } }) })
     .on("deleteMember", { respond: DeleteMemberResponse.create({ member: { id: "3" } }) })
+    .on("changeMembers", { respond: ChangeMembersResponse.create({ members: [{ id: "6" }] }) })
+    .on("promoteMember", { respond: PromoteMemberResponse.create({ member: { id: "5" } }) })
     .on("updateAdminUrl", { respond: UpdateAdminURLResponse.create({ member: { id: "4" } }) });
   const made = client({ endpoints: [one.endpoint] });
   const members = await made.getMembers({ consistency: Consistency.SERIALIZABLE });
   expect(members.members[0]?.createRevision).toBe(2n ** 63n);
   expect((await made.getCluster()).quorumSize).toBe(2);
-  expect((await made.addMember({ name: "n4", peerUrl: "http://a:1", adminUrl: undefined })).member?.id).toBe(
-    "ab",
-  );
+  const target = MemberTarget.STANDBY;
+  const input = { name: "n4", peerUrl: "http://a:1", adminUrl: undefined, target };
+  expect((await made.addMember(input)).member?.id).toBe("ab");
   expect((await made.updateMember({ id: "2", newPeerUrl: "http://a:2", requestId: "mine" })).member?.id).toBe(
     "2",
   );
@@ -84,12 +88,15 @@ test("one method per call, with what was given and nothing else", async () => {
   expect((await made.updateAdminUrl({ id: "4", adminUrls: ["http://a:3"], note: "why" })).member?.id).toBe(
     "4",
   );
+  expect((await made.promoteMember({ name: "n5" })).member?.id).toBe("5");
+  const changed = await made.changeMembers({ promote: [{ name: "n6" }], remove: [{ id: "7" }] });
+  expect(changed.members[0]?.id).toBe("6");
   const uuid = expect.stringMatching(/^[0-9a-f-]{36}$/) as unknown;
   const common = { requestId: uuid, expectedRevision: 0n, validateOnly: false, note: "" };
   expect(one.calls).toEqual([
     { rpc: "getMembers", request: { consistency: Consistency.SERIALIZABLE } },
     { rpc: "getCluster", request: { consistency: Consistency.UNSPECIFIED } },
-    { rpc: "addMember", request: { ...common, name: "n4", peerUrl: "http://a:1", adminUrl: "" } },
+    { rpc: "addMember", request: { ...common, name: "n4", peerUrl: "http://a:1", adminUrl: "", target } },
     {
       rpc: "updateMember",
       request: { ...common, name: "", id: "2", newPeerUrl: "http://a:2", requestId: "mine" },
@@ -98,6 +105,11 @@ test("one method per call, with what was given and nothing else", async () => {
     {
       rpc: "updateAdminUrl",
       request: { ...common, id: "4", name: "", adminUrls: ["http://a:3"], note: "why" },
+    },
+    { rpc: "promoteMember", request: { ...common, name: "n5", id: "" } },
+    {
+      rpc: "changeMembers",
+      request: { ...common, promote: [{ name: "n6", id: "" }], demote: [], remove: [{ name: "", id: "7" }] },
     },
   ]);
 });

@@ -2,12 +2,15 @@
 import { admit } from "../../src/cluster/leader/admission";
 import type { Admission, LeaderView, Write } from "../../src/cluster/leader/admission";
 import type { VoterHealth } from "../../src/cluster/leader/quorum_check";
+import { changeMembersCommand } from "../../src/roster/index";
 import type { RosterCommand } from "../../src/roster/index";
 import {
   CLUSTER_ID,
   add,
   adminUrls,
   apply,
+  by,
+  envelope,
   move,
   publish,
   remove,
@@ -110,6 +113,7 @@ const SAME_URLS = adminUrls({ id: 2n }, ["http://10.0.0.2:7460"]);
 const ADD = add(4);
 const TAKEN = add(3);
 const REMOVE = remove({ id: 3n });
+const DEMOTE_LEADER = changeMembersCommand(envelope(), { promote: [], demote: [by({ id: 1n })], remove: [] });
 const REMOVE_LEADER = remove({ name: "n1" });
 
 /** A roster of three that remembers these requests, the first accepted and the second refused. */
@@ -344,6 +348,7 @@ describe("a second member of a cluster of one", () => {
 describe("removing the leader", () => {
   test.each<Row>([
     ["hands over first", REMOVE_LEADER, {}, "hand over"],
+    ["hands over first when it is demoted among others", DEMOTE_LEADER, {}, "hand over"],
     ["by its id as well", remove({ id: 1n }), {}, "hand over"],
     ["goes on when that failed", REMOVE_LEADER, { handoverFailed: true }, "ok"],
     [

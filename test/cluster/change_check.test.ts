@@ -5,6 +5,7 @@ import type { VoterHealth } from "../../src/cluster/leader/quorum_check";
 import type { Hello } from "../../src/cluster/leader/url_check";
 import {
   addMemberCommand,
+  changeMembersCommand,
   promoteMemberCommand,
   replaceMemberCommand,
   type RosterCommand,
@@ -44,7 +45,12 @@ function health(text: string, first: number): VoterHealth[] {
 /** A roster of these members, of which the started ones have published. */
 function view({ voters, learners = "", ...given }: Given): CheckView {
   const voting = health(voters, 1);
-  const learning = health(learners, voting.length + 1);
+  const learning = health(learners, voting.length + 1).map((learner) => ({
+    ...learner,
+    lagEntries: 0,
+    holdsNewestChange: true,
+    hasSpace: true,
+  }));
   const roster = rosterOf(voting.length);
   for (const { id } of learning)
     apply(roster, addMemberCommand(envelope(), newMember(Number(id), { learner: true })));
@@ -103,6 +109,15 @@ const waits = (n: number, peerUrl = URL): Hello => ({
 });
 const promote = (n: number): RosterCommand =>
   promoteMemberCommand(envelope(), { member: by({ id: BigInt(n) }) });
+const change = (promoted: number[], demoted: number[], removed: number[]): RosterCommand => {
+  const selectors = (ids: number[]) => ids.map((id) => by({ id: BigInt(id) }));
+  const lists = {
+    promote: selectors(promoted),
+    demote: selectors(demoted),
+    remove: selectors(removed),
+  };
+  return changeMembersCommand(envelope(), lists);
+};
 const replace = (n: number, learner = false): RosterCommand =>
   replaceMemberCommand(envelope(), {
     member: by({ id: BigInt(n) }),
@@ -271,16 +286,70 @@ describe("additions", () => {
     ],
     ["a learner", add(4, { learner: true }), { voters: "* - -" }, "ok"],
     ["promoting a healthy learner", promote(4), { voters: HEALTHY, learners: "20" }, "ok"],
-    ["promoting one that is away", promote(4), { voters: HEALTHY, learners: "-" }, "UNHEALTHY_CLUSTER"],
+    ["promoting one that is away", promote(4), { voters: HEALTHY, learners: "-" }, "LEARNER_NOT_READY"],
+    [
+      "promoting one that never started",
+      promote(4),
+      { voters: HEALTHY, learners: "20?" },
+      "LEARNER_NOT_READY",
+    ],
+    ["promoting a voter", promote(2), { voters: "* - -" }, "ok"],
     ["promoting the second voter", promote(2), { voters: "*", learners: "20" }, "ok"],
     [
       "promoting a second voter that is away",
       promote(2),
       { voters: "*", learners: "-" },
-      "UNHEALTHY_CLUSTER",
+      "LEARNER_NOT_READY",
     ],
     ["promoting one that just came", promote(2), { voters: "*", learners: "5" }, "wait 15"],
+    [
+      "promoting one that just came, by a caller without the time",
+      promote(2),
+      { voters: "*", learners: "5", remainingTicks: 15 },
+      "LEARNER_NOT_READY",
+    ],
+    [
+      "a new leader has heard nothing of it yet",
+      promote(4),
+      { voters: HEALTHY, learners: "-", leadingTicks: 3 },
+      "wait 7",
+    ],
+    [
+      "one that never started is refused by a new leader too",
+      promote(4),
+      { voters: HEALTHY, learners: "-?", leadingTicks: 3 },
+      "LEARNER_NOT_READY",
+    ],
+    [
+      "promoting without a healthy majority",
+      promote(4),
+      { voters: "* - -", learners: "20" },
+      "UNHEALTHY_CLUSTER",
+    ],
     ["promoting while a voter is dead", promote(4), { voters: "* 20 -", learners: "20" }, "ok"],
+    ["all voters at once", change([4, 5, 6], [], [1, 2, 3]), { voters: HEALTHY, learners: "20 20 20" }, "ok"],
+    [
+      "a change with one that is not ready",
+      change([4, 5], [], [2]),
+      { voters: HEALTHY, learners: "20 -" },
+      "LEARNER_NOT_READY",
+    ],
+    ["a ready one for a dead one", change([4], [], [3]), { voters: "* 20 -", learners: "20" }, "ok"],
+    ["a ready one, the dead one demoted", change([4], [3], []), { voters: "* 20 -", learners: "20" }, "ok"],
+    [
+      "a healthy one leaves while one is dead",
+      change([], [2], []),
+      { voters: "* 20 -" },
+      "UNHEALTHY_CLUSTER",
+    ],
+    ["one that just came would be the majority", change([], [], [2]), { voters: "* 20 5" }, "wait 15"],
+    [
+      "two more voters while one is dead",
+      change([4, 5], [], []),
+      { voters: "* 20 -", learners: "20 20" },
+      "ok",
+    ],
+    ["removing learners only", change([], [], [4, 5]), { voters: "* - -", learners: "- -" }, "ok"],
     ["replacing the dead one", replace(3), { voters: "* 20 -" }, "ok"],
     ["replacing a healthy one while another is dead", replace(2), { voters: "* 20 -" }, "UNHEALTHY_CLUSTER"],
     ["replacing the only voter asks who waits", replace(1), { voters: "*" }, "ask http://10.0.0.9:7461"],

@@ -6,10 +6,10 @@ import { Routing } from "../../src/cluster/routing";
 import { WaitingRoom } from "../../src/cluster/waiting_room";
 import { Writes } from "../../src/cluster/writes";
 import { refused } from "../../src/roster/index";
-import type { Reason } from "../../src/roster/index";
+import type { Feature, Reason } from "../../src/roster/index";
 import { RpcError, refusalError } from "../../src/rpc/rpc_error";
 import { ManualClock } from "../base/support/manual_clock";
-import { adminUrls, request } from "../roster/support/log";
+import { adminUrls, apply, publish, request } from "../roster/support/log";
 import { FakeView } from "./support/fake_view";
 import { MemoryPeers } from "./support/memory_peers";
 import { callOf, why, writeOf } from "./support/test_calls";
@@ -54,9 +54,13 @@ class Fixture {
     });
   }
 
-  write(options: TestCallOptions & { readonly validateOnly?: boolean } = {}) {
+  write(options: TestCallOptions & { readonly validateOnly?: boolean; readonly feature?: Feature } = {}) {
     const call = callOf(this.clock, options);
-    const request = writeOf(COMMAND, options.validateOnly);
+    const { feature } = options;
+    const request = {
+      ...writeOf(COMMAND, options.validateOnly),
+      ...(feature === undefined ? {} : { feature }),
+    };
     return { call, tracked: new Tracked(this.writes.execute(request, call)) };
   }
 
@@ -380,6 +384,41 @@ describe("a member that stops", () => {
     const { tracked } = one.write();
     one.here[0]?.end(UNKNOWN);
     await one.stop();
+    expect(answerOf(tracked)).toBe("OUTCOME_UNKNOWN");
+  });
+});
+
+describe("a feature that the leader does not know", () => {
+  const older = (n: number): void => void apply(one.view.roster, publish(n, n, undefined, "0.2.0"));
+
+  test("is not sent to it: it would take the call for another one", async () => {
+    older(2);
+    one.view.ledBy(2n);
+    const { tracked } = one.write({ feature: "target" });
+    await promisesSettle();
+    expect([answerOf(tracked), one.there.length]).toEqual(["FEATURE_NOT_READY", 0]);
+  });
+
+  test("is decided by a leader that knows it, whoever else does not", async () => {
+    older(3);
+    one.view.ledBy(2n);
+    const { tracked } = one.write({ feature: "target" });
+    await promisesSettle();
+    await one.end(done(Buffer.from("42")));
+    expect(answerOf(tracked)).toBe("done");
+  });
+
+  test("says nothing of an earlier attempt, which a leader of before may have done", async () => {
+    one.view.ledBy(2n);
+    const { tracked } = one.write({ feature: "target" });
+    await promisesSettle();
+    await one.end(UNKNOWN);
+    older(3);
+    one.view.ledBy(3n);
+    await one.tick();
+    expect([answerOf(tracked), one.there.length]).toEqual(["open", 1]);
+    one.clock.advance(20_000);
+    await one.tick();
     expect(answerOf(tracked)).toBe("OUTCOME_UNKNOWN");
   });
 });

@@ -91,7 +91,7 @@ test(
       const [admin, peer] = [base + 10 * i, base + 10 * i + 1];
       const state = "(leader|ok)";
       const urls = `http://127.0.0.1:${peer} +http://127.0.0.1:${admin}`;
-      expect(child.stdout).toMatch(new RegExp(`^[0-9a-f]+ +${name} +voter +${state} .* ${urls}$`, "m"));
+      expect(child.stdout).toMatch(new RegExp(`^[0-9a-f]+ +${name} +voter +- +${state} .* ${urls}$`, "m"));
     }
     expect(child.stdout).toMatch(/^leader: n[123] \([0-9a-f]+\) at http:\/\/127\.0\.0\.1:\d+$/m);
 

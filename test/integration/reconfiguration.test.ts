@@ -33,7 +33,7 @@ test("an added member counts as started only after it has run, also when it join
   const cold = (await leader.getCluster()).members.find((entry) => entry.member?.name === "n4");
   expect(cold).toMatchObject({ reachable: false, version: "", lastContact: undefined });
   await joiner.start();
-  await cluster.settled();
+  await cluster.voting();
   expect(joiner.id).toBe(member?.id);
   for (const each of cluster.running) {
     const { members } = await each.getMembers();
@@ -58,19 +58,10 @@ test("a joiner started before AddMember waits, and joins a cluster of one", asyn
   const joiner = await cluster.joiner("n2");
   const starting = joiner.start();
   const peerUrl = joiner.config.peerUrl;
-  await until("the joiner listens", async () => {
-    const other = alone.addMember({ name: "other", peerUrl, validateOnly: true });
-    // A member waits at that URL, but with another name.
-    const error = await refusal(other, FAILED_PRECONDITION, "UNHEALTHY_CLUSTER");
-    expect(error.metadata).toMatchObject({ name: "other", peer_url: peerUrl });
-    return alone.addMember({ name: "n2", peerUrl, validateOnly: true }).then(
-      () => true,
-      () => false,
-    );
-  });
+  await alone.addMember({ name: "n2", peerUrl, validateOnly: true });
   const { member } = await alone.addMember({ name: "n2", peerUrl });
   await starting;
-  await cluster.settled();
+  await cluster.voting();
   expect(joiner.id).toBe(member?.id);
   const { quorumSize, failuresTolerated } = await joiner.getCluster();
   expect({ quorumSize, failuresTolerated }).toEqual({ quorumSize: 2, failuresTolerated: 0 });
@@ -146,7 +137,7 @@ test("a new member can have the name and the URL of a removed one", async () => 
   await cluster.stable();
   const { member } = await leader.addMember({ name: gone.name, peerUrl: joiner.config.peerUrl });
   await joiner.start();
-  await cluster.settled();
+  await cluster.voting();
   expect(joiner.id).toBe(member?.id);
   expect(joiner.id).not.toBe(oldId);
 });

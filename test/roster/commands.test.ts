@@ -1,13 +1,16 @@
 /** Commands: their bytes, the membership change of each, and the fingerprint that distinguishes requests. */
 import type { RosterCommand } from "../../src/generated/muster/storage/v1/command";
 import {
+  changeMembersCommand,
   checkAddMember,
+  checkChangeMembers,
   COMMAND_VERSIONS,
   CommandKind,
   confChange,
   decodeCommand,
   encodeCommand,
   fingerprint,
+  MemberTarget,
   needsConfChange,
   promoteMemberCommand,
   refuseCommand,
@@ -39,13 +42,22 @@ const replace = replaceMemberCommand(envelope(), {
 });
 
 const EVERY_COMMAND: readonly RosterCommand[] = [
-  add(4, { learner: true, adminUrls: ["http://a:1"] }, request("r1", "c", { expectedRevision: 5 })),
+  add(
+    4,
+    { learner: true, adminUrls: ["http://a:1"], target: MemberTarget.STANDBY },
+    request("r1", "c", { expectedRevision: 5 }),
+  ),
   move({ name: "n2" }, "http://b:1"),
   remove({ id: 2n }, "http://b:1"),
   adminUrls({ id: 2n, name: "n2" }, ["http://a:1", "http://a:2"]),
   publish(2),
   promote,
   replace,
+  changeMembersCommand(envelope(), {
+    promote: [by({ name: "n4" })],
+    demote: [by({ id: 2n })],
+    remove: [by({ name: "n3" }), by({ id: 1n, name: "n1" })],
+  }),
   refuseCommand(add(4, {}, request("r1")), 8n, refused("UNHEALTHY_CLUSTER", "no", { k: "v" }).refusal),
 ];
 
@@ -57,7 +69,7 @@ describe("encoding and decoding a command", () => {
   test("every kind of the contract is known, and tested here", () => {
     const declared = Object.values(CommandKind).filter((kind) => kind > 0);
     expect([...COMMAND_VERSIONS.keys()].sort()).toEqual(declared.sort());
-    expect(EVERY_COMMAND.map(({ kind }) => kind).sort()).toEqual(declared);
+    expect(EVERY_COMMAND.map(({ kind }) => kind).sort()).toEqual([...declared].sort());
     for (const command of EVERY_COMMAND) expect(command.version).toBe(COMMAND_VERSIONS.get(command.kind));
   });
 });
@@ -67,7 +79,7 @@ describe("a command that is not known stops the member", () => {
   test.each<[string, Uint8Array]>([
     ["a kind of the future", encodeCommand({ ...known, kind: 99 as CommandKind })],
     ["no kind", encodeCommand({ ...known, kind: CommandKind.UNSPECIFIED })],
-    ["a version of the future", encodeCommand({ ...known, version: 2 })],
+    ["a version of the future", encodeCommand({ ...known, version: 3 })],
     ["no version", encodeCommand({ ...known, version: 0 })],
     ["no body", encodeCommand({ ...known, body: undefined })],
     ["another kind's body", encodeCommand({ ...known, kind: CommandKind.PUBLISH })],
@@ -159,6 +171,7 @@ describe("the fingerprint of a request", () => {
     expectedRevision: 0n,
     validateOnly: false,
     note: "",
+    target: 0 as MemberTarget,
   };
   const of = (change: Partial<typeof base> = {}, rpc = "AddMember"): string => {
     const checked = checkAddMember({ ...base, ...change });
@@ -168,6 +181,33 @@ describe("the fingerprint of a request", () => {
 
   test("has the same value in every version", () => {
     expect(of()).toBe("a7f2540584459915972bddae9a70a85ddc8c4f1240292ba6b2f1684983d4263a");
+  });
+
+  test("of a change tells which members are promoted and which are removed, however many", () => {
+    const one = { name: "n1", id: "" };
+    const [two, byId] = [
+      { name: "n2", id: "" },
+      { name: "", id: "b" },
+    ];
+    const lists = [
+      { promote: [one, two], demote: [], remove: [] },
+      { promote: [two, one], demote: [], remove: [] },
+      { promote: [one], demote: [two], remove: [] },
+      { promote: [one], demote: [], remove: [two] },
+      { promote: [one], demote: [], remove: [byId] },
+    ];
+    const prints = lists.map((members) => {
+      const checked = checkChangeMembers({ ...base, ...members });
+      if (!checked.ok) throw new Error(checked.refusal.message);
+      return Buffer.from(fingerprint(sha256, "ChangeMembers", checked.value)).toString("hex");
+    });
+    expect(new Set(prints).size).toBe(lists.length);
+  });
+
+  test("a voter as target is no other request than none: members of older versions know none", () => {
+    expect(of({ target: MemberTarget.VOTER })).toBe(of());
+    expect(of({ target: MemberTarget.LEARNER })).not.toBe(of());
+    expect(of({ target: MemberTarget.STANDBY })).not.toBe(of({ target: MemberTarget.LEARNER }));
   });
 
   test("does not depend on request_id, validate_only, spelling and the order of properties", () => {

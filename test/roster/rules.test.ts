@@ -6,7 +6,7 @@ import {
   toMember,
 } from "../../src/roster/index";
 import type { NewMember, Reason, Roster, RosterCommand } from "../../src/roster/index";
-import { MemberRole } from "../../src/generated/muster/v1/member";
+import { MemberRole, MemberTarget } from "../../src/generated/muster/v1/member";
 import { ConfChangeType, LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD } from "../../src/raft/index";
 import {
   accepted,
@@ -153,7 +153,19 @@ describe("refusals: reason, metadata, and nothing changed", () => {
     ],
     ["publish: unknown", publish(9), "MEMBER_NOT_FOUND", { id: "9" }],
     ["publish: removed", publish(3), "MEMBER_REMOVED", removed],
-    ["promote: a voter", promote({ name: "n1" }), "NOT_A_LEARNER", { id: "1", name: "n1" }],
+    ["promote: removed", promote({ name: "n3" }), "MEMBER_REMOVED", removed],
+    [
+      "promote: id of one, name of another",
+      promote({ id: 4n, name: "n1" }),
+      "MEMBER_MISMATCH",
+      { id: "4", name: "n4", given_name: "n1" },
+    ],
+    [
+      "add: name of a learner that never started",
+      add(7, { name: "n4" }),
+      "MEMBER_NAME_EXISTS",
+      { id: "4", name: "n4", started: "false", peer_url: url(4), given_peer_url: url(7) },
+    ],
     ["promote: unknown", promote({ name: "x" }), "MEMBER_NOT_FOUND", { name: "x" }],
     ["replace: unknown", replace({ name: "x" }, newMember(8)), "MEMBER_NOT_FOUND", { name: "x" }],
     [
@@ -185,7 +197,8 @@ describe("refusals: reason, metadata, and nothing changed", () => {
     expect(refusal.metadata).toEqual(metadata);
     expect(refusal.message).toMatch(/^[\x20-\x7e]{10,400}$/);
     // The metadata has all dynamic parts of the message, so that programs need not parse the message.
-    for (const value of Object.values(metadata)) expect(refusal.message).toContain(value);
+    for (const [key, value] of Object.entries(metadata))
+      if (key !== "started") expect(refusal.message).toContain(value);
     expect(result.confChange).toBeNull();
     expect(roster.hash()).toBe(before);
     expect(roster.appliedIndex).toBe(9);
@@ -381,9 +394,9 @@ describe("publishing", () => {
 });
 
 describe("promoting and replacing", () => {
-  test("promoting makes a learner a voter; promoting it again is refused", () => {
+  test("promoting makes a learner a voter, whatever its target; promoting it again changes nothing", () => {
     const roster = rosterOf(1);
-    accepted(apply(roster, add(2, { learner: true })).decision);
+    accepted(apply(roster, add(2, { learner: true, target: MemberTarget.STANDBY })).decision);
     const result = apply(roster, promote({ name: "n2" }));
     expect(accepted(result.decision).member).toMatchObject({
       learner: false,
@@ -392,7 +405,10 @@ describe("promoting and replacing", () => {
     });
     expect(result.confChange?.changes).toEqual([{ type: ConfChangeType.AddVoter, nodeId: 2n }]);
     expect(roster.voters()).toEqual([1n, 2n]);
-    refused(apply(roster, promote({ name: "n2" })).decision, "NOT_A_LEARNER");
+    expect(memberOf(roster, 2).target).toBe(MemberTarget.UNSPECIFIED);
+    const again = apply(roster, promote({ name: "n2" }));
+    expect(accepted(again.decision)).toMatchObject({ changed: false, revision: 3, member: { name: "n2" } });
+    expect(again.confChange).toBeNull();
     expect(roster.eventsSince(2)?.map(({ kind }) => kind)).toEqual([RosterEvent_Kind.PROMOTED]);
   });
 
@@ -435,6 +451,7 @@ test("a member in the form of the public contract", () => {
       peerUrls: ["http://10.0.0.1:7461"],
       adminUrls: ["http://10.0.0.1:7460"],
       role: MemberRole.VOTER,
+      target: MemberTarget.VOTER,
       started: true,
       createRevision: 1n,
       updateRevision: 2n,
@@ -445,6 +462,7 @@ test("a member in the form of the public contract", () => {
       peerUrls: ["http://10.0.0.171:7461"],
       adminUrls: [],
       role: MemberRole.LEARNER,
+      target: MemberTarget.VOTER,
       started: false,
       createRevision: 3n,
       updateRevision: 3n,

@@ -1,6 +1,12 @@
 /** Snapshots: restoring gives an equal roster, equal rosters give equal bytes, and invalid bytes are refused. */
 import { RosterEvent, RosterSnapshot } from "../../src/generated/muster/storage/v1/snapshot";
-import { promoteMemberCommand, Roster, RosterSnapshotError, SNAPSHOT_VERSION } from "../../src/roster/index";
+import {
+  MemberTarget,
+  promoteMemberCommand,
+  Roster,
+  RosterSnapshotError,
+  SNAPSHOT_VERSION,
+} from "../../src/roster/index";
 import {
   accepted,
   add,
@@ -90,13 +96,22 @@ test("a snapshot does not change when the roster changes afterwards", () => {
 
 test("every list is in order: ids ascending, outcomes and events oldest first", () => {
   const snapshot = RosterSnapshot.decode(fullRoster().snapshot());
-  expect(snapshot.version).toBe(SNAPSHOT_VERSION);
   expect(snapshot.members.map(({ id }) => id)).toEqual([1n, 2n, 4n, 0xfff0n]);
   expect(snapshot.tombstones.map(({ id }) => id)).toEqual([3n, 8n]);
   expect(snapshot.outcomes.map(({ requestId }) => requestId)).toEqual(["r1", "r2", "r3", "r4"]);
   expect([...(snapshot.outcomes[2]?.metadata.keys() ?? [])]).toEqual(["id", "name", "revision", "time"]);
   const revisions = snapshot.events.map(({ revision }) => revision);
   expect(revisions).toEqual([...revisions].sort((a, b) => a - b));
+});
+
+test("only a roster with a target has the version that older members do not read", () => {
+  const roster = fullRoster();
+  expect(RosterSnapshot.decode(roster.snapshot()).version).toBe(1);
+  accepted(apply(roster, add(12, { learner: true, target: MemberTarget.LEARNER })).decision);
+  expect(RosterSnapshot.decode(roster.snapshot()).version).toBe(SNAPSHOT_VERSION);
+  const pieces = [...{ [Symbol.iterator]: () => roster.freeze() }];
+  expect(Buffer.concat(pieces).equals(roster.snapshot())).toBe(true);
+  expect(memberOf(restored(roster), 12).target).toBe(MemberTarget.LEARNER);
 });
 
 test("tombstones are sorted whatever the order of removals was, before and after a restore", () => {
@@ -132,7 +147,7 @@ describe("bytes that are no valid snapshot of a roster are refused", () => {
   const tombstone = { id: 1n, name: "n1", revision: 1, timeMs: 0 };
 
   test.each<[string, Uint8Array, string]>([
-    ["a version of the future", bytes({ version: 2 }), "version 2 is not known here (known: 1)"],
+    ["a version of the future", bytes({ version: 3 }), "version 3 is not known here (known: 2)"],
     ["no version", bytes({ version: 0 }), "version 0 is not known"],
     ["no bytes", new Uint8Array(), "version 0 is not known"],
     ["truncated bytes", bytes({}).slice(0, -3), "does not decode"],

@@ -7,6 +7,7 @@ import {
   checkUpdateMember,
   checkWatchMembers,
   MAX_VIOLATIONS,
+  MemberTarget,
   quote,
   refuseInvalid,
   validateName,
@@ -15,7 +16,7 @@ import {
 import type { Checked } from "../../src/roster/index";
 
 const WRITE = { requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
-const ADD = { name: "n1", peerUrl: "http://a:1", adminUrl: "", ...WRITE };
+const ADD = { name: "n1", peerUrl: "http://a:1", adminUrl: "", target: MemberTarget.UNSPECIFIED, ...WRITE };
 
 /** The fields that a check found invalid. */
 function faults(checked: Checked<unknown>): string[] {
@@ -61,6 +62,7 @@ describe("AddMember", () => {
       expectedRevision: 9n,
       validateOnly: true,
       note: "why",
+      target: MemberTarget.STANDBY,
     };
     expect(checkAddMember(request)).toEqual({
       ok: true,
@@ -72,6 +74,7 @@ describe("AddMember", () => {
         expectedRevision: 9,
         validateOnly: true,
         note: "why",
+        target: MemberTarget.STANDBY,
       },
     });
   });
@@ -89,13 +92,21 @@ describe("AddMember", () => {
       expectedRevision: 1n << 53n,
       validateOnly: false,
       note: "",
+      target: 7 as MemberTarget,
     };
     const checked = checkAddMember(request);
-    expect(faults(checked)).toEqual(["name", "peer_url", "admin_url", "request_id", "expected_revision"]);
+    expect(faults(checked)).toEqual([
+      "name",
+      "peer_url",
+      "admin_url",
+      "target",
+      "request_id",
+      "expected_revision",
+    ]);
     expect(checked).toMatchObject({
       refusal: {
-        message: "name must not be empty (and 4 more problems)",
-        metadata: { field: "name", problem: "must not be empty", more: "4" },
+        message: "name must not be empty (and 5 more problems)",
+        metadata: { field: "name", problem: "must not be empty", more: "5" },
       },
     });
   });

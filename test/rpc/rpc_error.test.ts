@@ -19,7 +19,7 @@ function details(error: RpcError): { status: Status; [type: string]: unknown } {
   return { status: decoded, ...Object.fromEntries(byType) };
 }
 
-/** The public contract's table, and NOT_A_LEARNER, which it does not declare yet. */
+/** The public contract's table. */
 const CONTRACT: Record<string, Reason[]> = {
   INVALID_ARGUMENT: ["INVALID_REQUEST", "REQUEST_ID_REUSED"],
   ALREADY_EXISTS: ["MEMBER_ID_EXISTS", "MEMBER_NAME_EXISTS", "PEER_URL_EXISTS"],
@@ -31,7 +31,9 @@ const CONTRACT: Record<string, Reason[]> = {
     "MEMBER_MISMATCH",
     "MEMBER_WIPED",
     "MEMBER_ROLLED_BACK",
-    "NOT_A_LEARNER",
+    "LEARNER_NOT_READY",
+    "TOO_MANY_LEARNERS",
+    "FEATURE_NOT_READY",
     "NOT_LEADER",
     "CLUSTER_ID_MISMATCH",
     "TRANSFER_FAILED",

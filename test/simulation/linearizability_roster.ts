@@ -89,7 +89,7 @@ function effect({ member }: MemberView, input: Change): MemberView["member"] | u
     case "move":
       return { ...member, peerUrl: input.peerUrl };
     case "promote":
-      return member.learner ? { ...member, learner: false } : undefined;
+      return { ...member, learner: false };
   }
 }
 
@@ -101,8 +101,8 @@ function fitsRefusal({ member }: MemberView, input: Change, reason: string): boo
       return member === null;
     case "MEMBER_NAME_EXISTS":
       return member !== null;
-    case "NOT_A_LEARNER":
-      return member?.learner === false;
+    case "LEARNER_NOT_READY":
+      return member?.learner === true;
     default:
       return true; // says nothing of this name
   }
@@ -255,7 +255,7 @@ function inputsOf({ operation, outcome }: Call): { readonly name: string; readon
 function inputOf(body: Exclude<WriteBody, { rpc: "ReplaceMember" }>): Input {
   switch (body.rpc) {
     case "AddMember":
-      return { kind: "add", peerUrl: body.peerUrl, learner: body.learner };
+      return { kind: "add", peerUrl: body.peerUrl, learner: true };
     case "DeleteMember":
       return { kind: "remove" };
     case "UpdateAdminURL":

@@ -1,5 +1,6 @@
 /** Reports the actions of a member's parts to the checkers, by wrapping a few methods of each instance. */
 import type { Cluster } from "../../src/cluster/assemble";
+import type { PendingSubmission } from "../../src/cluster/leader/submissions";
 import { PublishRequest, PublishResponse } from "../../src/generated/muster/raft/v1/raft_service";
 import {
   MembershipServiceService,
@@ -10,6 +11,7 @@ import type { Roster } from "../../src/roster/index";
 import type { Storage } from "../../src/storage/storage";
 import type { Member } from "./member";
 import type { WriteOperation } from "./operations";
+import { Violation } from "./violation";
 
 export function watchStorage(member: Member, storage: Storage): void {
   const { host, world } = member;
@@ -67,7 +69,11 @@ function watchSubmissions(member: Member, { submissions, replica }: Cluster): vo
   const submit = submissions.submit.bind(submissions);
   submissions.submit = (submission) => {
     const pending = submit(submission);
-    const { requestId } = submission.command;
+    const { requestId, body } = submission.command;
+    if (requestId === "" && body?.$case === "promoteMember") {
+      recordPromotion(member, replica, body.value.member?.id ?? 0n, pending);
+      return pending;
+    }
     if ((world.submitted.get(requestId) ?? 0) > 0) world.coverage.add("write proposed again");
     if (world.refused.has(requestId)) world.coverage.add("late attempt of a refused write");
     world.submitted.set(requestId, (world.submitted.get(requestId) ?? 0) + 1);
@@ -84,6 +90,33 @@ function watchSubmissions(member: Member, { submissions, replica }: Cluster): vo
     });
     return pending;
   };
+}
+
+/** Records what the leader does by itself in the history, like the call of a client. */
+function recordPromotion(
+  { world }: Member,
+  { roster }: Cluster["replica"],
+  id: bigint,
+  { outcome: ended }: PendingSubmission,
+): void {
+  const name = roster.member(id)?.name ?? "";
+  const body = { rpc: "PromoteMember" as const, name };
+  const recorded = world.history.invoke({ body, requestId: "", expectedRevision: 0, validateOnly: false });
+  void ended.then((outcome) => {
+    if (outcome.kind === "unknown") world.history.unknown(recorded);
+    // Nothing of it is in a log, or apply refused it.
+    else if (outcome.kind !== "done") world.history.refused(recorded, "NOT_PROPOSED", true);
+    else {
+      const { revision, changed, member: record } = outcome.value;
+      if (changed) world.coverage.add("learner promoted by the leader");
+      try {
+        world.history.wrote(recorded, { revision, member: record });
+      } catch (error) {
+        if (!(error instanceof Violation)) throw error;
+        world.fail(error);
+      }
+    }
+  });
 }
 
 /** Records a member's publish in the history, like the call of a client. */

@@ -1,19 +1,12 @@
 /**
  * A service, used in the simulation only, for changes that the roster supports and the public service does not declare yet
- * (learners, promotion, replacement). Its writes, forwarding and answers are those of the public service.
+ * (replacement). Its writes, forwarding and answers are those of the public service.
  */
 import { sha256 } from "../../src/base/random";
 import { MembershipServiceService } from "../../src/generated/muster/v1/membership_service";
 import type { UpdateMemberResponse } from "../../src/generated/muster/v1/membership_service";
 import { responseHeader } from "../../src/cluster/response_header";
-import {
-  addMemberCommand,
-  fingerprint,
-  laterMemberId,
-  promoteMemberCommand,
-  replaceMemberCommand,
-  toMember,
-} from "../../src/roster/index";
+import { fingerprint, laterMemberId, replaceMemberCommand, toMember } from "../../src/roster/index";
 import type { CommandEnvelope, RosterCommand } from "../../src/roster/index";
 import type { Handlers, MethodDefinition } from "../../src/rpc/definition";
 import { notServing } from "../../src/services/backend";
@@ -75,17 +68,7 @@ function commandOf(operation: OwnOperation, { random }: World, timeMs: number): 
   const member = { id: 0n, name: body.name };
   const newId = (name: string, peerUrl: string): bigint =>
     laterMemberId(sha256, name, peerUrl, timeMs, random.bytes(16));
-  switch (body.rpc) {
-    case "AddMember": {
-      const { name, peerUrl, learner } = body;
-      return addMemberCommand(envelope, { id: newId(name, peerUrl), name, peerUrl, adminUrls: [], learner });
-    }
-    case "PromoteMember":
-      return promoteMemberCommand(envelope, { member });
-    case "ReplaceMember": {
-      const { newName: name, peerUrl } = body;
-      const replacement = { id: newId(name, peerUrl), name, peerUrl, adminUrls: [] };
-      return replaceMemberCommand(envelope, { member, peerUrl: "", replacement });
-    }
-  }
+  const { newName: name, peerUrl } = body;
+  const replacement = { id: newId(name, peerUrl), name, peerUrl, adminUrls: [] };
+  return replaceMemberCommand(envelope, { member, peerUrl: "", replacement });
 }

@@ -6,7 +6,7 @@ import {
   MembershipServiceService,
   type ResponseHeader,
 } from "../../src/generated/muster/v1/membership_service";
-import { MemberRole } from "../../src/generated/muster/v1/member";
+import { MemberRole, MemberTarget } from "../../src/generated/muster/v1/member";
 import type { Member } from "../../src/generated/muster/v1/member";
 import { formatId, parseId } from "../../src/roster/index";
 import type { Method } from "../../src/client/attempt";
@@ -15,6 +15,7 @@ import type { Method } from "../../src/client/attempt";
 export const DRAWN_PORTS = 8000;
 
 export type WriteBody =
+  /** Adds a learner; `learner`: it stays one until a call promotes it. */
   | { readonly rpc: "AddMember"; readonly name: string; readonly peerUrl: string; readonly learner: boolean }
   /** Selects by name and id, because another member may have the name by the time the call arrives. */
   | { readonly rpc: "UpdateMember"; readonly name: string; readonly id: bigint; readonly peerUrl: string }
@@ -74,7 +75,7 @@ export interface WriteCall<Req, Res extends WriteResponse> {
 
 /** The operations that the public service does not declare. */
 export type OwnOperation = WriteOperation & {
-  readonly body: Extract<WriteBody, { rpc: "AddMember" | "PromoteMember" | "ReplaceMember" }>;
+  readonly body: Extract<WriteBody, { rpc: "ReplaceMember" }>;
 };
 
 /** Path of the only method of operation_service.ts. */
@@ -102,7 +103,8 @@ export function callOf(operation: WriteOperation): WriteCall<never, WriteRespons
   switch (body.rpc) {
     case "AddMember": {
       const { name, peerUrl, learner } = body;
-      return learner ? own(operation) : call(service.addMember, { name, peerUrl, adminUrl: "", ...write });
+      const target = learner ? MemberTarget.LEARNER : MemberTarget.UNSPECIFIED;
+      return call(service.addMember, { name, peerUrl, adminUrl: "", target, ...write });
     }
     case "UpdateMember": {
       const { name, id, peerUrl } = body;
@@ -113,6 +115,7 @@ export function callOf(operation: WriteOperation): WriteCall<never, WriteRespons
     case "UpdateAdminURL":
       return call(service.updateAdminUrl, { name: body.name, id: "", adminUrls: [body.adminUrl], ...write });
     case "PromoteMember":
+      return call(service.promoteMember, { name: body.name, id: "", ...write });
     case "ReplaceMember":
       return own(operation);
     case "Publish":

@@ -5,9 +5,9 @@
  * answer that only validates, is given after a ReadIndex of this term is confirmed and applied, so never by a roster
  * that is behind. The strict reconfiguration check (change_check.ts) is made again each time a change is looked at.
  */
-import { formatId, needsConfChange, refused } from "../../roster/index";
+import { featureNotReady, featureOf, formatId, needsConfChange, refused } from "../../roster/index";
 import type { Decision, RefusedError, RosterCommand, RosterView } from "../../roster/index";
-import { checkChange, targetOf } from "./change_check";
+import { checkChange, leavingVoters } from "./change_check";
 import type { CheckResult, CheckView } from "./change_check";
 import { RETRY_DELAY_MS } from "./submission";
 
@@ -70,6 +70,9 @@ export function admit(write: Write, view: LeaderView): Admission {
     return changesConfiguration || validateOnly || needsNoEntry ? { kind: "confirm" } : OK;
   }
   if (needsNoEntry) return { kind: "decided", decision };
+  const feature = featureOf(command);
+  const older = feature === null ? null : featureNotReady(view.roster.members(), feature);
+  if (older !== null) return { kind: "refused", error: older };
   const verdict = changesConfiguration ? checkChange(command, view) : OK;
   if (verdict.kind !== "ok") return verdict;
   if (validateOnly) return { kind: "decided", decision };
@@ -89,5 +92,5 @@ function turnedAway({ self, roster, hasSpace, waiting, waitingMax }: LeaderView)
 }
 
 function removesLeader(command: RosterCommand, view: LeaderView): boolean {
-  return command.body?.$case === "removeMember" && targetOf(command, view)?.id === view.self;
+  return leavingVoters(command, view).includes(view.self);
 }

@@ -7,8 +7,10 @@
  * the confirmed read before the check has shown the majority of those before.
  */
 import type { NodeId } from "../../raft/index";
-import { formatId, refused } from "../../roster/index";
+import { formatId, refused, selectorsOf } from "../../roster/index";
 import type { MemberRecord, RefusedError, RosterCommand, RosterView } from "../../roster/index";
+import { notReady, readinessOf } from "./readiness";
+import type { LearnerHealth } from "./readiness";
 import { checkQuorumAfter, failuresTolerated, majorityOf } from "./quorum_check";
 import type { QuorumVerdict, VoterHealth } from "./quorum_check";
 import { joinerProblem, memberProblem } from "./url_check";
@@ -21,7 +23,7 @@ export interface CheckView {
   readonly clusterId: bigint;
   readonly roster: RosterView;
   readonly voters: readonly VoterHealth[];
-  readonly learners: readonly VoterHealth[];
+  readonly learners: readonly LearnerHealth[];
   readonly electionTicks: number;
   readonly heartbeatMs: number;
   /** Since this member began to lead. */
@@ -55,6 +57,7 @@ export function checkChange(command: RosterCommand, view: CheckView): CheckResul
   switch (body?.$case) {
     case "addMember": {
       const { name, peerUrl, learner } = body.value;
+      // It does not vote, so that it can't cost the quorum anything.
       if (learner) return OK;
       return voters.length === 1 ? checkJoiner(name, peerUrl, view) : checkVoters(voters, 1, view);
     }
@@ -79,29 +82,43 @@ export function checkChange(command: RosterCommand, view: CheckView): CheckResul
     }
     case "promoteMember": {
       const learner = view.learners.find(({ id }) => id === targetOf(command, view)?.id);
-      return learner === undefined ? OK : checkVoters([...voters, learner], 0, view);
+      if (learner === undefined) return OK;
+      const refusal = checkReady(learner, view);
+      return refusal ?? checkVoters([...voters, learner], 0, view);
     }
+    case "changeMembers":
+      return checkJointChange(command, view);
     default:
       return OK;
   }
 }
 
-/** The member that the command's selector names; null when there is none, and for an add. */
-export function targetOf(
-  { body }: RosterCommand,
+/** The member that the command's selector names; null when there is none, for an add, and for a change of several. */
+function targetOf(command: RosterCommand, view: Pick<CheckView, "roster">): MemberRecord | null {
+  const [first, second] = selectorsOf(command);
+  return first === undefined || second !== undefined ? null : lookUp(first, view);
+}
+
+function lookUp(
+  { id, name }: { readonly id: bigint; readonly name: string },
   { roster }: Pick<CheckView, "roster">,
 ): MemberRecord | null {
-  switch (body?.$case) {
-    case "removeMember":
-    case "replaceMember":
-    case "updateMember":
-    case "promoteMember": {
-      const { id = 0n, name = "" } = body.value.member ?? {};
-      return id !== 0n ? roster.member(id) : roster.memberByName(name);
-    }
-    default:
-      return null;
-  }
+  return id !== 0n ? roster.member(id) : roster.memberByName(name);
+}
+
+/** The voters that do not vote any more after the command. */
+export function leavingVoters(command: RosterCommand, view: Pick<CheckView, "roster">): NodeId[] {
+  const { body } = command;
+  const leaving =
+    body?.$case === "changeMembers"
+      ? [...body.value.demote, ...body.value.remove]
+      : body?.$case === "removeMember"
+        ? selectorsOf(command)
+        : [];
+  return leaving.flatMap((selector) => {
+    const found = lookUp(selector, view);
+    return found === null || found.learner ? [] : [found.id];
+  });
 }
 
 // --- Voters added and removed ---------------------------------------------------------------------------------------
@@ -119,6 +136,38 @@ function checkVoters(known: readonly VoterHealth[], unknown: number, view: Check
   const away = known.filter(({ inContactTicks }) => inContactTicks === null);
   const why = `${tolerates(after)} after this change, ${tolerates(before)} now`;
   return refusedAsUnhealthy(`${why}; ${names(away)} would vote without being in contact`, away, view);
+}
+
+/**
+ * Voters come and go in one change. Those that are promoted are ready, and a majority of the voters after it is healthy; that
+ * fewer may fail then is what the change itself says, when it takes voters out.
+ */
+function checkJointChange(command: RosterCommand, view: CheckView): CheckResult {
+  const { body } = command;
+  if (body?.$case !== "changeMembers") return OK;
+  const promoted = body.value.promote.flatMap((selector) => {
+    const id = lookUp(selector, view)?.id;
+    return view.learners.filter((learner) => learner.id === id);
+  });
+  for (const learner of promoted) {
+    const refusal = checkReady(learner, view);
+    if (refusal !== null) return refusal;
+  }
+  const leaving = leavingVoters(command, view);
+  if (promoted.length === 0 && leaving.length === 0) return OK;
+  const after = [...view.voters.filter(({ id }) => !leaving.includes(id)), ...promoted];
+  return leaving.length === 0 ? checkVoters(after, 0, view) : checkMajority(after, after.length, view);
+}
+
+/** Null: it is ready. A leader that has just taken over waits for what it can't know yet. */
+function checkReady(learner: LearnerHealth, view: CheckView): CheckResult | null {
+  const { electionTicks, leadingTicks } = view;
+  const readiness = readinessOf(learner, electionTicks);
+  if (readiness.ready) return null;
+  const settling = learner.started ? electionTicks - leadingTicks : 0;
+  const ticks = readiness.ticks ?? Math.max(0, settling);
+  if (ticks > 0 && ticks < ticksLeft(view)) return { kind: "wait", ticks };
+  return { kind: "refused", error: notReady(learner, readiness, view) };
 }
 
 function checkRemoval(target: MemberRecord, view: CheckView): CheckResult {
@@ -183,12 +232,11 @@ function tolerates(failures: number): string {
 // --- A majority that is healthy -------------------------------------------------------------------------------------
 
 function checkMajority(known: readonly VoterHealth[], size: number, view: CheckView): CheckResult {
-  const { electionTicks, leadingTicks, waitedTicks } = view;
+  const { electionTicks, leadingTicks } = view;
   const contactTicks = 2 * electionTicks;
   const verdict = checkQuorumAfter(known, size, contactTicks);
   if (verdict.kind === "ok") return OK;
-  // Until the caller's deadline, or until this change has held up the others for long enough.
-  const leftTicks = Math.min(view.remainingTicks, WAIT_ELECTIONS_MAX * electionTicks - waitedTicks);
+  const leftTicks = ticksLeft(view);
   if (verdict.kind === "wait") {
     const { ticks, blocking } = verdict;
     // The deadline would pass first: say so now, with the time to come back.
@@ -206,6 +254,11 @@ function checkMajority(known: readonly VoterHealth[], size: number, view: CheckV
   const settling = electionTicks - leadingTicks;
   if (settling > 0 && leftTicks > electionTicks) return { kind: "wait", ticks: settling };
   return unhealthy(verdict.blocking, view);
+}
+
+/** Until the caller's deadline, or until this change has held up the others for long enough. */
+function ticksLeft({ remainingTicks, electionTicks, waitedTicks }: CheckView): number {
+  return Math.min(remainingTicks, WAIT_ELECTIONS_MAX * electionTicks - waitedTicks);
 }
 
 function unhealthy(blocking: readonly VoterHealth[], view: CheckView): CheckResult {

@@ -3,7 +3,7 @@
  *
  * A change at the head of the queue waits for a confirmed ReadIndex, is looked at by admission.ts, and is proposed once
  * no other change is pending. Where only time is missing it waits within its caller's deadline, and for a few election
- * timeouts at most. Removing the leader hands leadership over first. The admission is asked again after every wait: what held before it may not hold now.
+ * timeouts at most. Removing or demoting the leader hands leadership over first. The admission is asked again after every wait: what held before it may not hold now.
  */
 import { RETRY, refusedBy } from "../../base/outcome";
 import { NO_NODE } from "../../raft/index";
@@ -12,6 +12,7 @@ import type { Replica } from "../../replica/replica";
 import { confChange } from "../../roster/index";
 import type { Roster } from "../../roster/index";
 import { admit } from "./admission";
+import { leavingVoters } from "./change_check";
 import { bestSuccessor } from "./handover";
 import { ARRIVED } from "./leader_view";
 import type { LeaderViews, Progress } from "./leader_view";
@@ -186,10 +187,12 @@ export class ChangeQueue {
 
   /** False: there is no member to hand over to, or no time for another attempt. */
   private handOver(head: QueuedChange): boolean {
-    const { replica, heartbeatMs } = this.options;
+    const { replica, heartbeatMs, roster } = this.options;
     const attemptMs = 2 * replica.electionTicks * heartbeatMs;
     const isLate = head.tried.size > 0 && head.submission.deadline.remainingMs() < attemptMs;
-    const successor = isLate ? null : bestSuccessor(replica, head.tried);
+    // One that stays: another that leaves too would have to hand over again.
+    const leaving = leavingVoters(head.submission.command, { roster: roster() });
+    const successor = isLate ? null : bestSuccessor(replica, new Set([...head.tried, ...leaving]));
     if (successor === null) {
       this.resume(head, { handoverFailed: true });
       return false;

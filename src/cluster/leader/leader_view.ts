@@ -5,6 +5,7 @@ import type { Roster } from "../../roster/index";
 import type { LeaderView } from "./admission";
 import { leavesFullDisk } from "./disk_handover";
 import type { VoterHealth } from "./quorum_check";
+import type { LearnerHealth } from "./readiness";
 import type { Submission } from "./submission";
 
 /** What the write itself has come to, in the hands of the queue or of the submissions. */
@@ -46,7 +47,7 @@ export class LeaderViews {
   }
 
   /** @param waiting writes that wait on this member */
-  of(submission: Submission, progress: Progress, waiting: number): LeaderView {
+  of(submission: Pick<Submission, "deadline">, progress: Progress, waiting: number): LeaderView {
     const leadingTicks = this.options.replica.ticks - this.leadingSinceTick;
     return new View(this.options, submission, progress, waiting, leadingTicks);
   }
@@ -58,7 +59,7 @@ class View implements LeaderView {
 
   constructor(
     private readonly options: LeaderViewOptions,
-    private readonly submission: Submission,
+    private readonly submission: Pick<Submission, "deadline">,
     private readonly progress: Progress,
     readonly waiting: number,
     readonly leadingTicks: number,
@@ -100,8 +101,19 @@ class View implements LeaderView {
   get voters(): readonly VoterHealth[] {
     return this.health(false);
   }
-  get learners(): readonly VoterHealth[] {
-    return this.health(true);
+  get learners(): readonly LearnerHealth[] {
+    const { replica } = this.options;
+    const { progress, lastIndex, pendingConfIndex } = replica.status();
+    return this.health(true).map((learner) => {
+      const match = progress.get(learner.id)?.match ?? 0;
+      return {
+        ...learner,
+        lagEntries: Math.max(0, lastIndex - match),
+        // Where a new leader can't tell which entries of before are changes it counts its whole log.
+        holdsNewestChange: match >= pendingConfIndex,
+        hasSpace: !replica.disks.isFull(learner.id),
+      };
+    });
   }
   get electionTicks(): number {
     return this.options.replica.electionTicks;

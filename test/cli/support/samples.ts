@@ -1,5 +1,5 @@
 /** Answers of the leader of a cluster of three members. */
-import { MemberRole } from "../../../src/client";
+import { MemberRole, MemberTarget } from "../../../src/client";
 import {
   AddMemberResponse,
   GetClusterResponse,
@@ -38,6 +38,7 @@ export const n3 = Member.create({
   name: "n3",
   peerUrls: ["http://127.0.0.1:7481"],
   role: MemberRole.LEARNER,
+  target: MemberTarget.STANDBY,
   started: false,
 });
 
@@ -64,8 +65,16 @@ export const cluster = GetClusterResponse.create({
   appliedIndex: 20n,
 });
 
+export const n4 = Member.create({
+  id: "d4",
+  name: "n4",
+  peerUrls: ["http://127.0.0.1:7491"],
+  role: MemberRole.LEARNER,
+  target: MemberTarget.VOTER,
+});
+
 export const added = AddMemberResponse.create({
   header,
-  member: { id: "d4", name: "n4", peerUrls: ["http://127.0.0.1:7491"], role: MemberRole.VOTER },
-  members: [n1, { id: "d4", name: "n4", peerUrls: ["http://127.0.0.1:7491"], role: MemberRole.VOTER }],
+  member: n4,
+  members: [n1, n4],
 });

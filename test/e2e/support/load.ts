@@ -167,7 +167,7 @@ export class Load {
       const id = (step: string): string => `${name}-${step}`;
       const step = (what: string, send: Send): Promise<WriteOutcome> =>
         this.write({ requestId: id(what), what: `${what} ${name}`, send, deadlineMs, once: false });
-      const add = { name, peerUrl: first, adminUrl: "", requestId: id("add"), ...common };
+      const add = { name, peerUrl: first, adminUrl: "", requestId: id("add"), target: 0 as const, ...common };
       const added = await step("add", (client, ...rest) => client.addMember(add, ...rest));
       if (added.kind === "acknowledged" || added.kind === "unknown") {
         const update = { id: "", name, newPeerUrl: second, requestId: id("update"), ...common };

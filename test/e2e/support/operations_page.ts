@@ -6,12 +6,12 @@
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { Consistency, MusterClient } from "../../../src/client";
+import { Consistency, MemberRole, MemberTarget, MusterClient } from "../../../src/client";
 import type { GetClusterResponse } from "../../../src/client";
 import { Child, MAIN, ROOT, tail, until } from "./processes";
 
 /** The ports on the page, as offsets from the first one. */
-export const OFFSETS = [0, 1, 2, 10, 11, 12, 20, 21, 22, 23, 31];
+export const OFFSETS = [0, 1, 2, 10, 11, 12, 20, 21, 22, 23, 30, 31, 40, 41, 51];
 const FIRST_PORT = 7460;
 /** Where the tools are that the page uses beside `muster`. */
 const TOOLS = join(ROOT, "node_modules/.bin");
@@ -140,7 +140,7 @@ export class Site {
     return this.client.getCluster({ consistency: Consistency.LINEARIZABLE });
   }
 
-  /** Waits until all of `names` run in the cluster and have caught up. @returns the cluster's answer */
+  /** Waits until all of `names` run in the cluster, have caught up, and vote unless they are to stay learners. @returns the cluster's answer */
   async settled(names: readonly string[]): Promise<GetClusterResponse> {
     let found: GetClusterResponse | null = null;
     let seen = "";
@@ -155,7 +155,11 @@ export class Site {
         found.members.map((m) => [m.member?.name, m.member?.started, m.reachable, `${m.lagEntries}`]),
       );
       const well = found.members.filter(
-        (m) => m.member?.started === true && m.reachable === true && m.lagEntries === 0n,
+        ({ member, reachable, lagEntries }) =>
+          member?.started === true &&
+          (member.role === MemberRole.VOTER || member.target !== MemberTarget.VOTER) &&
+          reachable === true &&
+          lagEntries === 0n,
       );
       return (
         well

@@ -8,8 +8,8 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Consistency, MusterClient } from "../../../src/client";
-import type { GetClusterResponse, GetMembersResponse } from "../../../src/client";
+import { Consistency, MemberRole, MemberTarget, MusterClient } from "../../../src/client";
+import type { GetClusterResponse, GetMembersResponse, Member } from "../../../src/client";
 import { Child, freePortBlock, MAIN, tail, until } from "./processes";
 import type { Exit } from "./processes";
 
@@ -116,6 +116,11 @@ export class MemberProcess {
 
 // --- Clusters -----------------------------------------------------------------------------------------------------
 
+/** Whether the leader is still to make a voter of it. */
+function isOnItsWay({ role, target }: Member): boolean {
+  return role === MemberRole.LEARNER && target === MemberTarget.VOTER;
+}
+
 export class ProcessCluster {
   readonly members: MemberProcess[] = [];
 
@@ -184,7 +189,7 @@ export class ProcessCluster {
     return found;
   }
 
-  /** Waits until every running member is started, in contact with one leader, and has applied the same index. */
+  /** Waits until every running member is started, a voter if it is to be one, in contact with one leader, at the same index. */
   async ready(): Promise<void> {
     let seen = "";
     const isReady = async (): Promise<boolean> => {
@@ -199,7 +204,8 @@ export class ProcessCluster {
       const leading = await this.running[0]?.cluster(Consistency.LINEARIZABLE);
       return this.running.every(({ name }) =>
         leading?.members.some(
-          ({ member, reachable }) => member?.name === name && member.started && reachable,
+          ({ member, reachable }) =>
+            member?.name === name && member.started && reachable && !isOnItsWay(member),
         ),
       );
     };

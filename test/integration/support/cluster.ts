@@ -11,6 +11,8 @@ import type { ServiceError } from "@grpc/grpc-js";
 import { BadRequest, ErrorInfo, RetryInfo } from "../../../src/generated/google/rpc/error_details";
 import { Status } from "../../../src/generated/google/rpc/status";
 import { MembershipServiceClient } from "../../../src/generated/muster/v1/membership_service";
+import type { MemberSelector } from "../../../src/generated/muster/v1/membership_service";
+import { MemberTarget } from "../../../src/generated/muster/v1/member";
 import type { ServerConfig } from "../../../src/server/config";
 import { silentLog } from "../../../src/base/log";
 import type { MemberDeps } from "../../../src/server/deps";
@@ -245,6 +247,14 @@ export class TestMember {
     request: Partial<Parameters<MembershipServiceClient["deleteMember"]>[0]>,
     options?: CallOptions,
   ) => callUnary(this.client.deleteMember.bind(this.client), { ...NO_DELETE, ...request }, options);
+  promoteMember = (
+    request: Partial<Parameters<MembershipServiceClient["promoteMember"]>[0]>,
+    options?: CallOptions,
+  ) => callUnary(this.client.promoteMember.bind(this.client), { ...NO_PROMOTE, ...request }, options);
+  changeMembers = (
+    request: Partial<Parameters<MembershipServiceClient["changeMembers"]>[0]>,
+    options?: CallOptions,
+  ) => callUnary(this.client.changeMembers.bind(this.client), { ...NO_CHANGE, ...request }, options);
   updateAdminUrl = (
     request: Partial<Parameters<MembershipServiceClient["updateAdminUrl"]>[0]>,
     options?: CallOptions,
@@ -252,9 +262,16 @@ export class TestMember {
 }
 
 const NO_WRITE = { requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
-const NO_ADD = { name: "", peerUrl: "", adminUrl: "", ...NO_WRITE };
+const NO_ADD = { name: "", peerUrl: "", adminUrl: "", target: MemberTarget.UNSPECIFIED, ...NO_WRITE };
 const NO_UPDATE = { name: "", id: "", newPeerUrl: "", ...NO_WRITE };
 const NO_DELETE = { name: "", id: "", peerUrl: "", ...NO_WRITE };
+const NO_PROMOTE = { name: "", id: "", ...NO_WRITE };
+const NO_CHANGE = {
+  promote: [] as MemberSelector[],
+  demote: [] as MemberSelector[],
+  remove: [] as MemberSelector[],
+  ...NO_WRITE,
+};
 const NO_ADMIN = { id: "", name: "", adminUrls: [] as string[], ...NO_WRITE };
 
 export class TestCluster {
@@ -363,6 +380,16 @@ export class TestCluster {
           this.running.every((member) => roster.member(member.replica.id)?.started === true),
       );
     });
+  }
+
+  /** Waits until every running member votes, those that were added included, and all have applied the same. */
+  async voting(): Promise<void> {
+    await until("all members vote", () =>
+      this.running.every(({ roster }) =>
+        this.running.every((member) => roster.member(member.replica.id)?.learner === false),
+      ),
+    );
+    await this.settled();
   }
 
   /** Waits until all running members have applied the same index, and checks that their rosters are equal. */

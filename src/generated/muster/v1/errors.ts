@@ -72,6 +72,15 @@ export const ErrorReason = {
    * smallest start_revision that is answered now. Watch again without start_revision.
    */
   REVISION_COMPACTED: 26,
+  /**
+   * LEARNER_NOT_READY - FAILED_PRECONDITION: the learner can't be made a voter yet. The metadata says what it lacks: `started`, `in_contact`
+   * (for two election timeouts), `lag_entries`.
+   */
+  LEARNER_NOT_READY: 27,
+  /** TOO_MANY_LEARNERS - FAILED_PRECONDITION: as many members are no voters as there may be. */
+  TOO_MANY_LEARNERS: 28,
+  /** FEATURE_NOT_READY - FAILED_PRECONDITION: members that run an older version do not know what the call asks for. The metadata names them. */
+  FEATURE_NOT_READY: 29,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -105,6 +114,9 @@ export namespace ErrorReason {
   export type MEMBER_ROLLED_BACK = typeof ErrorReason.MEMBER_ROLLED_BACK;
   export type TRANSFER_FAILED = typeof ErrorReason.TRANSFER_FAILED;
   export type REVISION_COMPACTED = typeof ErrorReason.REVISION_COMPACTED;
+  export type LEARNER_NOT_READY = typeof ErrorReason.LEARNER_NOT_READY;
+  export type TOO_MANY_LEARNERS = typeof ErrorReason.TOO_MANY_LEARNERS;
+  export type FEATURE_NOT_READY = typeof ErrorReason.FEATURE_NOT_READY;
   export type UNRECOGNIZED = typeof ErrorReason.UNRECOGNIZED;
 }
 
@@ -191,6 +203,15 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 26:
     case "ERROR_REASON_REVISION_COMPACTED":
       return ErrorReason.REVISION_COMPACTED;
+    case 27:
+    case "ERROR_REASON_LEARNER_NOT_READY":
+      return ErrorReason.LEARNER_NOT_READY;
+    case 28:
+    case "ERROR_REASON_TOO_MANY_LEARNERS":
+      return ErrorReason.TOO_MANY_LEARNERS;
+    case 29:
+    case "ERROR_REASON_FEATURE_NOT_READY":
+      return ErrorReason.FEATURE_NOT_READY;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -254,6 +275,12 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_TRANSFER_FAILED";
     case ErrorReason.REVISION_COMPACTED:
       return "ERROR_REASON_REVISION_COMPACTED";
+    case ErrorReason.LEARNER_NOT_READY:
+      return "ERROR_REASON_LEARNER_NOT_READY";
+    case ErrorReason.TOO_MANY_LEARNERS:
+      return "ERROR_REASON_TOO_MANY_LEARNERS";
+    case ErrorReason.FEATURE_NOT_READY:
+      return "ERROR_REASON_FEATURE_NOT_READY";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

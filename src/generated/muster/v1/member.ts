@@ -61,6 +61,66 @@ export function memberRoleToJSON(object: MemberRole): string {
   }
 }
 
+/** What a member is to become. */
+export const MemberTarget = {
+  /** UNSPECIFIED - In a request: as MEMBER_TARGET_VOTER. Never sent of a member. */
+  UNSPECIFIED: 0,
+  /** VOTER - A voter: the leader promotes it by itself as soon as it is ready. */
+  VOTER: 1,
+  /** LEARNER - It stays a learner: a copy of the log to read from. */
+  LEARNER: 2,
+  /** STANDBY - It stays a learner until it takes the place of a voter. */
+  STANDBY: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type MemberTarget = typeof MemberTarget[keyof typeof MemberTarget];
+
+export namespace MemberTarget {
+  export type UNSPECIFIED = typeof MemberTarget.UNSPECIFIED;
+  export type VOTER = typeof MemberTarget.VOTER;
+  export type LEARNER = typeof MemberTarget.LEARNER;
+  export type STANDBY = typeof MemberTarget.STANDBY;
+  export type UNRECOGNIZED = typeof MemberTarget.UNRECOGNIZED;
+}
+
+export function memberTargetFromJSON(object: any): MemberTarget {
+  switch (object) {
+    case 0:
+    case "MEMBER_TARGET_UNSPECIFIED":
+      return MemberTarget.UNSPECIFIED;
+    case 1:
+    case "MEMBER_TARGET_VOTER":
+      return MemberTarget.VOTER;
+    case 2:
+    case "MEMBER_TARGET_LEARNER":
+      return MemberTarget.LEARNER;
+    case 3:
+    case "MEMBER_TARGET_STANDBY":
+      return MemberTarget.STANDBY;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return MemberTarget.UNRECOGNIZED;
+  }
+}
+
+export function memberTargetToJSON(object: MemberTarget): string {
+  switch (object) {
+    case MemberTarget.UNSPECIFIED:
+      return "MEMBER_TARGET_UNSPECIFIED";
+    case MemberTarget.VOTER:
+      return "MEMBER_TARGET_VOTER";
+    case MemberTarget.LEARNER:
+      return "MEMBER_TARGET_LEARNER";
+    case MemberTarget.STANDBY:
+      return "MEMBER_TARGET_STANDBY";
+    case MemberTarget.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** One member of the roster. */
 export interface Member {
   /** The member's id: 1 to 16 lower-case hex digits without leading zeros. Never used again once removed. */
@@ -79,6 +139,8 @@ export interface Member {
   createRevision: bigint;
   /** The revision at which the member last changed. */
   updateRevision: bigint;
+  /** What it is to become. MEMBER_TARGET_VOTER for every voter. */
+  target: MemberTarget;
 }
 
 /** A member and what the answering member knows of its state. */
@@ -138,6 +200,7 @@ function createBaseMember(): Member {
     started: false,
     createRevision: 0n,
     updateRevision: 0n,
+    target: 0,
   };
 }
 
@@ -172,6 +235,9 @@ export const Member: MessageFns<Member> = {
         throw new globalThis.Error("value provided for field message.updateRevision of type uint64 too large");
       }
       writer.uint32(64).uint64(message.updateRevision);
+    }
+    if (message.target !== 0) {
+      writer.uint32(72).int32(message.target);
     }
     return writer;
   },
@@ -253,6 +319,14 @@ export const Member: MessageFns<Member> = {
             message.updateRevision = reader.uint64() as bigint;
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.target = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -291,6 +365,7 @@ export const Member: MessageFns<Member> = {
         : isSet(object.update_revision)
         ? BigInt(object.update_revision)
         : 0n,
+      target: isSet(object.target) ? memberTargetFromJSON(object.target) : 0,
     };
   },
 
@@ -320,6 +395,9 @@ export const Member: MessageFns<Member> = {
     if (message.updateRevision !== 0n) {
       obj.updateRevision = message.updateRevision.toString();
     }
+    if (message.target !== 0) {
+      obj.target = memberTargetToJSON(message.target);
+    }
     return obj;
   },
 
@@ -340,6 +418,7 @@ export const Member: MessageFns<Member> = {
     message.updateRevision = (object.updateRevision !== undefined && object.updateRevision !== null)
       ? BigInt(object.updateRevision)
       : 0n;
+    message.target = object.target ?? 0;
     return message;
   },
 };

@@ -18,7 +18,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Timestamp } from "../../google/protobuf/timestamp";
-import { Member, MemberStatus } from "./member";
+import { Member, MemberStatus, MemberTarget, memberTargetFromJSON, memberTargetToJSON } from "./member";
 
 export const protobufPackage = "muster.v1";
 
@@ -182,7 +182,7 @@ export interface GetMembersResponse {
   members: Member[];
 }
 
-/** Adds one member as a voter. */
+/** Adds one member, as a learner. */
 export interface AddMemberRequest {
   /** The new member's name, unique among members: 1 to 128 letters, digits, '.', '_', '-'. Required. */
   name: string;
@@ -204,6 +204,8 @@ export interface AddMemberRequest {
    * but control characters, line breaks and marks that change the direction of text. Optional.
    */
   note: string;
+  /** What it is to become. A voter unless set. FEATURE_NOT_READY for another one while members run a version before 0.3.0. */
+  target: MemberTarget;
 }
 
 /** The added member. */
@@ -294,6 +296,84 @@ export interface DeleteMemberResponse {
   /** The member as it was before the change. */
   member:
     | Member
+    | undefined;
+  /** All members after the change, sorted by id as numbers. */
+  members: Member[];
+}
+
+/** Makes a voter of one learner. The member is named by name, id or both. */
+export interface PromoteMemberRequest {
+  /** The member's name. Required unless `id` is set. */
+  name: string;
+  /** The member's id in hex. Required unless `name` is set. */
+  id: string;
+  /**
+   * Makes the call safe to repeat: a repeat with the same id and content returns the first outcome. At most 64
+   * printable ASCII characters. Optional.
+   */
+  requestId: string;
+  /** Refuse with ABORTED unless the roster is at this revision. 0: not given. */
+  expectedRevision: bigint;
+  /** Check everything and change nothing. */
+  validateOnly: boolean;
+  /**
+   * Why, for those who read the history later: kept with the change's event (MemberEvent.note). At most 256 characters, any
+   * but control characters, line breaks and marks that change the direction of text. Optional.
+   */
+  note: string;
+}
+
+/** The promoted member. */
+export interface PromoteMemberResponse {
+  /** Who answered; revision is that of this change. */
+  header:
+    | ResponseHeader
+    | undefined;
+  /** The member after the change. */
+  member:
+    | Member
+    | undefined;
+  /** All members after the change, sorted by id as numbers. */
+  members: Member[];
+}
+
+/** Names one member, by name, id or both. */
+export interface MemberSelector {
+  /** The member's name. Required unless `id` is set. */
+  name: string;
+  /** The member's id in hex. Required unless `name` is set. */
+  id: string;
+}
+
+/** Changes several members at once. At least one is named, at most 64, none of them twice. */
+export interface ChangeMembersRequest {
+  /** Learners that become voters. A voter stays what it is. */
+  promote: MemberSelector[];
+  /** Voters that become learners, with MEMBER_TARGET_LEARNER. */
+  demote: MemberSelector[];
+  /** Members that are removed for good, as by DeleteMember. */
+  remove: MemberSelector[];
+  /**
+   * Makes the call safe to repeat: a repeat with the same id and content returns the first outcome. At most 64
+   * printable ASCII characters. Optional.
+   */
+  requestId: string;
+  /** Refuse with ABORTED unless the roster is at this revision. 0: not given. */
+  expectedRevision: bigint;
+  /** Check everything and change nothing. */
+  validateOnly: boolean;
+  /**
+   * Why, for those who read the history later: kept with the change's event (MemberEvent.note). At most 256 characters, any
+   * but control characters, line breaks and marks that change the direction of text. Optional.
+   */
+  note: string;
+}
+
+/** The members after the change. */
+export interface ChangeMembersResponse {
+  /** Who answered; revision is that of this change. */
+  header:
+    | ResponseHeader
     | undefined;
   /** All members after the change, sorted by id as numbers. */
   members: Member[];
@@ -789,7 +869,16 @@ export const GetMembersResponse: MessageFns<GetMembersResponse> = {
 };
 
 function createBaseAddMemberRequest(): AddMemberRequest {
-  return { name: "", peerUrl: "", adminUrl: "", requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
+  return {
+    name: "",
+    peerUrl: "",
+    adminUrl: "",
+    requestId: "",
+    expectedRevision: 0n,
+    validateOnly: false,
+    note: "",
+    target: 0,
+  };
 }
 
 export const AddMemberRequest: MessageFns<AddMemberRequest> = {
@@ -817,6 +906,9 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
     }
     if (message.note !== "") {
       writer.uint32(58).string(message.note);
+    }
+    if (message.target !== 0) {
+      writer.uint32(64).int32(message.target);
     }
     return writer;
   },
@@ -890,6 +982,14 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
             message.note = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.target = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -931,6 +1031,7 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
         ? globalThis.Boolean(object.validate_only)
         : false,
       note: isSet(object.note) ? globalThis.String(object.note) : "",
+      target: isSet(object.target) ? memberTargetFromJSON(object.target) : 0,
     };
   },
 
@@ -957,6 +1058,9 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
     if (message.note !== "") {
       obj.note = message.note;
     }
+    if (message.target !== 0) {
+      obj.target = memberTargetToJSON(message.target);
+    }
     return obj;
   },
 
@@ -974,6 +1078,7 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
       : 0n;
     message.validateOnly = object.validateOnly ?? false;
     message.note = object.note ?? "";
+    message.target = object.target ?? 0;
     return message;
   },
 };
@@ -1659,6 +1764,633 @@ export const DeleteMemberResponse: MessageFns<DeleteMemberResponse> = {
       : undefined;
     message.member = (object.member !== undefined && object.member !== null)
       ? Member.fromPartial(object.member)
+      : undefined;
+    message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePromoteMemberRequest(): PromoteMemberRequest {
+  return { name: "", id: "", requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
+}
+
+export const PromoteMemberRequest: MessageFns<PromoteMemberRequest> = {
+  encode(message: PromoteMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.id !== "") {
+      writer.uint32(18).string(message.id);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(26).string(message.requestId);
+    }
+    if (message.expectedRevision !== 0n) {
+      if (BigInt.asUintN(64, message.expectedRevision) !== message.expectedRevision) {
+        throw new globalThis.Error("value provided for field message.expectedRevision of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.expectedRevision);
+    }
+    if (message.validateOnly !== false) {
+      writer.uint32(40).bool(message.validateOnly);
+    }
+    if (message.note !== "") {
+      writer.uint32(50).string(message.note);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PromoteMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePromoteMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.expectedRevision = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.validateOnly = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PromoteMemberRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      expectedRevision: isSet(object.expectedRevision)
+        ? BigInt(object.expectedRevision)
+        : isSet(object.expected_revision)
+        ? BigInt(object.expected_revision)
+        : 0n,
+      validateOnly: isSet(object.validateOnly)
+        ? globalThis.Boolean(object.validateOnly)
+        : isSet(object.validate_only)
+        ? globalThis.Boolean(object.validate_only)
+        : false,
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
+    };
+  },
+
+  toJSON(message: PromoteMemberRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.expectedRevision !== 0n) {
+      obj.expectedRevision = message.expectedRevision.toString();
+    }
+    if (message.validateOnly !== false) {
+      obj.validateOnly = message.validateOnly;
+    }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PromoteMemberRequest>): PromoteMemberRequest {
+    return PromoteMemberRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PromoteMemberRequest>): PromoteMemberRequest {
+    const message = createBasePromoteMemberRequest();
+    message.name = object.name ?? "";
+    message.id = object.id ?? "";
+    message.requestId = object.requestId ?? "";
+    message.expectedRevision = (object.expectedRevision !== undefined && object.expectedRevision !== null)
+      ? BigInt(object.expectedRevision)
+      : 0n;
+    message.validateOnly = object.validateOnly ?? false;
+    message.note = object.note ?? "";
+    return message;
+  },
+};
+
+function createBasePromoteMemberResponse(): PromoteMemberResponse {
+  return { header: undefined, member: undefined, members: [] };
+}
+
+export const PromoteMemberResponse: MessageFns<PromoteMemberResponse> = {
+  encode(message: PromoteMemberResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.header !== undefined) {
+      ResponseHeader.encode(message.header, writer.uint32(10).fork()).join();
+    }
+    if (message.member !== undefined) {
+      Member.encode(message.member, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.members) {
+      Member.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PromoteMemberResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePromoteMemberResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.header = ResponseHeader.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.member = Member.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.members.push(Member.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PromoteMemberResponse {
+    return {
+      header: isSet(object.header) ? ResponseHeader.fromJSON(object.header) : undefined,
+      member: isSet(object.member) ? Member.fromJSON(object.member) : undefined,
+      members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: PromoteMemberResponse): unknown {
+    const obj: any = {};
+    if (message.header !== undefined) {
+      obj.header = ResponseHeader.toJSON(message.header);
+    }
+    if (message.member !== undefined) {
+      obj.member = Member.toJSON(message.member);
+    }
+    if (message.members?.length) {
+      obj.members = message.members.map((e) => Member.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PromoteMemberResponse>): PromoteMemberResponse {
+    return PromoteMemberResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PromoteMemberResponse>): PromoteMemberResponse {
+    const message = createBasePromoteMemberResponse();
+    message.header = (object.header !== undefined && object.header !== null)
+      ? ResponseHeader.fromPartial(object.header)
+      : undefined;
+    message.member = (object.member !== undefined && object.member !== null)
+      ? Member.fromPartial(object.member)
+      : undefined;
+    message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseMemberSelector(): MemberSelector {
+  return { name: "", id: "" };
+}
+
+export const MemberSelector: MessageFns<MemberSelector> = {
+  encode(message: MemberSelector, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.id !== "") {
+      writer.uint32(18).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MemberSelector {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMemberSelector();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MemberSelector {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+    };
+  },
+
+  toJSON(message: MemberSelector): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<MemberSelector>): MemberSelector {
+    return MemberSelector.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MemberSelector>): MemberSelector {
+    const message = createBaseMemberSelector();
+    message.name = object.name ?? "";
+    message.id = object.id ?? "";
+    return message;
+  },
+};
+
+function createBaseChangeMembersRequest(): ChangeMembersRequest {
+  return { promote: [], demote: [], remove: [], requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
+}
+
+export const ChangeMembersRequest: MessageFns<ChangeMembersRequest> = {
+  encode(message: ChangeMembersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.promote) {
+      MemberSelector.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.demote) {
+      MemberSelector.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.remove) {
+      MemberSelector.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.requestId !== "") {
+      writer.uint32(34).string(message.requestId);
+    }
+    if (message.expectedRevision !== 0n) {
+      if (BigInt.asUintN(64, message.expectedRevision) !== message.expectedRevision) {
+        throw new globalThis.Error("value provided for field message.expectedRevision of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.expectedRevision);
+    }
+    if (message.validateOnly !== false) {
+      writer.uint32(48).bool(message.validateOnly);
+    }
+    if (message.note !== "") {
+      writer.uint32(58).string(message.note);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeMembersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeMembersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.promote.push(MemberSelector.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.demote.push(MemberSelector.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.remove.push(MemberSelector.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.expectedRevision = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.validateOnly = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ChangeMembersRequest {
+    return {
+      promote: globalThis.Array.isArray(object?.promote)
+        ? object.promote.map((e: any) => MemberSelector.fromJSON(e))
+        : [],
+      demote: globalThis.Array.isArray(object?.demote) ? object.demote.map((e: any) => MemberSelector.fromJSON(e)) : [],
+      remove: globalThis.Array.isArray(object?.remove) ? object.remove.map((e: any) => MemberSelector.fromJSON(e)) : [],
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      expectedRevision: isSet(object.expectedRevision)
+        ? BigInt(object.expectedRevision)
+        : isSet(object.expected_revision)
+        ? BigInt(object.expected_revision)
+        : 0n,
+      validateOnly: isSet(object.validateOnly)
+        ? globalThis.Boolean(object.validateOnly)
+        : isSet(object.validate_only)
+        ? globalThis.Boolean(object.validate_only)
+        : false,
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
+    };
+  },
+
+  toJSON(message: ChangeMembersRequest): unknown {
+    const obj: any = {};
+    if (message.promote?.length) {
+      obj.promote = message.promote.map((e) => MemberSelector.toJSON(e));
+    }
+    if (message.demote?.length) {
+      obj.demote = message.demote.map((e) => MemberSelector.toJSON(e));
+    }
+    if (message.remove?.length) {
+      obj.remove = message.remove.map((e) => MemberSelector.toJSON(e));
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.expectedRevision !== 0n) {
+      obj.expectedRevision = message.expectedRevision.toString();
+    }
+    if (message.validateOnly !== false) {
+      obj.validateOnly = message.validateOnly;
+    }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ChangeMembersRequest>): ChangeMembersRequest {
+    return ChangeMembersRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeMembersRequest>): ChangeMembersRequest {
+    const message = createBaseChangeMembersRequest();
+    message.promote = object.promote?.map((e) => MemberSelector.fromPartial(e)) || [];
+    message.demote = object.demote?.map((e) => MemberSelector.fromPartial(e)) || [];
+    message.remove = object.remove?.map((e) => MemberSelector.fromPartial(e)) || [];
+    message.requestId = object.requestId ?? "";
+    message.expectedRevision = (object.expectedRevision !== undefined && object.expectedRevision !== null)
+      ? BigInt(object.expectedRevision)
+      : 0n;
+    message.validateOnly = object.validateOnly ?? false;
+    message.note = object.note ?? "";
+    return message;
+  },
+};
+
+function createBaseChangeMembersResponse(): ChangeMembersResponse {
+  return { header: undefined, members: [] };
+}
+
+export const ChangeMembersResponse: MessageFns<ChangeMembersResponse> = {
+  encode(message: ChangeMembersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.header !== undefined) {
+      ResponseHeader.encode(message.header, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.members) {
+      Member.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeMembersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeMembersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.header = ResponseHeader.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.members.push(Member.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ChangeMembersResponse {
+    return {
+      header: isSet(object.header) ? ResponseHeader.fromJSON(object.header) : undefined,
+      members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ChangeMembersResponse): unknown {
+    const obj: any = {};
+    if (message.header !== undefined) {
+      obj.header = ResponseHeader.toJSON(message.header);
+    }
+    if (message.members?.length) {
+      obj.members = message.members.map((e) => Member.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ChangeMembersResponse>): ChangeMembersResponse {
+    return ChangeMembersResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeMembersResponse>): ChangeMembersResponse {
+    const message = createBaseChangeMembersResponse();
+    message.header = (object.header !== undefined && object.header !== null)
+      ? ResponseHeader.fromPartial(object.header)
       : undefined;
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
     return message;
@@ -3170,7 +3902,10 @@ export const MembershipServiceService = {
     responseSerialize: (value: GetMembersResponse): Buffer => Buffer.from(GetMembersResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetMembersResponse => GetMembersResponse.decode(value),
   },
-  /** Adds a voter. It is not counted as started until it has run. Refused when the change would put the quorum at risk. */
+  /**
+   * Adds a learner, which can't cost the quorum anything. It is not counted as started until it has run. What becomes of it
+   * then is its `target`: the leader makes a voter of it by itself as soon as it is ready, unless the target says otherwise.
+   */
   addMember: {
     path: "/muster.v1.MembershipService/AddMember" as const,
     requestStream: false as const,
@@ -3204,6 +3939,35 @@ export const MembershipServiceService = {
     responseSerialize: (value: DeleteMemberResponse): Buffer =>
       Buffer.from(DeleteMemberResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteMemberResponse => DeleteMemberResponse.decode(value),
+  },
+  /**
+   * Makes a voter of a learner, whatever its target was. LEARNER_NOT_READY, with nothing changed, unless it has started, is
+   * in contact with the leader for two election timeouts, and has the leader's log up to a few entries. Where only time is
+   * missing the call waits within its deadline, five election timeouts at most. Of a voter: success, nothing changed.
+   */
+  promoteMember: {
+    path: "/muster.v1.MembershipService/PromoteMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PromoteMemberRequest): Buffer => Buffer.from(PromoteMemberRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PromoteMemberRequest => PromoteMemberRequest.decode(value),
+    responseSerialize: (value: PromoteMemberResponse): Buffer =>
+      Buffer.from(PromoteMemberResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PromoteMemberResponse => PromoteMemberResponse.decode(value),
+  },
+  /**
+   * Promotes, demotes and removes several members at once, all of them or none: there is no moment at which the quorum is
+   * that of a part of the change. Every learner that is promoted has to be ready, as for PromoteMember.
+   */
+  changeMembers: {
+    path: "/muster.v1.MembershipService/ChangeMembers" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ChangeMembersRequest): Buffer => Buffer.from(ChangeMembersRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ChangeMembersRequest => ChangeMembersRequest.decode(value),
+    responseSerialize: (value: ChangeMembersResponse): Buffer =>
+      Buffer.from(ChangeMembersResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ChangeMembersResponse => ChangeMembersResponse.decode(value),
   },
   /** Describes the cluster: each member with its state, and what the cluster can survive. */
   getCluster: {
@@ -3262,7 +4026,10 @@ export const MembershipServiceService = {
 export interface MembershipServiceServer extends UntypedServiceImplementation {
   /** Lists the members, sorted by id. */
   getMembers: handleUnaryCall<GetMembersRequest, GetMembersResponse>;
-  /** Adds a voter. It is not counted as started until it has run. Refused when the change would put the quorum at risk. */
+  /**
+   * Adds a learner, which can't cost the quorum anything. It is not counted as started until it has run. What becomes of it
+   * then is its `target`: the leader makes a voter of it by itself as soon as it is ready, unless the target says otherwise.
+   */
   addMember: handleUnaryCall<AddMemberRequest, AddMemberResponse>;
   /** Changes a member's peer URL. */
   updateMember: handleUnaryCall<UpdateMemberRequest, UpdateMemberResponse>;
@@ -3271,6 +4038,17 @@ export interface MembershipServiceServer extends UntypedServiceImplementation {
    * the change would put the quorum at risk.
    */
   deleteMember: handleUnaryCall<DeleteMemberRequest, DeleteMemberResponse>;
+  /**
+   * Makes a voter of a learner, whatever its target was. LEARNER_NOT_READY, with nothing changed, unless it has started, is
+   * in contact with the leader for two election timeouts, and has the leader's log up to a few entries. Where only time is
+   * missing the call waits within its deadline, five election timeouts at most. Of a voter: success, nothing changed.
+   */
+  promoteMember: handleUnaryCall<PromoteMemberRequest, PromoteMemberResponse>;
+  /**
+   * Promotes, demotes and removes several members at once, all of them or none: there is no moment at which the quorum is
+   * that of a part of the change. Every learner that is promoted has to be ready, as for PromoteMember.
+   */
+  changeMembers: handleUnaryCall<ChangeMembersRequest, ChangeMembersResponse>;
   /** Describes the cluster: each member with its state, and what the cluster can survive. */
   getCluster: handleUnaryCall<GetClusterRequest, GetClusterResponse>;
   /** Replaces a member's admin URLs. */
@@ -3305,7 +4083,10 @@ export interface MembershipServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetMembersResponse) => void,
   ): ClientUnaryCall;
-  /** Adds a voter. It is not counted as started until it has run. Refused when the change would put the quorum at risk. */
+  /**
+   * Adds a learner, which can't cost the quorum anything. It is not counted as started until it has run. What becomes of it
+   * then is its `target`: the leader makes a voter of it by itself as soon as it is ready, unless the target says otherwise.
+   */
   addMember(
     request: AddMemberRequest,
     callback: (error: ServiceError | null, response: AddMemberResponse) => void,
@@ -3355,6 +4136,45 @@ export interface MembershipServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteMemberResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Makes a voter of a learner, whatever its target was. LEARNER_NOT_READY, with nothing changed, unless it has started, is
+   * in contact with the leader for two election timeouts, and has the leader's log up to a few entries. Where only time is
+   * missing the call waits within its deadline, five election timeouts at most. Of a voter: success, nothing changed.
+   */
+  promoteMember(
+    request: PromoteMemberRequest,
+    callback: (error: ServiceError | null, response: PromoteMemberResponse) => void,
+  ): ClientUnaryCall;
+  promoteMember(
+    request: PromoteMemberRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PromoteMemberResponse) => void,
+  ): ClientUnaryCall;
+  promoteMember(
+    request: PromoteMemberRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PromoteMemberResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Promotes, demotes and removes several members at once, all of them or none: there is no moment at which the quorum is
+   * that of a part of the change. Every learner that is promoted has to be ready, as for PromoteMember.
+   */
+  changeMembers(
+    request: ChangeMembersRequest,
+    callback: (error: ServiceError | null, response: ChangeMembersResponse) => void,
+  ): ClientUnaryCall;
+  changeMembers(
+    request: ChangeMembersRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ChangeMembersResponse) => void,
+  ): ClientUnaryCall;
+  changeMembers(
+    request: ChangeMembersRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ChangeMembersResponse) => void,
   ): ClientUnaryCall;
   /** Describes the cluster: each member with its state, and what the cluster can survive. */
   getCluster(

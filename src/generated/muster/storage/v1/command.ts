@@ -3,6 +3,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { MemberTarget, memberTargetFromJSON, memberTargetToJSON } from "../../v1/member";
 
 export const protobufPackage = "muster.storage.v1";
 
@@ -28,6 +29,8 @@ export const CommandKind = {
   REPLACE_MEMBER: 7,
   /** REFUSE - Remembers under a request id that the leader refused it, so that a late attempt is refused too. Since 0.2.0. */
   REFUSE: 8,
+  /** CHANGE_MEMBERS - Promotes, demotes and removes several members in one joint change. Since 0.3.0. */
+  CHANGE_MEMBERS: 9,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -43,6 +46,7 @@ export namespace CommandKind {
   export type PROMOTE_MEMBER = typeof CommandKind.PROMOTE_MEMBER;
   export type REPLACE_MEMBER = typeof CommandKind.REPLACE_MEMBER;
   export type REFUSE = typeof CommandKind.REFUSE;
+  export type CHANGE_MEMBERS = typeof CommandKind.CHANGE_MEMBERS;
   export type UNRECOGNIZED = typeof CommandKind.UNRECOGNIZED;
 }
 
@@ -75,6 +79,9 @@ export function commandKindFromJSON(object: any): CommandKind {
     case 8:
     case "COMMAND_KIND_REFUSE":
       return CommandKind.REFUSE;
+    case 9:
+    case "COMMAND_KIND_CHANGE_MEMBERS":
+      return CommandKind.CHANGE_MEMBERS;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -102,6 +109,8 @@ export function commandKindToJSON(object: CommandKind): string {
       return "COMMAND_KIND_REPLACE_MEMBER";
     case CommandKind.REFUSE:
       return "COMMAND_KIND_REFUSE";
+    case CommandKind.CHANGE_MEMBERS:
+      return "COMMAND_KIND_CHANGE_MEMBERS";
     case CommandKind.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -168,6 +177,9 @@ export interface RosterCommand {
     | //
     /** kind REFUSE. */
     { $case: "refuse"; value: RefuseCommand }
+    | //
+    /** kind CHANGE_MEMBERS. */
+    { $case: "changeMembers"; value: ChangeMembersCommand }
     | undefined;
 }
 
@@ -191,6 +203,8 @@ export interface AddMemberCommand {
   adminUrls: string[];
   /** Whether it is added as a learner. */
   learner: boolean;
+  /** What it is to become, as in MemberRecord. Since 0.3.0, and another one than 0 only in version 2 of the command. */
+  target: MemberTarget;
 }
 
 /** Changes a member's peer URL. */
@@ -255,6 +269,16 @@ export interface ReplaceMemberCommand {
   peerUrl: string;
   /** The member to add. */
   replacement: AddMemberCommand | undefined;
+}
+
+/** Promotes, demotes and removes members in one joint change. No member is named twice. */
+export interface ChangeMembersCommand {
+  /** Learners that become voters. */
+  promote: MemberSelector[];
+  /** Voters that become learners, and stay it. */
+  demote: MemberSelector[];
+  /** Members that are removed. */
+  remove: MemberSelector[];
 }
 
 /** A refusal by the leader, which is remembered like one by the roster unless the request id is known already. */
@@ -362,6 +386,9 @@ export const RosterCommand: MessageFns<RosterCommand> = {
         break;
       case "refuse":
         RefuseCommand.encode(message.body.value, writer.uint32(186).fork()).join();
+        break;
+      case "changeMembers":
+        ChangeMembersCommand.encode(message.body.value, writer.uint32(194).fork()).join();
         break;
     }
     return writer;
@@ -532,6 +559,14 @@ export const RosterCommand: MessageFns<RosterCommand> = {
             message.body = { $case: "refuse", value: RefuseCommand.decode(reader, reader.uint32()) };
             continue;
           }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.body = { $case: "changeMembers", value: ChangeMembersCommand.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -609,6 +644,10 @@ export const RosterCommand: MessageFns<RosterCommand> = {
         ? { $case: "replaceMember", value: ReplaceMemberCommand.fromJSON(object.replace_member) }
         : isSet(object.refuse)
         ? { $case: "refuse", value: RefuseCommand.fromJSON(object.refuse) }
+        : isSet(object.changeMembers)
+        ? { $case: "changeMembers", value: ChangeMembersCommand.fromJSON(object.changeMembers) }
+        : isSet(object.change_members)
+        ? { $case: "changeMembers", value: ChangeMembersCommand.fromJSON(object.change_members) }
         : undefined,
     };
   },
@@ -664,6 +703,8 @@ export const RosterCommand: MessageFns<RosterCommand> = {
       obj.replaceMember = ReplaceMemberCommand.toJSON(message.body.value);
     } else if (message.body?.$case === "refuse") {
       obj.refuse = RefuseCommand.toJSON(message.body.value);
+    } else if (message.body?.$case === "changeMembers") {
+      obj.changeMembers = ChangeMembersCommand.toJSON(message.body.value);
     }
     return obj;
   },
@@ -732,6 +773,12 @@ export const RosterCommand: MessageFns<RosterCommand> = {
       case "refuse": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "refuse", value: RefuseCommand.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "changeMembers": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "changeMembers", value: ChangeMembersCommand.fromPartial(object.body.value) };
         }
         break;
       }
@@ -829,7 +876,7 @@ export const MemberSelector: MessageFns<MemberSelector> = {
 };
 
 function createBaseAddMemberCommand(): AddMemberCommand {
-  return { id: 0n, name: "", peerUrl: "", adminUrls: [], learner: false };
+  return { id: 0n, name: "", peerUrl: "", adminUrls: [], learner: false, target: 0 };
 }
 
 export const AddMemberCommand: MessageFns<AddMemberCommand> = {
@@ -851,6 +898,9 @@ export const AddMemberCommand: MessageFns<AddMemberCommand> = {
     }
     if (message.learner !== false) {
       writer.uint32(40).bool(message.learner);
+    }
+    if (message.target !== 0) {
+      writer.uint32(48).int32(message.target);
     }
     return writer;
   },
@@ -908,6 +958,14 @@ export const AddMemberCommand: MessageFns<AddMemberCommand> = {
             message.learner = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.target = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -935,6 +993,7 @@ export const AddMemberCommand: MessageFns<AddMemberCommand> = {
         ? object.admin_urls.map((e: any) => globalThis.String(e))
         : [],
       learner: isSet(object.learner) ? globalThis.Boolean(object.learner) : false,
+      target: isSet(object.target) ? memberTargetFromJSON(object.target) : 0,
     };
   },
 
@@ -955,6 +1014,9 @@ export const AddMemberCommand: MessageFns<AddMemberCommand> = {
     if (message.learner !== false) {
       obj.learner = message.learner;
     }
+    if (message.target !== 0) {
+      obj.target = memberTargetToJSON(message.target);
+    }
     return obj;
   },
 
@@ -968,6 +1030,7 @@ export const AddMemberCommand: MessageFns<AddMemberCommand> = {
     message.peerUrl = object.peerUrl ?? "";
     message.adminUrls = object.adminUrls?.map((e) => e) || [];
     message.learner = object.learner ?? false;
+    message.target = object.target ?? 0;
     return message;
   },
 };
@@ -1594,6 +1657,109 @@ export const ReplaceMemberCommand: MessageFns<ReplaceMemberCommand> = {
     message.replacement = (object.replacement !== undefined && object.replacement !== null)
       ? AddMemberCommand.fromPartial(object.replacement)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseChangeMembersCommand(): ChangeMembersCommand {
+  return { promote: [], demote: [], remove: [] };
+}
+
+export const ChangeMembersCommand: MessageFns<ChangeMembersCommand> = {
+  encode(message: ChangeMembersCommand, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.promote) {
+      MemberSelector.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.demote) {
+      MemberSelector.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.remove) {
+      MemberSelector.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeMembersCommand {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeMembersCommand();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.promote.push(MemberSelector.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.demote.push(MemberSelector.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.remove.push(MemberSelector.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ChangeMembersCommand {
+    return {
+      promote: globalThis.Array.isArray(object?.promote)
+        ? object.promote.map((e: any) => MemberSelector.fromJSON(e))
+        : [],
+      demote: globalThis.Array.isArray(object?.demote) ? object.demote.map((e: any) => MemberSelector.fromJSON(e)) : [],
+      remove: globalThis.Array.isArray(object?.remove) ? object.remove.map((e: any) => MemberSelector.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ChangeMembersCommand): unknown {
+    const obj: any = {};
+    if (message.promote?.length) {
+      obj.promote = message.promote.map((e) => MemberSelector.toJSON(e));
+    }
+    if (message.demote?.length) {
+      obj.demote = message.demote.map((e) => MemberSelector.toJSON(e));
+    }
+    if (message.remove?.length) {
+      obj.remove = message.remove.map((e) => MemberSelector.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ChangeMembersCommand>): ChangeMembersCommand {
+    return ChangeMembersCommand.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeMembersCommand>): ChangeMembersCommand {
+    const message = createBaseChangeMembersCommand();
+    message.promote = object.promote?.map((e) => MemberSelector.fromPartial(e)) || [];
+    message.demote = object.demote?.map((e) => MemberSelector.fromPartial(e)) || [];
+    message.remove = object.remove?.map((e) => MemberSelector.fromPartial(e)) || [];
     return message;
   },
 };

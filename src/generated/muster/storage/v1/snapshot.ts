@@ -3,6 +3,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { MemberTarget, memberTargetFromJSON, memberTargetToJSON } from "../../v1/member";
 
 export const protobufPackage = "muster.storage.v1";
 
@@ -67,6 +68,11 @@ export interface MemberRecord {
   bootId: Buffer;
   /** The log index of that publish. 0: unknown. */
   bootRevision: number;
+  /**
+   * What the member is to become. 0: a voter, which is also what a record of a version before 0.3.0 means; so it is never
+   * MEMBER_TARGET_VOTER. Another one only in version 2 of the snapshot.
+   */
+  target: MemberTarget;
 }
 
 /** A member that was removed. Kept for good. */
@@ -553,6 +559,7 @@ function createBaseMemberRecord(): MemberRecord {
     updateRevision: 0,
     bootId: Buffer.alloc(0),
     bootRevision: 0,
+    target: 0,
   };
 }
 
@@ -605,6 +612,9 @@ export const MemberRecord: MessageFns<MemberRecord> = {
         throw new globalThis.Error("value provided for field BigInt(message.bootRevision) of type uint64 too large");
       }
       writer.uint32(96).uint64(BigInt(message.bootRevision));
+    }
+    if (message.target !== 0) {
+      writer.uint32(104).int32(message.target);
     }
     return writer;
   },
@@ -718,6 +728,14 @@ export const MemberRecord: MessageFns<MemberRecord> = {
             message.bootRevision = longToNumber(reader.uint64());
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.target = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -772,6 +790,7 @@ export const MemberRecord: MessageFns<MemberRecord> = {
         : isSet(object.boot_revision)
         ? globalThis.Number(object.boot_revision)
         : 0,
+      target: isSet(object.target) ? memberTargetFromJSON(object.target) : 0,
     };
   },
 
@@ -813,6 +832,9 @@ export const MemberRecord: MessageFns<MemberRecord> = {
     if (message.bootRevision !== 0) {
       obj.bootRevision = globalThis.Number(message.bootRevision);
     }
+    if (message.target !== 0) {
+      obj.target = memberTargetToJSON(message.target);
+    }
     return obj;
   },
 
@@ -833,6 +855,7 @@ export const MemberRecord: MessageFns<MemberRecord> = {
     message.updateRevision = object.updateRevision ?? 0;
     message.bootId = object.bootId ?? Buffer.alloc(0);
     message.bootRevision = object.bootRevision ?? 0;
+    message.target = object.target ?? 0;
     return message;
   },
 };
