@@ -30,7 +30,15 @@ import type { ReadSnapshot } from "./saved_snapshot";
 const RESTORE_DOMAIN = "muster.restore.v1";
 
 /** No command made these changes, so there is nobody who asked for them. Every member computes the same. */
-const RESTORED = { previous: undefined, timeMs: 0, caller: "", note: "", requestId: "" } as const;
+const RESTORED = {
+  previous: undefined,
+  timeMs: 0,
+  caller: "",
+  note: "",
+  requestId: "",
+  settings: undefined,
+  previousSettings: undefined,
+} as const;
 
 /** A member of the new cluster. */
 interface NewClusterMember {
@@ -106,6 +114,7 @@ export function restoredCluster(
     tombstones: tombstones.sort(byId),
     outcomes: [],
     events,
+    settings: old.settings,
     requestClock: undefined,
   };
   // Restoring a roster checks the state and cuts the event history to its limit.
@@ -165,6 +174,7 @@ function newRecord(member: NewClusterMember & { readonly id: bigint }, revision:
     bootId: Buffer.alloc(0),
     bootRevision: 0,
     target: MemberTarget.UNSPECIFIED,
+    replaces: 0n,
   };
 }
 

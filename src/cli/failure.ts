@@ -29,6 +29,8 @@ const HINTS: Readonly<Record<ReasonName, string | null>> = {
   LEARNER_NOT_READY: "it is promoted by itself when it is ready; `muster cluster` shows how far behind it is",
   TOO_MANY_LEARNERS: "`muster member list` shows them",
   FEATURE_NOT_READY: "`muster cluster` shows the version of each member",
+  MEMBER_IN_CONTACT: "`muster cluster` shows which members answer",
+  REPLACEMENT_UNDER_WAY: "`muster member list` shows which member replaces which",
   MEMBER_MISMATCH: "compare name, id and peer URL with `muster member list`",
   MEMBER_WIPED: "remove the member and add it again",
   MEMBER_ROLLED_BACK: "stop that member, remove it and add it again with an empty data directory",

@@ -2,7 +2,7 @@
 import type { MemberStatus } from "../generated/muster/v1/member";
 import type { GetClusterResponse, ResponseHeader } from "../generated/muster/v1/membership_service";
 import type { MemberRecord } from "../generated/muster/storage/v1/snapshot";
-import { toMember } from "../roster/index";
+import { clusterVersion, readyFeatures, toMember, toSettings } from "../roster/index";
 import { toDuration } from "../rpc/error_details";
 import { ProgressState } from "../raft/index";
 import type { NodeId, ProgressStatus } from "../raft/index";
@@ -45,6 +45,9 @@ export function clusterStatus(
     failuresToleratedKnown: progress !== null,
     commitIndex: BigInt(replica.committed),
     appliedIndex: BigInt(replica.applied),
+    settings: toSettings(replica.roster.settings),
+    clusterVersion: clusterVersion(members),
+    features: readyFeatures(members),
   };
 }
 

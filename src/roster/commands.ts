@@ -14,7 +14,7 @@ import { joinParts } from "./bytes";
 import type { Sha256 } from "./bytes";
 import type { Refusal } from "./refusal";
 import { quote } from "./text";
-import type { SelectorFields, WriteFields } from "./validation";
+import type { SelectorFields, SettingsFields, WriteFields } from "./validation";
 import type { RosterView } from "./view";
 
 type Body = NonNullable<RosterCommand["body"]>;
@@ -27,9 +27,10 @@ const KINDS = {
   updateAdminUrls: { kind: CommandKind.UPDATE_ADMIN_URLS, version: 1 },
   publish: { kind: CommandKind.PUBLISH, version: 1 },
   promoteMember: { kind: CommandKind.PROMOTE_MEMBER, version: 1 },
-  replaceMember: { kind: CommandKind.REPLACE_MEMBER, version: 1 },
+  replaceMember: { kind: CommandKind.REPLACE_MEMBER, version: 2 },
   refuse: { kind: CommandKind.REFUSE, version: 1 },
   changeMembers: { kind: CommandKind.CHANGE_MEMBERS, version: 1 },
+  updateSettings: { kind: CommandKind.UPDATE_SETTINGS, version: 1 },
 } as const satisfies Record<Body["$case"], { kind: CommandKind; version: number }>;
 
 /** The newest version of each command that this build knows. A kind that is missing here is unknown. */
@@ -156,24 +157,51 @@ export function changeMembersCommand(
     readonly promote: readonly SelectorFields[];
     readonly demote: readonly SelectorFields[];
     readonly remove: readonly SelectorFields[];
+    /** Voters that become standbys. @default none */
+    readonly standBy?: readonly SelectorFields[];
   },
 ): RosterCommand {
-  const { promote, demote, remove } = fields;
+  const { promote, demote, remove, standBy = [] } = fields;
   const value = {
     promote: promote.map(selector),
     demote: demote.map(selector),
     remove: remove.map(selector),
+    standBy: standBy.map(selector),
   };
   return build(envelope, { $case: "changeMembers", value });
 }
 
 export function replaceMemberCommand(
   envelope: CommandEnvelope,
-  fields: { readonly member: SelectorFields; readonly peerUrl: string; readonly replacement: NewMember },
+  fields: {
+    readonly member: SelectorFields;
+    readonly peerUrl: string;
+    /** Name and peer URL may be empty: those of the old member. */
+    readonly replacement: NewMember;
+    /** The old member stays until the new one is ready. @default false: one change removes it and adds the new one */
+    readonly sideBySide?: boolean;
+  },
 ): RosterCommand {
-  const { member, peerUrl, replacement } = fields;
-  const value = { member: selector(member), peerUrl, replacement: newMember(replacement) };
+  const { member, peerUrl, replacement, sideBySide = false } = fields;
+  const value = { member: selector(member), peerUrl, replacement: newMember(replacement), sideBySide };
   return build(envelope, { $case: "replaceMember", value });
+}
+
+/** What is not given stays as it is. */
+export function updateSettingsCommand(
+  envelope: CommandEnvelope,
+  { autoPromote, standbyTakeoverAfterMs, removeUnstartedAfterMs }: SettingsFields,
+): RosterCommand {
+  const value = {
+    autoPromote,
+    standbyTakeoverAfter: milliseconds(standbyTakeoverAfterMs),
+    removeUnstartedAfter: milliseconds(removeUnstartedAfterMs),
+  };
+  return build(envelope, { $case: "updateSettings", value });
+}
+
+function milliseconds(ms: number | undefined): { ms: number } | undefined {
+  return ms === undefined ? undefined : { ms };
 }
 
 /**
@@ -270,6 +298,7 @@ const NORMAL_KINDS: ReadonlySet<CommandKind> = new Set<CommandKind>([
   CommandKind.PUBLISH,
   CommandKind.UPDATE_ADMIN_URLS,
   CommandKind.REFUSE,
+  CommandKind.UPDATE_SETTINGS,
 ]);
 
 /** Whether the command must be proposed as a membership change, which is possible only while none is pending. */
@@ -293,7 +322,8 @@ export function confChange(roster: RosterView, command: RosterCommand): ConfChan
   if (ids.length < targets.length) return null;
   const changes = confChangeSteps(command, ids);
   if (changes === null) return null;
-  const isJoint = body.$case === "replaceMember" || body.$case === "changeMembers";
+  const isJoint =
+    (body.$case === "replaceMember" && !body.value.sideBySide) || body.$case === "changeMembers";
   const transition = isJoint ? ConfChangeTransition.JointImplicit : ConfChangeTransition.Auto;
   return { transition, changes, context: encodeCommand(command) };
 }
@@ -308,10 +338,11 @@ export function selectorsOf({ body }: RosterCommand): readonly MemberSelector[] 
     case "replaceMember":
       return [body.value.member ?? { id: 0n, name: "" }];
     case "changeMembers":
-      return [...body.value.promote, ...body.value.demote, ...body.value.remove];
+      return [...body.value.promote, ...body.value.demote, ...body.value.standBy, ...body.value.remove];
     case "addMember":
     case "publish":
     case "refuse":
+    case "updateSettings":
     case undefined:
       return [];
   }
@@ -334,12 +365,14 @@ export function confChangeSteps(
     case "promoteMember":
       return [{ type: ConfChangeType.AddVoter, nodeId: targetId }];
     case "replaceMember": {
+      const { replacement, sideBySide } = body.value;
+      if (sideBySide && replacement !== undefined) return [addStep(replacement)];
       const remove = { type: ConfChangeType.Remove, nodeId: targetId };
-      return body.value.replacement === undefined ? [remove] : [remove, addStep(body.value.replacement)];
+      return replacement === undefined ? [remove] : [remove, addStep(replacement)];
     }
     case "changeMembers": {
       const promoted = body.value.promote.length;
-      const stay = promoted + body.value.demote.length;
+      const stay = promoted + body.value.demote.length + body.value.standBy.length;
       const typeOf = (i: number): ConfChangeType =>
         i < promoted ? ConfChangeType.AddVoter : i < stay ? ConfChangeType.AddLearner : ConfChangeType.Remove;
       return targets.map((nodeId, i) => ({ type: typeOf(i), nodeId }));
@@ -347,6 +380,7 @@ export function confChangeSteps(
     case "updateAdminUrls":
     case "publish":
     case "refuse":
+    case "updateSettings":
     case undefined:
       return null;
   }

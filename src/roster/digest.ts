@@ -1,12 +1,12 @@
 /**
  * A digest of the roster, kept up with every change, by which members find out that their rosters differ.
  *
- * The sum, modulo 2^128, of the first 16 bytes of SHA-256 of each member's and each tombstone's fields. So equal rosters
+ * The sum, modulo 2^128, of the first 16 bytes of SHA-256 of the fields of each member, each tombstone, and the settings once they were changed. So equal rosters
  * have equal digests whatever the order of the changes, and a member that changed costs one hash however many there are.
  * Only fields that every member knows are in it (see fieldsOf): what a newer version adds must not make members of two
  * versions differ. Pure: the hash is an argument.
  */
-import type { MemberRecord, Tombstone } from "../generated/muster/storage/v1/snapshot";
+import type { ClusterSettings, MemberRecord, Tombstone } from "../generated/muster/storage/v1/snapshot";
 import { MemberTarget } from "../generated/muster/v1/member";
 import { joinParts, sameBytes, uint64Bytes } from "./bytes";
 import type { Sha256 } from "./bytes";
@@ -18,6 +18,9 @@ export const ROSTER_DIGEST_BYTES = 16;
 const KEPT = 256;
 
 const MEMBER_DOMAIN = "muster.roster.digest.member.v1";
+const SETTINGS_DOMAIN = "muster.roster.digest.settings.v1";
+/** Stands for the settings where changes are kept by id: no member has it. */
+const SETTINGS_ID = 0n;
 const TOMBSTONE_DOMAIN = "muster.roster.digest.tombstone.v1";
 const MODULUS = 1n << 128n;
 
@@ -34,12 +37,15 @@ export interface RosterDigest {
  */
 type DigestComparison = "same" | "unknown" | "other" | "missing";
 
+/** What is kept by id: a member, or the settings. */
+type Kept = MemberRecord | ClusterSettings;
+
 /** One change: what a member is afterwards, or that it was removed. */
 interface Change {
   readonly revision: number;
   readonly id: bigint;
   /** Null: removed. */
-  readonly member: MemberRecord | null;
+  readonly kept: Kept | null;
   readonly tombstone: Tombstone | null;
 }
 
@@ -55,11 +61,11 @@ export class RosterDigests {
   /** What `sum` contains of each member. */
   private readonly summed = new Map<bigint, bigint>();
   /** Members that changed before the oldest revision kept, and are not in `sum` as they are there. */
-  private readonly stale = new Map<bigint, MemberRecord | null>();
+  private readonly stale = new Map<bigint, Kept | null>();
   private staleTombstones: Tombstone[] = [];
   /** In order of their revisions. */
   private changes: Change[] = [];
-  private readonly hashes = new WeakMap<MemberRecord | Tombstone, bigint>();
+  private readonly hashes = new WeakMap<Kept | Tombstone, bigint>();
   /** The last answer of latest(): every heartbeat to every member asks for it. */
   private told: RosterDigest | null = null;
 
@@ -67,11 +73,16 @@ export class RosterDigests {
 
   /** The roster has this member, in this state, since `revision`. */
   put(member: MemberRecord, revision: number): void {
-    this.note({ revision, id: member.id, member, tombstone: null });
+    this.note({ revision, id: member.id, kept: member, tombstone: null });
+  }
+
+  /** The settings are so since `revision`. */
+  putSettings(settings: ClusterSettings, revision: number): void {
+    this.note({ revision, id: SETTINGS_ID, kept: settings, tombstone: null });
   }
 
   remove(tombstone: Tombstone, revision: number): void {
-    this.note({ revision, id: tombstone.id, member: null, tombstone });
+    this.note({ revision, id: tombstone.id, kept: null, tombstone });
   }
 
   /** What was put so far came with a snapshot: nothing before `revision` is known. */
@@ -108,8 +119,8 @@ export class RosterDigests {
     for (const old of this.changes.splice(0, drop)) this.fold(old);
   }
 
-  private fold({ revision, id, member, tombstone }: Change): void {
-    this.stale.set(id, member);
+  private fold({ revision, id, kept, tombstone }: Change): void {
+    this.stale.set(id, kept);
     if (tombstone !== null) this.staleTombstones.push(tombstone);
     this.baseRevision = revision;
   }
@@ -118,15 +129,15 @@ export class RosterDigests {
   private digestAt(revision: number): Uint8Array {
     this.settle();
     let sum = this.sum;
-    const now = new Map<bigint, MemberRecord | null>();
+    const now = new Map<bigint, Kept | null>();
     for (const change of this.changes) {
       if (change.revision > revision) break;
-      now.set(change.id, change.member);
+      now.set(change.id, change.kept);
       if (change.tombstone !== null) sum += this.ofTombstone(change.tombstone);
     }
-    for (const [id, member] of now) {
+    for (const [id, kept] of now) {
       sum += MODULUS - (this.summed.get(id) ?? 0n);
-      if (member !== null) sum += this.ofMember(member);
+      if (kept !== null) sum += this.ofKept(kept);
     }
     sum %= MODULUS;
     const digest = new Uint8Array(ROSTER_DIGEST_BYTES);
@@ -137,11 +148,11 @@ export class RosterDigests {
   }
 
   private settle(): void {
-    for (const [id, member] of this.stale) {
+    for (const [id, kept] of this.stale) {
       this.sum += MODULUS - (this.summed.get(id) ?? 0n);
       this.summed.delete(id);
-      if (member === null) continue;
-      const hash = this.ofMember(member);
+      if (kept === null) continue;
+      const hash = this.ofKept(kept);
       this.sum += hash;
       this.summed.set(id, hash);
     }
@@ -151,8 +162,10 @@ export class RosterDigests {
     this.sum %= MODULUS;
   }
 
-  private ofMember(member: MemberRecord): bigint {
-    return this.hashOf(member, () => [MEMBER_DOMAIN, ...fieldsOf(member)]);
+  private ofKept(kept: Kept): bigint {
+    return this.hashOf(kept, () =>
+      "id" in kept ? [MEMBER_DOMAIN, ...fieldsOf(kept)] : [SETTINGS_DOMAIN, ...settingsFields(kept)],
+    );
   }
 
   private ofTombstone(tombstone: Tombstone): bigint {
@@ -166,7 +179,7 @@ export class RosterDigests {
     ]);
   }
 
-  private hashOf(of: MemberRecord | Tombstone, parts: () => (string | Uint8Array)[]): bigint {
+  private hashOf(of: Kept | Tombstone, parts: () => (string | Uint8Array)[]): bigint {
     const known = this.hashes.get(of);
     if (known !== undefined) return known;
     const hash = this.sha256(joinParts(parts()));
@@ -190,6 +203,17 @@ function fieldsOf(member: MemberRecord): (string | Uint8Array)[] {
     number(member.updateRevision),
     // Set only once every started member knows it (features.ts).
     ...(member.target === MemberTarget.UNSPECIFIED ? [] : [Uint8Array.of(member.target)]),
+    ...(member.replaces === 0n ? [] : [uint64Bytes(member.replaces)]),
+  ];
+}
+
+function settingsFields(settings: ClusterSettings): Uint8Array[] {
+  const { autoPromote, standbyTakeoverAfterMs, removeUnstartedAfterMs, updateRevision } = settings;
+  return [
+    Uint8Array.of(autoPromote ? 1 : 0),
+    number(standbyTakeoverAfterMs),
+    number(removeUnstartedAfterMs),
+    number(updateRevision),
   ];
 }
 

@@ -19,6 +19,7 @@ type Version = readonly [major: number, minor: number, patch: number];
 const KIND_SINCE: ReadonlyMap<CommandKind, Version> = new Map<CommandKind, Version>([
   [CommandKind.REFUSE, [0, 2, 0]],
   [CommandKind.CHANGE_MEMBERS, [0, 3, 0]],
+  [CommandKind.UPDATE_SETTINGS, [0, 3, 0]],
 ]);
 
 /** The first version that forgets outcomes by the request clock (requests.ts). */
@@ -40,6 +41,8 @@ const FEATURES = {
   target: { since: [0, 3, 0], text: "a target other than voter" },
   promote: { since: [0, 3, 0], text: "PromoteMember" },
   change: { since: [0, 3, 0], text: "ChangeMembers" },
+  replace: { since: [0, 3, 0], text: "ReplaceMember" },
+  settings: { since: [0, 3, 0], text: "UpdateClusterSettings" },
 } as const satisfies Record<string, { readonly since: Version; readonly text: string }>;
 
 export type Feature = keyof typeof FEATURES;
@@ -50,9 +53,27 @@ export type Feature = keyof typeof FEATURES;
  */
 export function featureOf({ body, requestId }: RosterCommand): Feature | null {
   if (body?.$case === "changeMembers") return "change";
+  if (body?.$case === "updateSettings") return "settings";
+  if (body?.$case === "replaceMember") return "replace";
   if (body?.$case === "promoteMember") return requestId === "" ? null : "promote";
   const isTarget = body?.$case === "addMember" && body.value.target !== MemberTarget.UNSPECIFIED;
   return isTarget ? "target" : null;
+}
+
+/** The features that every started member knows, by name. */
+export function readyFeatures(members: readonly MemberRecord[]): string[] {
+  return Object.entries(FEATURES).flatMap(([name, { since }]) =>
+    everyStartedKnows(members, since) === true ? [name] : [],
+  );
+}
+
+/** The oldest version that a started member published; empty while none has. What is no version is older than all. */
+export function clusterVersion(members: readonly MemberRecord[]): string {
+  let oldest: string | null = null;
+  for (const { started, version } of members) {
+    if (started && (oldest === null || !isAtLeast(version, versionOf(oldest) ?? [0, 0, 0]))) oldest = version;
+  }
+  return oldest ?? "";
 }
 
 /** The refusal FEATURE_NOT_READY, which names the started members that do not know the feature; null when all do. */
@@ -84,11 +105,15 @@ function everyStartedKnows(members: readonly MemberRecord[], since: Version): bo
 
 /** A pre-release counts as its release. What is no version counts as older than all. */
 function isAtLeast(version: string, since: Version): boolean {
-  const match = /^(\d{1,9})\.(\d{1,9})\.(\d{1,9})/.exec(version);
-  if (match === null) return false;
+  const given = versionOf(version);
+  if (given === null) return false;
   for (const [i, wanted] of since.entries()) {
-    const given = Number(match[i + 1]);
-    if (given !== wanted) return given > wanted;
+    if (given[i] !== wanted) return (given[i] ?? 0) > wanted;
   }
   return true;
+}
+
+function versionOf(version: string): Version | null {
+  const match = /^(\d{1,9})\.(\d{1,9})\.(\d{1,9})/.exec(version);
+  return match === null ? null : [Number(match[1]), Number(match[2]), Number(match[3])];
 }

@@ -95,6 +95,9 @@ const MESSAGES = {
     "stop it, remove the member and add it again with an empty data directory",
   TOO_MANY_LEARNERS: (m) =>
     `${m["max"] ?? ""} members are no voters already, and there can't be more; promote or remove one of them first`,
+  REPLACEMENT_UNDER_WAY: (m) =>
+    `${who(m)} is about to take the place of member ${quoted(m, "replaced_name")} (id ${m["replaced_id"] ?? ""}); ` +
+    `wait until it has, or cancel that first: muster member remove ${m["name"] ?? ""}`,
   REVISION_MISMATCH: (m) =>
     `the roster is at revision ${m["revision"] ?? ""}, not at the expected ${m["expected_revision"] ?? ""}; ` +
     "read it again, then decide again",

@@ -9,6 +9,7 @@
 import type { RosterCommand } from "../generated/muster/storage/v1/command";
 import { RosterEvent_Kind } from "../generated/muster/storage/v1/snapshot";
 import type {
+  ClusterSettings,
   MemberRecord,
   RequestOutcome,
   RosterEvent,
@@ -30,6 +31,7 @@ import { decide, record } from "./rules";
 import type { Effect } from "./rules";
 import { decodeSnapshot, encodePieces, encodeSnapshot, RosterSnapshotError } from "./snapshot";
 import { Tombstones } from "./tombstones";
+import { DEFAULT_SETTINGS } from "./view";
 import type { RosterView } from "./view";
 
 /** How many events, and at least how many outcomes, are kept. */
@@ -130,6 +132,8 @@ export class Roster implements RosterView {
   private readonly events: EventHistory;
   /** Members in order of id; null from a change until the next call of members(). */
   private sortedMembers: readonly MemberRecord[] | null = null;
+  /** Null: as long as nobody changed them. */
+  private changedSettings: ClusterSettings | null = null;
 
   constructor(options: RosterOptions) {
     this.clusterId = options.clusterId;
@@ -158,6 +162,7 @@ export class Roster implements RosterView {
     roster.currentIndex = options.appliedIndex;
     roster.currentRevision = state.revision;
     for (const member of state.members) roster.put(record(member), state.revision);
+    if (state.settings !== undefined) roster.changeSettings(Object.freeze(state.settings), state.revision);
     roster.tombstones.addAll(state.tombstones);
     roster.digests?.restored(state.revision, state.tombstones);
     for (const outcome of state.outcomes) {
@@ -181,6 +186,10 @@ export class Roster implements RosterView {
   /** The index of the last entry applied. 0: none. */
   get appliedIndex(): number {
     return this.currentIndex;
+  }
+
+  get settings(): ClusterSettings {
+    return this.changedSettings ?? DEFAULT_SETTINGS;
   }
 
   /** Every member in ascending order of id. Returns the same array until the roster changes; records are frozen. */
@@ -287,6 +296,7 @@ export class Roster implements RosterView {
       tombstones: [...this.tombstones.all()],
       outcomes: this.requests.all(),
       events: this.events.all(),
+      settings: this.changedSettings ?? undefined,
       requestClock: this.requests.clockState(),
     };
   }
@@ -337,22 +347,34 @@ export class Roster implements RosterView {
   }
 
   private perform(effect: Effect, command: RosterCommand, index: number): void {
+    const { event } = effect;
+    if (event === RosterEvent_Kind.SETTINGS) {
+      const previousSettings = this.changedSettings ?? undefined;
+      this.changeSettings(effect.settings, index);
+      this.note({ kind: event, settings: effect.settings, previousSettings }, command, index);
+      return;
+    }
+    const { member } = effect;
     // The record before the change; unset for a member that is new. A removal has it as `member`.
-    const previous = effect.event === RosterEvent_Kind.REMOVED ? undefined : this.byId.get(effect.member.id);
-    if (effect.event === RosterEvent_Kind.REMOVED) {
-      this.byId.delete(effect.member.id);
+    const previous = event === RosterEvent_Kind.REMOVED ? undefined : this.byId.get(member.id);
+    if (event === RosterEvent_Kind.REMOVED) {
+      this.byId.delete(member.id);
       this.digests?.remove(effect.tombstone, index);
-      this.idByName.delete(effect.member.name);
+      this.idByName.delete(member.name);
       this.tombstones.add(effect.tombstone);
-    } else if (effect.event === null) {
+    } else if (event === null) {
       // Not a change of the roster: nothing that the digest covers is another.
-      this.byId.set(effect.member.id, effect.member);
+      this.byId.set(member.id, member);
     } else {
-      this.put(effect.member, index);
+      this.put(member, index);
     }
     this.sortedMembers = null;
-    if (effect.event === null) return;
-    this.events.append(eventOf(effect.event, effect.member, previous, command, index));
+    if (event !== null) this.note({ kind: event, member, previous }, command, index);
+  }
+
+  /** The roster changed. */
+  private note(change: Change, command: RosterCommand, index: number): void {
+    this.events.append(eventOf(change, command, index));
     this.currentRevision = index;
   }
 
@@ -361,20 +383,33 @@ export class Roster implements RosterView {
     this.byId.set(member.id, member);
     this.idByName.set(member.name, member.id);
   }
+
+  private changeSettings(settings: ClusterSettings, index: number): void {
+    this.digests?.putSettings(settings, index);
+    this.changedSettings = settings;
+  }
 }
+
+/** What an event says of the change itself. */
+type Change = Pick<RosterEvent, "kind"> &
+  Partial<Pick<RosterEvent, "member" | "previous" | "settings" | "previousSettings">>;
 
 /** What a member publishes it says of itself, whoever carried the call. */
 export const PUBLISHED_BY = "member";
 
 function eventOf(
-  kind: RosterEvent_Kind,
-  member: MemberRecord,
-  previous: MemberRecord | undefined,
+  change: Change,
   { timeMs, caller, note, requestId, body }: RosterCommand,
   revision: number,
 ): RosterEvent {
   const by = body?.$case === "publish" ? PUBLISHED_BY : caller;
-  return { kind, revision, member, previous, timeMs, caller: by, note, requestId };
+  const nothing = {
+    member: undefined,
+    previous: undefined,
+    settings: undefined,
+    previousSettings: undefined,
+  };
+  return { ...nothing, ...change, revision, timeMs, caller: by, note, requestId };
 }
 
 /** Whether the versions of the started members may be others after the command. */

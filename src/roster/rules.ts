@@ -11,20 +11,28 @@ import type {
   MemberSelector,
   PublishCommand,
   RefuseCommand,
+  ReplaceMemberCommand,
   RosterCommand,
+  UpdateSettingsCommand,
 } from "../generated/muster/storage/v1/command";
 import { MemberTarget } from "../generated/muster/v1/member";
 import { RosterEvent_Kind } from "../generated/muster/storage/v1/snapshot";
-import type { MemberRecord, Tombstone } from "../generated/muster/storage/v1/snapshot";
+import type { ClusterSettings, MemberRecord, Tombstone } from "../generated/muster/storage/v1/snapshot";
 import { sameBytes } from "./bytes";
 import { formatId, isReservedId } from "./ids";
 import { isReason, refuse } from "./refusal";
 import type { Refusal } from "./refusal";
 import { formatTime } from "./time";
+import type { SettingsFields } from "./validation";
 import type { RosterView } from "./view";
 
 /** One change that an accepted command makes. */
 export type Effect =
+  | {
+      readonly event: RosterEvent_Kind.SETTINGS;
+      /** The settings after the change. */
+      readonly settings: ClusterSettings;
+    }
   | {
       readonly event:
         | RosterEvent_Kind.ADDED
@@ -46,17 +54,17 @@ export type Effect =
       readonly tombstone: Tombstone;
     };
 
-type Verdict =
-  | {
-      readonly ok: true;
-      /** The member that the answer shows; null for a change of several. */
-      readonly member: MemberRecord | null;
-      /** The members that the command's selectors named, in their order. */
-      readonly targets: readonly bigint[];
-      /** Empty when the roster already is as the command asks. */
-      readonly effects: readonly Effect[];
-    }
-  | { readonly ok: false; readonly refusal: Refusal };
+interface Accepted {
+  readonly ok: true;
+  /** The member that the answer shows; null for a change of several, and of the settings. */
+  readonly member: MemberRecord | null;
+  /** The members that the command's selectors named, in their order. */
+  readonly targets: readonly bigint[];
+  /** Empty when the roster already is as the command asks. */
+  readonly effects: readonly Effect[];
+}
+
+type Verdict = Accepted | { readonly ok: false; readonly refusal: Refusal };
 
 type Found =
   { readonly ok: true; readonly member: MemberRecord } | { readonly ok: false; readonly refusal: Refusal };
@@ -74,6 +82,11 @@ export const LEARNERS_MAX = 32;
  *   evaluated
  */
 export function decide(roster: RosterView, command: RosterCommand, index: number): Verdict {
+  const verdict = decideBody(roster, command, index);
+  return verdict.ok ? { ...verdict, effects: endReplacements(roster, verdict.effects, index) } : verdict;
+}
+
+function decideBody(roster: RosterView, command: RosterCommand, index: number): Verdict {
   const { body } = command;
   switch (body?.$case) {
     case "addMember":
@@ -99,12 +112,13 @@ export function decide(roster: RosterView, command: RosterCommand, index: number
     case "promoteMember":
       return withMember(roster, body.value.member, (found) => decidePromote(found, index));
     case "replaceMember": {
-      const { member, peerUrl, replacement } = body.value;
-      if (replacement === undefined) return no(invalid("replacement", "must be given"));
-      return withMember(roster, member, (found) =>
-        decideReplace(roster, found, peerUrl, replacement, index, command.timeMs),
+      const { value } = body;
+      return withMember(roster, value.member, (found) =>
+        decideReplace(roster, found, value, index, command.timeMs),
       );
     }
+    case "updateSettings":
+      return decideSettings(roster.settings, body.value, index);
     case "changeMembers":
       return decideChange(roster, body.value, index, command.timeMs);
     case "refuse":
@@ -179,6 +193,7 @@ function decideAdd(
     bootId: NO_BYTES,
     bootRevision: 0,
     target: add.learner ? add.target : MemberTarget.UNSPECIFIED,
+    replaces: 0n,
   });
   return { ok: true, member, targets: [], effects: [{ event: RosterEvent_Kind.ADDED, member }] };
 }
@@ -264,22 +279,121 @@ function decidePromote(found: MemberRecord, index: number): Verdict {
   );
 }
 
-/** A removal and an add at one index. The last voter may be removed when its replacement is a voter. */
+/**
+ * In place: a removal and an add at one index. The last voter may be removed so when its replacement is a voter. Side by
+ * side: an add alone, of a member that knows whom it is to replace.
+ */
 function decideReplace(
   roster: RosterView,
   found: MemberRecord,
-  peerUrl: string,
-  replacement: AddMemberCommand,
+  { peerUrl, replacement, sideBySide }: ReplaceMemberCommand,
   index: number,
   timeMs: number,
 ): Verdict {
-  const refusal = checkPeerUrl(found, peerUrl);
+  if (replacement === undefined) return no(invalid("replacement", "must be given"));
+  const refusal = checkPeerUrl(found, peerUrl) ?? checkReplaceable(roster, found, sideBySide);
   if (refusal !== null) return no(refusal);
+  const add = {
+    ...replacement,
+    name: replacement.name === "" ? found.name : replacement.name,
+    peerUrl: replacement.peerUrl === "" ? (found.peerUrls[0] ?? "") : replacement.peerUrl,
+    target: found.learner ? found.target : replacement.target,
+  };
+  if (sideBySide) {
+    const added = decideAdd(roster, add, index);
+    return added.ok ? withReplaces(added, found.id) : added;
+  }
   if (replacement.learner && isLastVoter(roster, found)) return no(refuse("LAST_VOTER", nameAndId(found)));
-  const added = decideAdd(roster, replacement, index, found);
+  const added = decideAdd(roster, add, index, found);
   if (!added.ok) return added;
-  return { ...added, targets: [found.id], effects: [removal(found, index, timeMs), ...added.effects] };
+  const inherited = withReplaces(added, found.replaces);
+  return {
+    ...inherited,
+    targets: [found.id],
+    effects: [removal(found, index, timeMs), ...inherited.effects],
+  };
 }
+
+/** One replacement of a member at a time. What takes the place of a replacement in place goes on with it. */
+function checkReplaceable(roster: RosterView, found: MemberRecord, sideBySide: boolean): Refusal | null {
+  const replacement = replacementOf(roster, found.id);
+  if (replacement !== null) return refuseReplacement(replacement, found);
+  const replaced = found.replaces === 0n || !sideBySide ? null : roster.member(found.replaces);
+  return replaced === null ? null : refuseReplacement(found, replaced);
+}
+
+function refuseReplacement(replacement: MemberRecord, replaced: MemberRecord): Refusal {
+  const other = { replaced_id: formatId(replaced.id), replaced_name: replaced.name };
+  return refuse("REPLACEMENT_UNDER_WAY", { ...nameAndId(replacement), ...other });
+}
+
+/** The member that is to take the place of this one. */
+export function replacementOf(roster: RosterView, id: bigint): MemberRecord | null {
+  return roster.members().find(({ replaces }) => replaces === id) ?? null;
+}
+
+function withReplaces(added: Accepted, replaces: bigint): Accepted {
+  if (added.member === null || replaces === 0n) return added;
+  const member = record({ ...added.member, replaces });
+  return { ...added, member, effects: [{ event: RosterEvent_Kind.ADDED, member }] };
+}
+
+/** A member that was to take the place of one that leaves, whatever the reason, has nobody to replace any more. */
+function endReplacements(roster: RosterView, effects: readonly Effect[], index: number): readonly Effect[] {
+  const removed = effects.flatMap(({ event, ...effect }) =>
+    event === RosterEvent_Kind.REMOVED && "member" in effect ? [effect.member.id] : [],
+  );
+  if (removed.length === 0) return effects;
+  const ended = effects.map((effect) => {
+    if (effect.event === RosterEvent_Kind.SETTINGS || effect.event === RosterEvent_Kind.REMOVED)
+      return effect;
+    const { member } = effect;
+    return removed.includes(member.replaces)
+      ? { ...effect, member: record({ ...member, replaces: 0n }) }
+      : effect;
+  });
+  const changedIds = effects.flatMap((effect) => ("member" in effect ? [effect.member.id] : []));
+  const others = roster
+    .members()
+    .filter(({ id, replaces }) => removed.includes(replaces) && !changedIds.includes(id))
+    .map((member): Effect => {
+      const after = record({ ...member, replaces: 0n, updateRevision: index });
+      return { event: RosterEvent_Kind.UPDATED, member: after };
+    });
+  return [...ended, ...others];
+}
+
+function decideSettings(
+  current: ClusterSettings,
+  { autoPromote, standbyTakeoverAfter, removeUnstartedAfter }: UpdateSettingsCommand,
+  index: number,
+): Verdict {
+  const changes = {
+    autoPromote,
+    standbyTakeoverAfterMs: standbyTakeoverAfter?.ms,
+    removeUnstartedAfterMs: removeUnstartedAfter?.ms,
+  };
+  const settings = Object.freeze({ ...withSettings(current, changes), updateRevision: index });
+  const isSame =
+    settings.autoPromote === current.autoPromote &&
+    settings.standbyTakeoverAfterMs === current.standbyTakeoverAfterMs &&
+    settings.removeUnstartedAfterMs === current.removeUnstartedAfterMs;
+  const effects: Effect[] = isSame ? [] : [{ event: RosterEvent_Kind.SETTINGS, settings }];
+  return { ok: true, member: null, targets: [], effects };
+}
+
+/** The settings with those changes that are given. */
+export function withSettings(current: ClusterSettings, changes: SettingsFields): ClusterSettings {
+  return {
+    autoPromote: changes.autoPromote ?? current.autoPromote,
+    standbyTakeoverAfterMs: changes.standbyTakeoverAfterMs ?? current.standbyTakeoverAfterMs,
+    removeUnstartedAfterMs: changes.removeUnstartedAfterMs ?? current.removeUnstartedAfterMs,
+    updateRevision: current.updateRevision,
+  };
+}
+
+/** In the order of confChangeSteps (commands.ts). */
+const CHANGE_FIELDS = ["promote", "demote", "standBy", "remove"] as const;
 
 /** All or nothing: several members change their role, or leave, at one index. */
 function decideChange(
@@ -290,7 +404,7 @@ function decideChange(
 ): Verdict {
   const named = new Map<bigint, MemberRecord>();
   const effects: Effect[] = [];
-  for (const field of ["promote", "demote", "remove"] as const) {
+  for (const field of CHANGE_FIELDS) {
     for (const [i, selector] of change[field].entries()) {
       const found = resolve(roster, selector);
       if (!found.ok) return found;
@@ -303,9 +417,10 @@ function decideChange(
   }
   if (named.size === 0) return no(invalid("promote", "demote or remove must name a member"));
   const after = new Map(roster.members().map((member) => [member.id, member]));
-  for (const { event, member } of effects) {
-    if (event === RosterEvent_Kind.REMOVED) after.delete(member.id);
-    else after.set(member.id, member);
+  for (const effect of effects) {
+    if (effect.event === RosterEvent_Kind.SETTINGS) continue;
+    if (effect.event === RosterEvent_Kind.REMOVED) after.delete(effect.member.id);
+    else after.set(effect.member.id, effect.member);
   }
   const learners = [...after.values()].filter(({ learner }) => learner).length;
   if (learners === after.size) {
@@ -321,20 +436,21 @@ function decideChange(
 /** What a change of several members does to one of them; null when the member is so already. */
 function effectOn(
   member: MemberRecord,
-  what: "promote" | "demote" | "remove",
+  what: (typeof CHANGE_FIELDS)[number],
   index: number,
   timeMs: number,
 ): Effect | null {
   if (what === "remove") return removal(member, index, timeMs);
-  const { UNSPECIFIED, LEARNER } = MemberTarget;
+  const { UNSPECIFIED, LEARNER, STANDBY } = MemberTarget;
   if (what === "promote") {
     if (!member.learner) return null;
     const promoted = { ...member, learner: false, target: UNSPECIFIED, updateRevision: index };
     return { event: RosterEvent_Kind.PROMOTED, member: record(promoted) };
   }
-  if (member.learner && member.target === LEARNER) return null;
   // With a voter as target the leader would promote it again.
-  const demoted = record({ ...member, learner: true, target: LEARNER, updateRevision: index });
+  const target = what === "standBy" ? STANDBY : LEARNER;
+  if (member.learner && member.target === target && member.replaces === 0n) return null;
+  const demoted = record({ ...member, learner: true, target, replaces: 0n, updateRevision: index });
   return { event: member.learner ? RosterEvent_Kind.UPDATED : RosterEvent_Kind.DEMOTED, member: demoted };
 }
 

@@ -22,12 +22,15 @@ export class RosterSnapshotError extends Error {
 type RosterState = Omit<RosterSnapshot, "version">;
 
 /**
- * The version that says all of this roster. As long as no member has a target, members of older versions can read it; one
- * that does not know targets must not restore a roster with them, because it would drop them.
+ * The version that says all of this roster. As long as no member has a target or replaces another, and no setting was
+ * changed, members of older versions can read it; one that does not know these must not restore a roster with them,
+ * because it would drop them.
  */
-function snapshotVersion({ members }: Pick<RosterState, "members">): number {
-  const hasTargets = members.some(({ target }) => target !== MemberTarget.UNSPECIFIED);
-  return hasTargets ? SNAPSHOT_VERSION : SNAPSHOT_VERSION_MIN;
+function snapshotVersion({ members, settings }: Pick<RosterState, "members" | "settings">): number {
+  const isNew = members.some(
+    ({ target, replaces }) => target !== MemberTarget.UNSPECIFIED || replaces !== 0n,
+  );
+  return isNew || settings !== undefined ? SNAPSHOT_VERSION : SNAPSHOT_VERSION_MIN;
 }
 
 export function encodeSnapshot(state: RosterState): Uint8Array {
@@ -43,6 +46,7 @@ const NOTHING: RosterState = {
   tombstones: [],
   outcomes: [],
   events: [],
+  settings: undefined,
   requestClock: undefined,
 };
 
@@ -60,7 +64,8 @@ export function* encodePieces(state: RosterState): Generator<Uint8Array, undefin
       yield RosterSnapshot.encode({ version: 0, ...NOTHING, [field]: records }).finish();
     }
   }
-  const { requestClock } = state;
+  const { settings, requestClock } = state;
+  if (settings !== undefined) yield RosterSnapshot.encode({ version: 0, ...NOTHING, settings }).finish();
   if (requestClock !== undefined)
     yield RosterSnapshot.encode({ version: 0, ...NOTHING, requestClock }).finish();
 }

@@ -11,11 +11,14 @@ import type {
   ChangeMembersRequest,
   DeleteMemberRequest,
   PromoteMemberRequest,
+  ReplaceMemberRequest,
   TransferLeadershipRequest,
   UpdateAdminURLRequest,
+  UpdateClusterSettingsRequest,
   UpdateMemberRequest,
   WatchMembersRequest,
 } from "../generated/muster/v1/membership_service";
+import type { Duration } from "../generated/google/protobuf/duration";
 import { MemberTarget } from "../generated/muster/v1/member";
 import { parseId } from "./ids";
 import { refuseInvalid } from "./refusal";
@@ -76,6 +79,27 @@ interface ChangeMembersFields extends WriteFields {
   readonly promote: readonly SelectorFields[];
   readonly demote: readonly SelectorFields[];
   readonly remove: readonly SelectorFields[];
+}
+
+interface ReplaceMemberFields extends WriteFields {
+  readonly member: SelectorFields;
+  /** Empty: as the old member. */
+  readonly newName: string;
+  /** Empty: as the old member. */
+  readonly peerUrl: string;
+  /** At most one. */
+  readonly adminUrls: readonly string[];
+}
+
+/** Settings to change; undefined: as it is. */
+export interface SettingsFields {
+  readonly autoPromote: boolean | undefined;
+  readonly standbyTakeoverAfterMs: number | undefined;
+  readonly removeUnstartedAfterMs: number | undefined;
+}
+
+interface UpdateSettingsFields extends WriteFields {
+  readonly settings: SettingsFields;
 }
 
 interface UpdateMemberFields extends WriteFields {
@@ -143,6 +167,37 @@ export function checkAddMember(request: AddMemberRequest): Checked<AddMemberFiel
 export function checkPromoteMember(request: PromoteMemberRequest): Checked<PromoteMemberFields> {
   const check = new FieldCheck();
   return check.result({ member: check.selector(request), ...check.write(request) });
+}
+
+export function checkReplaceMember(request: ReplaceMemberRequest): Checked<ReplaceMemberFields> {
+  const check = new FieldCheck();
+  const { newName, peerUrl, adminUrl } = request;
+  return check.result({
+    member: check.selector(request),
+    newName: newName === "" ? "" : check.name("new_name", newName),
+    peerUrl: peerUrl === "" ? "" : check.peerUrl("peer_url", peerUrl),
+    adminUrls: adminUrl === "" ? [] : [check.url("admin_url", adminUrl)],
+    ...check.write(request),
+  });
+}
+
+/** Bounds of a setting that is a time and not 0, in milliseconds. */
+const SETTING_MS_MIN = 1000;
+const SETTING_MS_MAX = 365 * 24 * 3600 * 1000;
+
+export function checkUpdateSettings(request: UpdateClusterSettingsRequest): Checked<UpdateSettingsFields> {
+  const { autoPromote, standbyTakeoverAfter, removeUnstartedAfter } = request;
+  if ([autoPromote, standbyTakeoverAfter, removeUnstartedAfter].every((value) => value === undefined)) {
+    const description = "standby_takeover_after or remove_unstarted_after must be given";
+    return { ok: false, refusal: refuseInvalid([{ field: "auto_promote", description }]) };
+  }
+  const check = new FieldCheck();
+  const settings = {
+    autoPromote,
+    standbyTakeoverAfterMs: check.settingMs("standby_takeover_after", standbyTakeoverAfter),
+    removeUnstartedAfterMs: check.settingMs("remove_unstarted_after", removeUnstartedAfter),
+  };
+  return check.result({ settings, ...check.write(request) });
 }
 
 /** Most members that one change may name. More than any cluster of voters has, and few enough for one entry. */
@@ -339,6 +394,16 @@ class FieldCheck {
     const isSafe = revision >= 0n && revision <= BigInt(Number.MAX_SAFE_INTEGER);
     this.note(field, isSafe ? null : `must be from 0 to ${Number.MAX_SAFE_INTEGER}`);
     return Number(revision);
+  }
+
+  /** Whole milliseconds, rounded down. */
+  settingMs(field: string, duration: Duration | undefined): number | undefined {
+    if (duration === undefined) return undefined;
+    const ms = Number(duration.seconds) * 1000 + Math.floor(duration.nanos / 1e6);
+    const isZero = duration.seconds === 0n && duration.nanos === 0;
+    if (!isZero && !(ms >= SETTING_MS_MIN && ms <= SETTING_MS_MAX))
+      this.note(field, "must be 0, or from 1 s to 365 days");
+    return ms;
   }
 
   target(field: string, value: MemberTarget): { readonly target?: MemberTarget } {

@@ -1,17 +1,27 @@
 /** The roster as the rules read it, and its members and events as clients see them. Pure. */
 import { RosterEvent_Kind } from "../generated/muster/storage/v1/snapshot";
-import type { MemberRecord, RosterEvent, Tombstone } from "../generated/muster/storage/v1/snapshot";
+import type {
+  ClusterSettings,
+  MemberRecord,
+  RosterEvent,
+  Tombstone,
+} from "../generated/muster/storage/v1/snapshot";
 import { MemberRole, MemberTarget } from "../generated/muster/v1/member";
 import type { Member } from "../generated/muster/v1/member";
 import { MemberEventKind } from "../generated/muster/v1/membership_service";
-import type { MemberEvent } from "../generated/muster/v1/membership_service";
+import type {
+  ClusterSettings as PublicSettings,
+  MemberEvent,
+} from "../generated/muster/v1/membership_service";
 import { formatId } from "./ids";
-import { toTimestamp } from "./time";
+import { toDuration, toTimestamp } from "./time";
 
 /** Read access to the roster. Records are frozen: a change replaces the record. */
 export interface RosterView {
   /** The log index at which the roster last changed. 0: never. */
   readonly revision: number;
+  /** What the leader does by itself. */
+  readonly settings: ClusterSettings;
   /** Every member, in ascending order of id. */
   members(): readonly MemberRecord[];
   member(id: bigint): MemberRecord | null;
@@ -33,6 +43,7 @@ export function toMember(record: MemberRecord): Member {
     createRevision: BigInt(record.createRevision),
     updateRevision: BigInt(record.updateRevision),
     target: targetOfMember(record),
+    replaces: record.replaces === 0n ? "" : formatId(record.replaces),
   };
 }
 
@@ -42,6 +53,7 @@ const PUBLIC_KINDS: ReadonlyMap<RosterEvent_Kind, MemberEventKind> = new Map([
   [RosterEvent_Kind.PROMOTED, MemberEventKind.PROMOTED],
   [RosterEvent_Kind.DEMOTED, MemberEventKind.DEMOTED],
   [RosterEvent_Kind.REMOVED, MemberEventKind.REMOVED],
+  [RosterEvent_Kind.SETTINGS, MemberEventKind.SETTINGS],
 ]);
 
 /** An event in the form of the public contract. A removal there has the member as `previous`. */
@@ -59,7 +71,32 @@ export function toMemberEvent(event: RosterEvent): MemberEvent {
     caller,
     note,
     requestId,
+    settings: settingsOf(event, event.settings),
+    previousSettings: settingsOf(event, event.previousSettings),
   };
+}
+
+/** What holds as long as nobody changes it. */
+export const DEFAULT_SETTINGS: ClusterSettings = Object.freeze({
+  autoPromote: true,
+  standbyTakeoverAfterMs: 0,
+  removeUnstartedAfterMs: 0,
+  updateRevision: 0,
+});
+
+export function toSettings(settings: ClusterSettings): PublicSettings {
+  return {
+    autoPromote: settings.autoPromote,
+    standbyTakeoverAfter: toDuration(settings.standbyTakeoverAfterMs),
+    removeUnstartedAfter: toDuration(settings.removeUnstartedAfterMs),
+  };
+}
+
+function settingsOf(
+  { kind }: RosterEvent,
+  settings: ClusterSettings | undefined,
+): PublicSettings | undefined {
+  return kind === RosterEvent_Kind.SETTINGS ? toSettings(settings ?? DEFAULT_SETTINGS) : undefined;
 }
 
 function targetOfMember({ learner, target }: MemberRecord): MemberTarget {

@@ -25,10 +25,14 @@ import type {
   GetMembersRequest,
   PromoteMemberRequest,
   PromoteMemberResponse,
+  ReplaceMemberRequest,
+  ReplaceMemberResponse,
   TransferLeadershipRequest,
   TransferLeadershipResponse,
   UpdateAdminURLRequest,
   UpdateAdminURLResponse,
+  UpdateClusterSettingsRequest,
+  UpdateClusterSettingsResponse,
   UpdateMemberRequest,
   UpdateMemberResponse,
 } from "../generated/muster/v1/membership_service";
@@ -43,17 +47,24 @@ import {
   checkConsistency,
   checkDeleteMember,
   checkPromoteMember,
+  checkReplaceMember,
   checkTransferLeadership,
   checkUpdateAdminUrl,
   checkUpdateMember,
+  checkUpdateSettings,
   checkWatchMembers,
   fingerprint,
   laterMemberId,
   promoteMemberCommand,
   removeMemberCommand,
+  replaceMemberCommand,
+  resolveMember,
   toMember,
+  toSettings,
   updateAdminUrlsCommand,
   updateMemberCommand,
+  updateSettingsCommand,
+  withSettings,
 } from "../roster/index";
 import type { Checked, CommandEnvelope, WriteFields } from "../roster/index";
 import type { Answer, Handlers, MethodDefinition } from "../rpc/definition";
@@ -75,8 +86,10 @@ const {
   deleteMember,
   promoteMember,
   changeMembers,
+  replaceMember,
   getCluster,
   updateAdminUrl,
+  updateClusterSettings,
   transferLeadership,
 } = MembershipServiceService;
 
@@ -91,6 +104,8 @@ export class MembershipService {
     deleteMember: async (request, call) => this.deleteMember(request, call),
     promoteMember: async (request, call) => this.promoteMember(request, call),
     changeMembers: async (request, call) => this.changeMembers(request, call),
+    replaceMember: async (request, call) => this.replaceMember(request, call),
+    updateClusterSettings: async (request, call) => this.updateSettings(request, call),
     getCluster: (request, call) => this.getCluster(request, call),
     updateAdminUrl: async (request, call) => this.updateAdminUrl(request, call),
     transferLeadership: async (request, call) => this.transferLeadership(request, call),
@@ -149,11 +164,7 @@ export class MembershipService {
       },
       forward: () => peerRequest(addMember, request),
       ...(fields.target === undefined ? {} : { feature: "target" }),
-      answer: (decision) => {
-        const answer = withMembers(backend.replica, decision);
-        if (fields.validateOnly && answer.member !== undefined) answer.member.id = "";
-        return answer;
-      },
+      answer: (decision) => addedAnswer(backend.replica, decision, fields.validateOnly),
     });
   }
 
@@ -207,9 +218,61 @@ export class MembershipService {
       feature: "change",
       command: () => changeMembersCommand(this.envelope(call, request.requestId, fields), fields),
       forward: () => peerRequest(changeMembers, request),
-      answer: ({ revision }) => ({
+      answer: ({ revision, quorumSteps = [] }) => ({
         header: responseHeader(backend.replica, revision),
         members: members(backend.replica),
+        quorumSteps: [...quorumSteps],
+      }),
+    });
+  }
+
+  private replaceMember(received: ReplaceMemberRequest, call: Call): Promise<Answer<ReplaceMemberResponse>> {
+    const backend = serving(this.options);
+    const fields = valid(checkReplaceMember(received));
+    const { newName, peerUrl, adminUrls } = fields;
+    const request = this.withRequestId(received);
+    return execute(backend, call, {
+      validateOnly: fields.validateOnly,
+      drewRequestId: fields.requestId === "",
+      feature: "replace",
+      command: () => {
+        const { roster } = backend.replica;
+        const old = resolveMember(roster, fields.member);
+        // A roster that is behind may not have the member yet; apply fills in what is left out.
+        const oldName = old.ok ? old.member.name : fields.member.name;
+        const id = this.chooseId(backend.replica, newName, peerUrl);
+        return replaceMemberCommand(this.envelope(call, request.requestId, fields), {
+          member: fields.member,
+          peerUrl: "",
+          replacement: { id, name: newName, peerUrl, adminUrls, learner: true },
+          sideBySide: newName !== "" && newName !== oldName,
+        });
+      },
+      forward: () => peerRequest(replaceMember, request),
+      answer: (decision) => addedAnswer(backend.replica, decision, fields.validateOnly),
+    });
+  }
+
+  private updateSettings(
+    received: UpdateClusterSettingsRequest,
+    call: Call,
+  ): Promise<Answer<UpdateClusterSettingsResponse>> {
+    const backend = serving(this.options);
+    const fields = valid(checkUpdateSettings(received));
+    const request = this.withRequestId(received);
+    return execute(backend, call, {
+      validateOnly: fields.validateOnly,
+      drewRequestId: fields.requestId === "",
+      feature: "settings",
+      command: () => updateSettingsCommand(this.envelope(call, request.requestId, fields), fields.settings),
+      forward: () => peerRequest(updateClusterSettings, request),
+      answer: ({ revision }) => ({
+        header: responseHeader(backend.replica, revision),
+        settings: toSettings(
+          fields.validateOnly
+            ? withSettings(backend.replica.roster.settings, fields.settings)
+            : backend.replica.roster.settings,
+        ),
       }),
     });
   }
@@ -305,5 +368,13 @@ function withMembers(replica: ReplicaView, decision: Accepted) {
     header: responseHeader(replica, decision.revision),
     member: memberOf(decision),
     members: members(replica),
+    quorumSteps: [...(decision.quorumSteps ?? [])],
   };
+}
+
+/** The same for a change that adds a member: one that was only checked has no id yet. */
+function addedAnswer(replica: ReplicaView, decision: Accepted, validateOnly: boolean) {
+  const answer = withMembers(replica, decision);
+  if (validateOnly && answer.member !== undefined) answer.member.id = "";
+  return answer;
 }

@@ -96,7 +96,7 @@ describe("a command that is not known stops the member", () => {
         ...replace,
         body: {
           $case: "replaceMember",
-          value: { member: by({ id: 1n }), peerUrl: "", replacement: undefined },
+          value: { member: by({ id: 1n }), peerUrl: "", replacement: undefined, sideBySide: false },
         },
       }),
     ],

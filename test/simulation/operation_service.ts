@@ -47,6 +47,7 @@ export function operationHandlers(member: Member): Handlers<typeof operationServ
             header: responseHeader(replica, revision),
             member: record === null ? undefined : toMember(record),
             members: [],
+            quorumSteps: [],
           }),
         },
         call,

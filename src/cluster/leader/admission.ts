@@ -9,6 +9,7 @@ import { featureNotReady, featureOf, formatId, needsConfChange, refused } from "
 import type { Decision, RefusedError, RosterCommand, RosterView } from "../../roster/index";
 import { checkChange, leavingVoters } from "./change_check";
 import type { CheckResult, CheckView } from "./change_check";
+import { quorumSteps } from "./quorum_steps";
 import { RETRY_DELAY_MS } from "./submission";
 
 /** What a decision may read. */
@@ -75,7 +76,10 @@ export function admit(write: Write, view: LeaderView): Admission {
   if (older !== null) return { kind: "refused", error: older };
   const verdict = changesConfiguration ? checkChange(command, view) : OK;
   if (verdict.kind !== "ok") return verdict;
-  if (validateOnly) return { kind: "decided", decision };
+  if (validateOnly) {
+    const steps = changesConfiguration ? { quorumSteps: quorumSteps(command, view) } : {};
+    return { kind: "decided", decision: { ...decision, ...steps } };
+  }
   return removesLeader(command, view) && !view.handoverFailed ? { kind: "hand over" } : OK;
 }
 

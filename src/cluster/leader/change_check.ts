@@ -67,9 +67,12 @@ export function checkChange(command: RosterCommand, view: CheckView): CheckResul
       return checkRemoval(target, view);
     }
     case "replaceMember": {
-      const { replacement } = body.value;
+      const { replacement, sideBySide } = body.value;
       const target = targetOf(command, view);
-      if (target === null || replacement === undefined) return OK;
+      // Side by side it adds a learner.
+      if (target === null || replacement === undefined || sideBySide) return OK;
+      const contact = checkOutOfContact(target, view);
+      if (contact.kind !== "ok") return contact;
       const remaining = voters.filter(({ id }) => id !== target.id);
       if (replacement.learner) return target.learner ? OK : checkRemoval(target, view);
       // The new voter would be the only one, or one of two.
@@ -99,7 +102,8 @@ function targetOf(command: RosterCommand, view: Pick<CheckView, "roster">): Memb
   return first === undefined || second !== undefined ? null : lookUp(first, view);
 }
 
-function lookUp(
+/** The member that one selector names. */
+export function lookUp(
   { id, name }: { readonly id: bigint; readonly name: string },
   { roster }: Pick<CheckView, "roster">,
 ): MemberRecord | null {
@@ -111,7 +115,7 @@ export function leavingVoters(command: RosterCommand, view: Pick<CheckView, "ros
   const { body } = command;
   const leaving =
     body?.$case === "changeMembers"
-      ? [...body.value.demote, ...body.value.remove]
+      ? [...body.value.demote, ...body.value.standBy, ...body.value.remove]
       : body?.$case === "removeMember"
         ? selectorsOf(command)
         : [];
@@ -181,6 +185,23 @@ function checkRemoval(target: MemberRecord, view: CheckView): CheckResult {
     if (inContact >= majorityOf(remaining.length)) return OK;
   }
   return checkMajority(remaining, remaining.length, view);
+}
+
+/** A member that answers has its disk: to take its id away would be a mistake. */
+function checkOutOfContact({ id, name }: MemberRecord, view: CheckView): CheckResult {
+  const { self, voters, learners, leadingTicks, electionTicks } = view;
+  const health = [...voters, ...learners].find((member) => member.id === id);
+  if (id !== self && health?.inContactTicks === null) {
+    // A new leader may not have heard from it yet.
+    const settling = electionTicks - leadingTicks;
+    if (settling <= 0) return OK;
+    if (settling < ticksLeft(view)) return { kind: "wait", ticks: settling };
+  }
+  const text =
+    `the leader is in contact with ${name} (${formatId(id)}), or was until a moment ago: if its disk is lost, stop it first; ` +
+    "else replace it by a member of another name and peer URL";
+  const metadata = { id: formatId(id), name };
+  return { kind: "refused", error: refused("MEMBER_IN_CONTACT", text, metadata, retryMs(view)) };
 }
 
 /** A second member makes the quorum two: the change would stop a cluster of one unless that member is there. */

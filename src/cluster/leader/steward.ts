@@ -1,10 +1,11 @@
 /**
- * What the leader does by itself: it makes a voter of each learner that is to become one, as soon as the learner is ready.
+ * What the leader does by itself (steward_tasks.ts), one thing at a time, through the queue and the checks of a caller's
+ * change.
  *
- * One thing at a time, through the queue and the checks of a caller's change. What is to be done follows from the roster
- * alone, so that the next leader goes on where this one stopped; only how long to wait after a refusal is kept here.
- * Invariant: the number of voters never falls by it. Two leaders can't promote a member twice: apply takes a promotion of a
- * voter as no change, and one without a request id leaves no trace then.
+ * What is to be done follows from the roster, so that the next leader goes on where this one stopped; only for how long
+ * members have been away, and how long to wait after a refusal, is kept here, and begins anew under another leader. Two
+ * leaders can't do a thing twice: apply takes a promotion of a voter as no change, every other task is refused at another
+ * revision of the roster, and without a request id neither leaves a trace.
  */
 import type { Clock } from "../../base/clock";
 import { Deadline } from "../../base/deadline";
@@ -12,19 +13,19 @@ import type { Log } from "../../base/log";
 import type { Outcome } from "../../base/outcome";
 import type { NodeId } from "../../raft/index";
 import type { ReplicaListener, ReplicaView } from "../../replica/view";
-import { MemberTarget, promoteMemberCommand } from "../../roster/index";
-import type { MemberRecord, RosterCommand } from "../../roster/index";
+import { RefusedError } from "../../roster/index";
 import type { CommandSource } from "../publish";
 import { checkChange } from "./change_check";
 import type { CheckView } from "./change_check";
-import { readinessOf } from "./readiness";
+import { stewardTasks } from "./steward_tasks";
+import type { Observed, StewardTask } from "./steward_tasks";
 import type { Accepted, Submission } from "./submission";
 import type { Submissions } from "./submissions";
 
 interface StewardOptions extends CommandSource {
   readonly replica: Pick<
     ReplicaView,
-    "id" | "isLeader" | "ticks" | "electionTicks" | "term" | "applied" | "roster"
+    "id" | "isLeader" | "ticks" | "electionTicks" | "term" | "applied" | "roster" | "contacts"
   > & {
     readonly confChangeAllowed: boolean;
     listen(listener: ReplicaListener): () => void;
@@ -37,7 +38,7 @@ interface StewardOptions extends CommandSource {
   readonly log: Log;
 }
 
-/** A member whose promotion was refused, or did not come about. */
+/** A task that was refused, or did not come about. */
 interface Pause {
   readonly untilTick: number;
   readonly elections: number;
@@ -51,7 +52,13 @@ const PAUSE_ELECTIONS_MAX = 32;
 
 export class Steward {
   private busy = false;
-  private readonly pauses = new Map<NodeId, Pause>();
+  private readonly pauses = new Map<string, Pause>();
+  private readonly outOfContact = new Since();
+  private readonly unstarted = new Since();
+  private readonly observed: Observed = {
+    outOfContactTicks: (id) => this.outOfContact.ticks(id, this.options.replica.ticks),
+    unstartedTicks: (id) => this.unstarted.ticks(id, this.options.replica.ticks),
+  };
 
   /** Looks at every tick, for as long as the replica runs. */
   constructor(private readonly options: StewardOptions) {
@@ -60,75 +67,120 @@ export class Steward {
         this.tick();
       },
       onLeadership: () => {
-        if (!options.replica.isLeader) this.pauses.clear();
+        if (options.replica.isLeader) return;
+        this.pauses.clear();
+        this.outOfContact.clear();
+        this.unstarted.clear();
       },
     });
   }
 
   private tick(): void {
-    const { replica } = this.options;
-    if (this.busy || !replica.isLeader || !replica.confChangeAllowed) return;
-    const waiting = promotable(replica.roster.members()).filter(({ id }) => !this.isPaused(id));
-    if (waiting.length === 0) return;
-    const { clock, electionMs, view: viewFor } = this.options;
+    const { replica, clock, electionMs } = this.options;
+    if (!replica.isLeader) return;
+    this.observe();
+    if (this.busy || !replica.confChangeAllowed || !mayHaveWork(replica.roster)) return;
     const deadline = Deadline.of(clock, null, electionMs);
-    const view = viewFor(deadline);
-    const next = nextPromotion(waiting, view);
-    if (next !== null) this.promote(next, deadline);
+    const view = this.options.view(deadline);
+    for (const task of stewardTasks(view, this.observed)) {
+      // What would have to wait at the head of the queue would hold up the changes of callers.
+      if (this.isPaused(task) || checkChange(task.command(NO_ENVELOPE), view).kind !== "ok") continue;
+      this.carryOut(task, deadline);
+      return;
+    }
   }
 
-  private isPaused(id: NodeId): boolean {
-    return (this.pauses.get(id)?.untilTick ?? 0) > this.options.replica.ticks;
+  /** Since when members are away, or have not started: noticed while there is other work, too. */
+  private observe(): void {
+    const { replica } = this.options;
+    const { settings } = replica.roster;
+    const members = replica.roster.members();
+    const { ticks } = replica;
+    if (settings.standbyTakeoverAfterMs > 0) {
+      const isAway = (id: NodeId): boolean =>
+        id !== replica.id && replica.contacts.inContactTicks(id, ticks) === null;
+      this.outOfContact.update(
+        members.filter(({ id }) => isAway(id)),
+        ticks,
+      );
+    }
+    if (settings.removeUnstartedAfterMs > 0) {
+      this.unstarted.update(
+        members.filter(({ started }) => !started),
+        ticks,
+      );
+    }
   }
 
-  private promote(member: MemberRecord, deadline: Deadline): void {
+  private isPaused(task: StewardTask): boolean {
+    return (this.pauses.get(keyOf(task))?.untilTick ?? 0) > this.options.replica.ticks;
+  }
+
+  private carryOut(task: StewardTask, deadline: Deadline): void {
     const { submissions, random, wallNow } = this.options;
-    const head = { proposalId: random.u64(), timeMs: wallNow() };
-    const submission: Submission = { command: promotion(member, head), validateOnly: false, deadline };
+    const command = task.command({ proposalId: random.u64(), timeMs: wallNow(), caller: STEWARD });
+    const submission: Submission = { command, validateOnly: false, deadline };
     this.busy = true;
     void submissions.submit(submission).outcome.then((outcome) => {
       this.busy = false;
-      this.noteOutcome(member, outcome);
+      this.noteOutcome(task, outcome);
     });
   }
 
-  private noteOutcome({ id, name }: MemberRecord, outcome: Outcome<Accepted>): void {
+  private noteOutcome(task: StewardTask, outcome: Outcome<Accepted>): void {
     const { replica, log } = this.options;
+    const { id, name } = task.member;
     const fields = { member: id, name, term: replica.term, index: replica.applied };
+    const key = keyOf(task);
     if (outcome.kind === "done") {
-      this.pauses.delete(id);
-      if (outcome.value.changed) log.info(fields, "the learner was ready: it is a voter now");
+      this.pauses.delete(key);
+      if (outcome.value.changed) log.info(fields, task.done);
       return;
     }
-    const elections = Math.min(PAUSE_ELECTIONS_MAX, 2 * (this.pauses.get(id)?.elections ?? 1));
-    this.pauses.set(id, { untilTick: replica.ticks + elections * replica.electionTicks, elections });
-    log.info({ ...fields, why: reasonOf(outcome) }, "the learner was ready, and is not promoted yet");
+    // The roster changed meanwhile: look at it again.
+    if (outcome.kind === "refused" && isStale(outcome.error)) return;
+    const elections = Math.min(PAUSE_ELECTIONS_MAX, 2 * (this.pauses.get(key)?.elections ?? 1));
+    this.pauses.set(key, { untilTick: replica.ticks + elections * replica.electionTicks, elections });
+    log.info(
+      { ...fields, task: task.kind, why: reasonOf(outcome) },
+      "what the leader does by itself did not come about yet",
+    );
   }
 }
 
-/** The members that are to become voters, oldest first. One that has not started can't be ready. */
-function promotable(members: readonly MemberRecord[]): MemberRecord[] {
-  return members
-    .filter(({ learner, target, started }) => learner && started && target === MemberTarget.UNSPECIFIED)
-    .sort((a, b) => a.createRevision - b.createRevision);
-}
+/** Since which tick something holds of members. */
+class Since {
+  private readonly since = new Map<NodeId, number>();
 
-/**
- * The first member that is ready, and whose promotion would pass the check now: what would have to wait at the head of the
- * queue would hold up the changes of callers.
- */
-function nextPromotion(waiting: readonly MemberRecord[], view: CheckView): MemberRecord | null {
-  for (const member of waiting) {
-    const learner = view.learners.find(({ id }) => id === member.id);
-    if (learner === undefined || !readinessOf(learner, view.electionTicks).ready) continue;
-    if (checkChange(promotion(member, { proposalId: 0n, timeMs: 0 }), view).kind === "ok") return member;
+  /** @param members of which it holds now, all of them */
+  update(members: readonly { readonly id: NodeId }[], tick: number): void {
+    const now = new Set(members.map(({ id }) => id));
+    for (const id of this.since.keys()) if (!now.has(id)) this.since.delete(id);
+    for (const id of now) if (!this.since.has(id)) this.since.set(id, tick);
   }
-  return null;
+
+  ticks(id: NodeId, tick: number): number {
+    return tick - (this.since.get(id) ?? tick);
+  }
+
+  clear(): void {
+    this.since.clear();
+  }
 }
 
-/** Without a request id: see the invariant above. */
-function promotion({ id }: MemberRecord, head: { proposalId: bigint; timeMs: number }): RosterCommand {
-  return promoteMemberCommand({ ...head, caller: STEWARD }, { member: { id, name: "" } });
+const NO_ENVELOPE = { proposalId: 0n, timeMs: 0 };
+
+/** Whether there can be a task at all: most rosters have voters only, and every tick asks. */
+function mayHaveWork(roster: ReplicaView["roster"]): boolean {
+  return roster.members().some(({ learner, replaces }) => learner || replaces !== 0n);
+}
+
+function keyOf({ kind, member }: StewardTask): string {
+  return `${kind} ${String(member.id)}`;
+}
+
+function isStale(error: Error): boolean {
+  return error instanceof RefusedError && error.refusal.reason === "REVISION_MISMATCH";
 }
 
 function reasonOf(outcome: Exclude<Outcome<Accepted>, { kind: "done" }>): string {

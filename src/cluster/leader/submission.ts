@@ -5,6 +5,7 @@ import type { Outcome } from "../../base/outcome";
 import type { Settle } from "../../replica/waiters";
 import { RefusedError } from "../../roster/index";
 import type { Decision, RosterCommand } from "../../roster/index";
+import type { QuorumStep } from "./quorum_steps";
 
 /** One write as the leader takes it. */
 export interface Submission {
@@ -20,7 +21,10 @@ export interface Submission {
 export const RETRY_DELAY_MS = 1000;
 
 /** A decision that accepts. */
-export type Accepted = Extract<Decision, { accepted: true }>;
+export type Accepted = Extract<Decision, { accepted: true }> & {
+  /** Only of a write that validates, and of a membership change. */
+  readonly quorumSteps?: readonly QuorumStep[];
+};
 
 export type SettleSubmission = (outcome: Outcome<Accepted>) => void;
 

@@ -81,6 +81,16 @@ export const ErrorReason = {
   TOO_MANY_LEARNERS: 28,
   /** FEATURE_NOT_READY - FAILED_PRECONDITION: members that run an older version do not know what the call asks for. The metadata names them. */
   FEATURE_NOT_READY: 29,
+  /**
+   * MEMBER_IN_CONTACT - FAILED_PRECONDITION: the leader is in contact with the member, so that its disk is not lost. Replace it by a member of another
+   * name, or stop it first.
+   */
+  MEMBER_IN_CONTACT: 30,
+  /**
+   * REPLACEMENT_UNDER_WAY - FAILED_PRECONDITION: a replacement of the member is under way, or the member is one itself. The metadata names both;
+   * deleting the new one cancels it.
+   */
+  REPLACEMENT_UNDER_WAY: 31,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -117,6 +127,8 @@ export namespace ErrorReason {
   export type LEARNER_NOT_READY = typeof ErrorReason.LEARNER_NOT_READY;
   export type TOO_MANY_LEARNERS = typeof ErrorReason.TOO_MANY_LEARNERS;
   export type FEATURE_NOT_READY = typeof ErrorReason.FEATURE_NOT_READY;
+  export type MEMBER_IN_CONTACT = typeof ErrorReason.MEMBER_IN_CONTACT;
+  export type REPLACEMENT_UNDER_WAY = typeof ErrorReason.REPLACEMENT_UNDER_WAY;
   export type UNRECOGNIZED = typeof ErrorReason.UNRECOGNIZED;
 }
 
@@ -212,6 +224,12 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 29:
     case "ERROR_REASON_FEATURE_NOT_READY":
       return ErrorReason.FEATURE_NOT_READY;
+    case 30:
+    case "ERROR_REASON_MEMBER_IN_CONTACT":
+      return ErrorReason.MEMBER_IN_CONTACT;
+    case 31:
+    case "ERROR_REASON_REPLACEMENT_UNDER_WAY":
+      return ErrorReason.REPLACEMENT_UNDER_WAY;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -281,6 +299,10 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_TOO_MANY_LEARNERS";
     case ErrorReason.FEATURE_NOT_READY:
       return "ERROR_REASON_FEATURE_NOT_READY";
+    case ErrorReason.MEMBER_IN_CONTACT:
+      return "ERROR_REASON_MEMBER_IN_CONTACT";
+    case ErrorReason.REPLACEMENT_UNDER_WAY:
+      return "ERROR_REASON_REPLACEMENT_UNDER_WAY";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

@@ -141,6 +141,8 @@ export interface Member {
   updateRevision: bigint;
   /** What it is to become. MEMBER_TARGET_VOTER for every voter. */
   target: MemberTarget;
+  /** The id of the member whose place it takes as soon as it is ready (ReplaceMember); empty for every other member. */
+  replaces: string;
 }
 
 /** A member and what the answering member knows of its state. */
@@ -201,6 +203,7 @@ function createBaseMember(): Member {
     createRevision: 0n,
     updateRevision: 0n,
     target: 0,
+    replaces: "",
   };
 }
 
@@ -238,6 +241,9 @@ export const Member: MessageFns<Member> = {
     }
     if (message.target !== 0) {
       writer.uint32(72).int32(message.target);
+    }
+    if (message.replaces !== "") {
+      writer.uint32(82).string(message.replaces);
     }
     return writer;
   },
@@ -327,6 +333,14 @@ export const Member: MessageFns<Member> = {
             message.target = reader.int32() as any;
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.replaces = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -366,6 +380,7 @@ export const Member: MessageFns<Member> = {
         ? BigInt(object.update_revision)
         : 0n,
       target: isSet(object.target) ? memberTargetFromJSON(object.target) : 0,
+      replaces: isSet(object.replaces) ? globalThis.String(object.replaces) : "",
     };
   },
 
@@ -398,6 +413,9 @@ export const Member: MessageFns<Member> = {
     if (message.target !== 0) {
       obj.target = memberTargetToJSON(message.target);
     }
+    if (message.replaces !== "") {
+      obj.replaces = message.replaces;
+    }
     return obj;
   },
 
@@ -419,6 +437,7 @@ export const Member: MessageFns<Member> = {
       ? BigInt(object.updateRevision)
       : 0n;
     message.target = object.target ?? 0;
+    message.replaces = object.replaces ?? "";
     return message;
   },
 };

@@ -17,6 +17,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Duration } from "../../google/protobuf/duration";
 import { Timestamp } from "../../google/protobuf/timestamp";
 import { Member, MemberStatus, MemberTarget, memberTargetFromJSON, memberTargetToJSON } from "./member";
 
@@ -90,6 +91,8 @@ export const MemberEventKind = {
   DEMOTED: 4,
   /** REMOVED - The member was removed for good. */
   REMOVED: 5,
+  /** SETTINGS - The settings of the cluster changed, and no member. */
+  SETTINGS: 6,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -102,6 +105,7 @@ export namespace MemberEventKind {
   export type PROMOTED = typeof MemberEventKind.PROMOTED;
   export type DEMOTED = typeof MemberEventKind.DEMOTED;
   export type REMOVED = typeof MemberEventKind.REMOVED;
+  export type SETTINGS = typeof MemberEventKind.SETTINGS;
   export type UNRECOGNIZED = typeof MemberEventKind.UNRECOGNIZED;
 }
 
@@ -125,6 +129,9 @@ export function memberEventKindFromJSON(object: any): MemberEventKind {
     case 5:
     case "MEMBER_EVENT_KIND_REMOVED":
       return MemberEventKind.REMOVED;
+    case 6:
+    case "MEMBER_EVENT_KIND_SETTINGS":
+      return MemberEventKind.SETTINGS;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -146,6 +153,8 @@ export function memberEventKindToJSON(object: MemberEventKind): string {
       return "MEMBER_EVENT_KIND_DEMOTED";
     case MemberEventKind.REMOVED:
       return "MEMBER_EVENT_KIND_REMOVED";
+    case MemberEventKind.SETTINGS:
+      return "MEMBER_EVENT_KIND_SETTINGS";
     case MemberEventKind.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -220,6 +229,8 @@ export interface AddMemberResponse {
     | undefined;
   /** All members after the change, sorted by id as numbers. */
   members: Member[];
+  /** Only in an answer to validate_only: the quorum now, and after each step of the change. */
+  quorumSteps: QuorumStep[];
 }
 
 /** Changes one member's peer URL. The member is named by name, id or both. */
@@ -261,6 +272,8 @@ export interface UpdateMemberResponse {
     | undefined;
   /** All members after the change, sorted by id as numbers. */
   members: Member[];
+  /** Only in an answer to validate_only: the quorum now, and after each step of the change. */
+  quorumSteps: QuorumStep[];
 }
 
 /** Removes one member. The member is named by name, id or both. */
@@ -299,6 +312,8 @@ export interface DeleteMemberResponse {
     | undefined;
   /** All members after the change, sorted by id as numbers. */
   members: Member[];
+  /** Only in an answer to validate_only: the quorum now, and after each step of the change. */
+  quorumSteps: QuorumStep[];
 }
 
 /** Makes a voter of one learner. The member is named by name, id or both. */
@@ -335,6 +350,8 @@ export interface PromoteMemberResponse {
     | undefined;
   /** All members after the change, sorted by id as numbers. */
   members: Member[];
+  /** Only in an answer to validate_only: the quorum now, and after each step of the change. */
+  quorumSteps: QuorumStep[];
 }
 
 /** Names one member, by name, id or both. */
@@ -377,6 +394,122 @@ export interface ChangeMembersResponse {
     | undefined;
   /** All members after the change, sorted by id as numbers. */
   members: Member[];
+  /** Only in an answer to validate_only: the quorum now, and after each step of the change. */
+  quorumSteps: QuorumStep[];
+}
+
+/** Replaces one member. The old member is named by name, id or both. */
+export interface ReplaceMemberRequest {
+  /** The old member's name. Required unless `id` is set. */
+  name: string;
+  /** The old member's id in hex. Required unless `name` is set. */
+  id: string;
+  /** The new member's name, unique among members. Not given, or the old member's: in place. */
+  newName: string;
+  /** Where other members will reach the new member. Required with another name; not given: the old member's. */
+  peerUrl: string;
+  /** Where clients will reach the new member. Optional; the member publishes its own when it starts. */
+  adminUrl: string;
+  /**
+   * Makes the call safe to repeat: a repeat with the same id and content returns the first outcome. At most 64
+   * printable ASCII characters. Optional.
+   */
+  requestId: string;
+  /** Refuse with ABORTED unless the roster is at this revision. 0: not given. */
+  expectedRevision: bigint;
+  /** Check everything and change nothing. */
+  validateOnly: boolean;
+  /**
+   * Why, for those who read the history later: kept with the change's event (MemberEvent.note). At most 256 characters, any
+   * but control characters, line breaks and marks that change the direction of text. Optional.
+   */
+  note: string;
+}
+
+/** The new member. */
+export interface ReplaceMemberResponse {
+  /** Who answered; revision is that of this change. */
+  header:
+    | ResponseHeader
+    | undefined;
+  /** The new member. With validate_only its id is empty. */
+  member:
+    | Member
+    | undefined;
+  /** All members after the change, sorted by id as numbers. */
+  members: Member[];
+  /** Only in an answer to validate_only: the quorum now, and after each step of the replacement. */
+  quorumSteps: QuorumStep[];
+}
+
+/** What a quorum is at one step of a change. */
+export interface QuorumStep {
+  /** What has been done by then, for people: "now", "n4 joins as a learner", "n4 votes, n1 is removed". */
+  description: string;
+  /** How many members vote. */
+  voters: number;
+  /** How many of them make a quorum. */
+  quorumSize: number;
+  /**
+   * How many more voters may fail then while the cluster goes on. Voters that count as failed now do so in every step, and a
+   * member that is promoted when it is ready does not.
+   */
+  failuresTolerated: number;
+}
+
+/** What the leader does by itself. */
+export interface ClusterSettings {
+  /**
+   * Whether it promotes learners whose target is a voter as soon as they are ready, true unless changed. Replacements are
+   * finished in any case.
+   */
+  autoPromote: boolean;
+  /** After how long without contact a voter's place is taken by a standby that is ready; the voter becomes a standby. 0, unless changed: never. */
+  standbyTakeoverAfter:
+    | Duration
+    | undefined;
+  /** After how long a member that was added and never started is removed. 0, unless changed: never. */
+  removeUnstartedAfter: Duration | undefined;
+}
+
+/** Changes settings. At least one is given. */
+export interface UpdateClusterSettingsRequest {
+  /** Not given: as it is. */
+  autoPromote?:
+    | boolean
+    | undefined;
+  /** 0, or from 1 s to 365 days. Not given: as it is. */
+  standbyTakeoverAfter:
+    | Duration
+    | undefined;
+  /** 0, or from 1 s to 365 days. Not given: as it is. */
+  removeUnstartedAfter:
+    | Duration
+    | undefined;
+  /**
+   * Makes the call safe to repeat: a repeat with the same id and content returns the first outcome. At most 64
+   * printable ASCII characters. Optional.
+   */
+  requestId: string;
+  /** Refuse with ABORTED unless the roster is at this revision. 0: not given. */
+  expectedRevision: bigint;
+  /** Check everything and change nothing. */
+  validateOnly: boolean;
+  /**
+   * Why, for those who read the history later: kept with the change's event (MemberEvent.note). At most 256 characters, any
+   * but control characters, line breaks and marks that change the direction of text. Optional.
+   */
+  note: string;
+}
+
+/** The settings after the change. */
+export interface UpdateClusterSettingsResponse {
+  /** Who answered; revision is that of this change. */
+  header:
+    | ResponseHeader
+    | undefined;
+  /** All settings. */
+  settings: ClusterSettings | undefined;
 }
 
 /** Asks for the cluster's state. */
@@ -409,6 +542,14 @@ export interface GetClusterResponse {
    * in a serializable answer.
    */
   failuresToleratedKnown: boolean;
+  /** What the leader does by itself. */
+  settings:
+    | ClusterSettings
+    | undefined;
+  /** The oldest version that a started member published. Empty before the first publish. */
+  clusterVersion: string;
+  /** What every started member knows of the features that came after version 0.1: their names, as in FEATURE_NOT_READY's metadata. */
+  features: string[];
 }
 
 /** Replaces one member's admin URLs. The member is named by name, id or both. */
@@ -557,6 +698,12 @@ export interface MemberEvent {
   note: string;
   /** The request_id of the write. */
   requestId: string;
+  /** The settings after the change. Only with MEMBER_EVENT_KIND_SETTINGS. */
+  settings:
+    | ClusterSettings
+    | undefined;
+  /** The settings before the change. Only with MEMBER_EVENT_KIND_SETTINGS. */
+  previousSettings: ClusterSettings | undefined;
 }
 
 function createBaseResponseHeader(): ResponseHeader {
@@ -1084,7 +1231,7 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
 };
 
 function createBaseAddMemberResponse(): AddMemberResponse {
-  return { header: undefined, member: undefined, members: [] };
+  return { header: undefined, member: undefined, members: [], quorumSteps: [] };
 }
 
 export const AddMemberResponse: MessageFns<AddMemberResponse> = {
@@ -1097,6 +1244,9 @@ export const AddMemberResponse: MessageFns<AddMemberResponse> = {
     }
     for (const v of message.members) {
       Member.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.quorumSteps) {
+      QuorumStep.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1138,6 +1288,14 @@ export const AddMemberResponse: MessageFns<AddMemberResponse> = {
             message.members.push(Member.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.quorumSteps.push(QuorumStep.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1155,6 +1313,11 @@ export const AddMemberResponse: MessageFns<AddMemberResponse> = {
       header: isSet(object.header) ? ResponseHeader.fromJSON(object.header) : undefined,
       member: isSet(object.member) ? Member.fromJSON(object.member) : undefined,
       members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+      quorumSteps: globalThis.Array.isArray(object?.quorumSteps)
+        ? object.quorumSteps.map((e: any) => QuorumStep.fromJSON(e))
+        : globalThis.Array.isArray(object?.quorum_steps)
+        ? object.quorum_steps.map((e: any) => QuorumStep.fromJSON(e))
+        : [],
     };
   },
 
@@ -1168,6 +1331,9 @@ export const AddMemberResponse: MessageFns<AddMemberResponse> = {
     }
     if (message.members?.length) {
       obj.members = message.members.map((e) => Member.toJSON(e));
+    }
+    if (message.quorumSteps?.length) {
+      obj.quorumSteps = message.quorumSteps.map((e) => QuorumStep.toJSON(e));
     }
     return obj;
   },
@@ -1184,6 +1350,7 @@ export const AddMemberResponse: MessageFns<AddMemberResponse> = {
       ? Member.fromPartial(object.member)
       : undefined;
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    message.quorumSteps = object.quorumSteps?.map((e) => QuorumStep.fromPartial(e)) || [];
     return message;
   },
 };
@@ -1375,7 +1542,7 @@ export const UpdateMemberRequest: MessageFns<UpdateMemberRequest> = {
 };
 
 function createBaseUpdateMemberResponse(): UpdateMemberResponse {
-  return { header: undefined, member: undefined, members: [] };
+  return { header: undefined, member: undefined, members: [], quorumSteps: [] };
 }
 
 export const UpdateMemberResponse: MessageFns<UpdateMemberResponse> = {
@@ -1388,6 +1555,9 @@ export const UpdateMemberResponse: MessageFns<UpdateMemberResponse> = {
     }
     for (const v of message.members) {
       Member.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.quorumSteps) {
+      QuorumStep.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1429,6 +1599,14 @@ export const UpdateMemberResponse: MessageFns<UpdateMemberResponse> = {
             message.members.push(Member.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.quorumSteps.push(QuorumStep.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1446,6 +1624,11 @@ export const UpdateMemberResponse: MessageFns<UpdateMemberResponse> = {
       header: isSet(object.header) ? ResponseHeader.fromJSON(object.header) : undefined,
       member: isSet(object.member) ? Member.fromJSON(object.member) : undefined,
       members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+      quorumSteps: globalThis.Array.isArray(object?.quorumSteps)
+        ? object.quorumSteps.map((e: any) => QuorumStep.fromJSON(e))
+        : globalThis.Array.isArray(object?.quorum_steps)
+        ? object.quorum_steps.map((e: any) => QuorumStep.fromJSON(e))
+        : [],
     };
   },
 
@@ -1459,6 +1642,9 @@ export const UpdateMemberResponse: MessageFns<UpdateMemberResponse> = {
     }
     if (message.members?.length) {
       obj.members = message.members.map((e) => Member.toJSON(e));
+    }
+    if (message.quorumSteps?.length) {
+      obj.quorumSteps = message.quorumSteps.map((e) => QuorumStep.toJSON(e));
     }
     return obj;
   },
@@ -1475,6 +1661,7 @@ export const UpdateMemberResponse: MessageFns<UpdateMemberResponse> = {
       ? Member.fromPartial(object.member)
       : undefined;
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    message.quorumSteps = object.quorumSteps?.map((e) => QuorumStep.fromPartial(e)) || [];
     return message;
   },
 };
@@ -1666,7 +1853,7 @@ export const DeleteMemberRequest: MessageFns<DeleteMemberRequest> = {
 };
 
 function createBaseDeleteMemberResponse(): DeleteMemberResponse {
-  return { header: undefined, member: undefined, members: [] };
+  return { header: undefined, member: undefined, members: [], quorumSteps: [] };
 }
 
 export const DeleteMemberResponse: MessageFns<DeleteMemberResponse> = {
@@ -1679,6 +1866,9 @@ export const DeleteMemberResponse: MessageFns<DeleteMemberResponse> = {
     }
     for (const v of message.members) {
       Member.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.quorumSteps) {
+      QuorumStep.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1720,6 +1910,14 @@ export const DeleteMemberResponse: MessageFns<DeleteMemberResponse> = {
             message.members.push(Member.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.quorumSteps.push(QuorumStep.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1737,6 +1935,11 @@ export const DeleteMemberResponse: MessageFns<DeleteMemberResponse> = {
       header: isSet(object.header) ? ResponseHeader.fromJSON(object.header) : undefined,
       member: isSet(object.member) ? Member.fromJSON(object.member) : undefined,
       members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+      quorumSteps: globalThis.Array.isArray(object?.quorumSteps)
+        ? object.quorumSteps.map((e: any) => QuorumStep.fromJSON(e))
+        : globalThis.Array.isArray(object?.quorum_steps)
+        ? object.quorum_steps.map((e: any) => QuorumStep.fromJSON(e))
+        : [],
     };
   },
 
@@ -1750,6 +1953,9 @@ export const DeleteMemberResponse: MessageFns<DeleteMemberResponse> = {
     }
     if (message.members?.length) {
       obj.members = message.members.map((e) => Member.toJSON(e));
+    }
+    if (message.quorumSteps?.length) {
+      obj.quorumSteps = message.quorumSteps.map((e) => QuorumStep.toJSON(e));
     }
     return obj;
   },
@@ -1766,6 +1972,7 @@ export const DeleteMemberResponse: MessageFns<DeleteMemberResponse> = {
       ? Member.fromPartial(object.member)
       : undefined;
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    message.quorumSteps = object.quorumSteps?.map((e) => QuorumStep.fromPartial(e)) || [];
     return message;
   },
 };
@@ -1937,7 +2144,7 @@ export const PromoteMemberRequest: MessageFns<PromoteMemberRequest> = {
 };
 
 function createBasePromoteMemberResponse(): PromoteMemberResponse {
-  return { header: undefined, member: undefined, members: [] };
+  return { header: undefined, member: undefined, members: [], quorumSteps: [] };
 }
 
 export const PromoteMemberResponse: MessageFns<PromoteMemberResponse> = {
@@ -1950,6 +2157,9 @@ export const PromoteMemberResponse: MessageFns<PromoteMemberResponse> = {
     }
     for (const v of message.members) {
       Member.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.quorumSteps) {
+      QuorumStep.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1991,6 +2201,14 @@ export const PromoteMemberResponse: MessageFns<PromoteMemberResponse> = {
             message.members.push(Member.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.quorumSteps.push(QuorumStep.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2008,6 +2226,11 @@ export const PromoteMemberResponse: MessageFns<PromoteMemberResponse> = {
       header: isSet(object.header) ? ResponseHeader.fromJSON(object.header) : undefined,
       member: isSet(object.member) ? Member.fromJSON(object.member) : undefined,
       members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+      quorumSteps: globalThis.Array.isArray(object?.quorumSteps)
+        ? object.quorumSteps.map((e: any) => QuorumStep.fromJSON(e))
+        : globalThis.Array.isArray(object?.quorum_steps)
+        ? object.quorum_steps.map((e: any) => QuorumStep.fromJSON(e))
+        : [],
     };
   },
 
@@ -2021,6 +2244,9 @@ export const PromoteMemberResponse: MessageFns<PromoteMemberResponse> = {
     }
     if (message.members?.length) {
       obj.members = message.members.map((e) => Member.toJSON(e));
+    }
+    if (message.quorumSteps?.length) {
+      obj.quorumSteps = message.quorumSteps.map((e) => QuorumStep.toJSON(e));
     }
     return obj;
   },
@@ -2037,6 +2263,7 @@ export const PromoteMemberResponse: MessageFns<PromoteMemberResponse> = {
       ? Member.fromPartial(object.member)
       : undefined;
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    message.quorumSteps = object.quorumSteps?.map((e) => QuorumStep.fromPartial(e)) || [];
     return message;
   },
 };
@@ -2311,7 +2538,7 @@ export const ChangeMembersRequest: MessageFns<ChangeMembersRequest> = {
 };
 
 function createBaseChangeMembersResponse(): ChangeMembersResponse {
-  return { header: undefined, members: [] };
+  return { header: undefined, members: [], quorumSteps: [] };
 }
 
 export const ChangeMembersResponse: MessageFns<ChangeMembersResponse> = {
@@ -2321,6 +2548,9 @@ export const ChangeMembersResponse: MessageFns<ChangeMembersResponse> = {
     }
     for (const v of message.members) {
       Member.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.quorumSteps) {
+      QuorumStep.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -2354,6 +2584,14 @@ export const ChangeMembersResponse: MessageFns<ChangeMembersResponse> = {
             message.members.push(Member.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.quorumSteps.push(QuorumStep.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2370,6 +2608,11 @@ export const ChangeMembersResponse: MessageFns<ChangeMembersResponse> = {
     return {
       header: isSet(object.header) ? ResponseHeader.fromJSON(object.header) : undefined,
       members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+      quorumSteps: globalThis.Array.isArray(object?.quorumSteps)
+        ? object.quorumSteps.map((e: any) => QuorumStep.fromJSON(e))
+        : globalThis.Array.isArray(object?.quorum_steps)
+        ? object.quorum_steps.map((e: any) => QuorumStep.fromJSON(e))
+        : [],
     };
   },
 
@@ -2380,6 +2623,9 @@ export const ChangeMembersResponse: MessageFns<ChangeMembersResponse> = {
     }
     if (message.members?.length) {
       obj.members = message.members.map((e) => Member.toJSON(e));
+    }
+    if (message.quorumSteps?.length) {
+      obj.quorumSteps = message.quorumSteps.map((e) => QuorumStep.toJSON(e));
     }
     return obj;
   },
@@ -2393,6 +2639,905 @@ export const ChangeMembersResponse: MessageFns<ChangeMembersResponse> = {
       ? ResponseHeader.fromPartial(object.header)
       : undefined;
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    message.quorumSteps = object.quorumSteps?.map((e) => QuorumStep.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReplaceMemberRequest(): ReplaceMemberRequest {
+  return {
+    name: "",
+    id: "",
+    newName: "",
+    peerUrl: "",
+    adminUrl: "",
+    requestId: "",
+    expectedRevision: 0n,
+    validateOnly: false,
+    note: "",
+  };
+}
+
+export const ReplaceMemberRequest: MessageFns<ReplaceMemberRequest> = {
+  encode(message: ReplaceMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.id !== "") {
+      writer.uint32(18).string(message.id);
+    }
+    if (message.newName !== "") {
+      writer.uint32(26).string(message.newName);
+    }
+    if (message.peerUrl !== "") {
+      writer.uint32(34).string(message.peerUrl);
+    }
+    if (message.adminUrl !== "") {
+      writer.uint32(42).string(message.adminUrl);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(50).string(message.requestId);
+    }
+    if (message.expectedRevision !== 0n) {
+      if (BigInt.asUintN(64, message.expectedRevision) !== message.expectedRevision) {
+        throw new globalThis.Error("value provided for field message.expectedRevision of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.expectedRevision);
+    }
+    if (message.validateOnly !== false) {
+      writer.uint32(64).bool(message.validateOnly);
+    }
+    if (message.note !== "") {
+      writer.uint32(74).string(message.note);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplaceMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplaceMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.newName = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.peerUrl = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.adminUrl = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.expectedRevision = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.validateOnly = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReplaceMemberRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      newName: isSet(object.newName)
+        ? globalThis.String(object.newName)
+        : isSet(object.new_name)
+        ? globalThis.String(object.new_name)
+        : "",
+      peerUrl: isSet(object.peerUrl)
+        ? globalThis.String(object.peerUrl)
+        : isSet(object.peer_url)
+        ? globalThis.String(object.peer_url)
+        : "",
+      adminUrl: isSet(object.adminUrl)
+        ? globalThis.String(object.adminUrl)
+        : isSet(object.admin_url)
+        ? globalThis.String(object.admin_url)
+        : "",
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      expectedRevision: isSet(object.expectedRevision)
+        ? BigInt(object.expectedRevision)
+        : isSet(object.expected_revision)
+        ? BigInt(object.expected_revision)
+        : 0n,
+      validateOnly: isSet(object.validateOnly)
+        ? globalThis.Boolean(object.validateOnly)
+        : isSet(object.validate_only)
+        ? globalThis.Boolean(object.validate_only)
+        : false,
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
+    };
+  },
+
+  toJSON(message: ReplaceMemberRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.newName !== "") {
+      obj.newName = message.newName;
+    }
+    if (message.peerUrl !== "") {
+      obj.peerUrl = message.peerUrl;
+    }
+    if (message.adminUrl !== "") {
+      obj.adminUrl = message.adminUrl;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.expectedRevision !== 0n) {
+      obj.expectedRevision = message.expectedRevision.toString();
+    }
+    if (message.validateOnly !== false) {
+      obj.validateOnly = message.validateOnly;
+    }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReplaceMemberRequest>): ReplaceMemberRequest {
+    return ReplaceMemberRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReplaceMemberRequest>): ReplaceMemberRequest {
+    const message = createBaseReplaceMemberRequest();
+    message.name = object.name ?? "";
+    message.id = object.id ?? "";
+    message.newName = object.newName ?? "";
+    message.peerUrl = object.peerUrl ?? "";
+    message.adminUrl = object.adminUrl ?? "";
+    message.requestId = object.requestId ?? "";
+    message.expectedRevision = (object.expectedRevision !== undefined && object.expectedRevision !== null)
+      ? BigInt(object.expectedRevision)
+      : 0n;
+    message.validateOnly = object.validateOnly ?? false;
+    message.note = object.note ?? "";
+    return message;
+  },
+};
+
+function createBaseReplaceMemberResponse(): ReplaceMemberResponse {
+  return { header: undefined, member: undefined, members: [], quorumSteps: [] };
+}
+
+export const ReplaceMemberResponse: MessageFns<ReplaceMemberResponse> = {
+  encode(message: ReplaceMemberResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.header !== undefined) {
+      ResponseHeader.encode(message.header, writer.uint32(10).fork()).join();
+    }
+    if (message.member !== undefined) {
+      Member.encode(message.member, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.members) {
+      Member.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.quorumSteps) {
+      QuorumStep.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplaceMemberResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplaceMemberResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.header = ResponseHeader.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.member = Member.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.members.push(Member.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.quorumSteps.push(QuorumStep.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReplaceMemberResponse {
+    return {
+      header: isSet(object.header) ? ResponseHeader.fromJSON(object.header) : undefined,
+      member: isSet(object.member) ? Member.fromJSON(object.member) : undefined,
+      members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+      quorumSteps: globalThis.Array.isArray(object?.quorumSteps)
+        ? object.quorumSteps.map((e: any) => QuorumStep.fromJSON(e))
+        : globalThis.Array.isArray(object?.quorum_steps)
+        ? object.quorum_steps.map((e: any) => QuorumStep.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ReplaceMemberResponse): unknown {
+    const obj: any = {};
+    if (message.header !== undefined) {
+      obj.header = ResponseHeader.toJSON(message.header);
+    }
+    if (message.member !== undefined) {
+      obj.member = Member.toJSON(message.member);
+    }
+    if (message.members?.length) {
+      obj.members = message.members.map((e) => Member.toJSON(e));
+    }
+    if (message.quorumSteps?.length) {
+      obj.quorumSteps = message.quorumSteps.map((e) => QuorumStep.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReplaceMemberResponse>): ReplaceMemberResponse {
+    return ReplaceMemberResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReplaceMemberResponse>): ReplaceMemberResponse {
+    const message = createBaseReplaceMemberResponse();
+    message.header = (object.header !== undefined && object.header !== null)
+      ? ResponseHeader.fromPartial(object.header)
+      : undefined;
+    message.member = (object.member !== undefined && object.member !== null)
+      ? Member.fromPartial(object.member)
+      : undefined;
+    message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    message.quorumSteps = object.quorumSteps?.map((e) => QuorumStep.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseQuorumStep(): QuorumStep {
+  return { description: "", voters: 0, quorumSize: 0, failuresTolerated: 0 };
+}
+
+export const QuorumStep: MessageFns<QuorumStep> = {
+  encode(message: QuorumStep, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.description !== "") {
+      writer.uint32(10).string(message.description);
+    }
+    if (message.voters !== 0) {
+      writer.uint32(16).uint32(message.voters);
+    }
+    if (message.quorumSize !== 0) {
+      writer.uint32(24).uint32(message.quorumSize);
+    }
+    if (message.failuresTolerated !== 0) {
+      writer.uint32(32).uint32(message.failuresTolerated);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QuorumStep {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQuorumStep();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.voters = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.quorumSize = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.failuresTolerated = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): QuorumStep {
+    return {
+      description: isSet(object.description) ? globalThis.String(object.description) : "",
+      voters: isSet(object.voters) ? globalThis.Number(object.voters) : 0,
+      quorumSize: isSet(object.quorumSize)
+        ? globalThis.Number(object.quorumSize)
+        : isSet(object.quorum_size)
+        ? globalThis.Number(object.quorum_size)
+        : 0,
+      failuresTolerated: isSet(object.failuresTolerated)
+        ? globalThis.Number(object.failuresTolerated)
+        : isSet(object.failures_tolerated)
+        ? globalThis.Number(object.failures_tolerated)
+        : 0,
+    };
+  },
+
+  toJSON(message: QuorumStep): unknown {
+    const obj: any = {};
+    if (message.description !== "") {
+      obj.description = message.description;
+    }
+    if (message.voters !== 0) {
+      obj.voters = Math.round(message.voters);
+    }
+    if (message.quorumSize !== 0) {
+      obj.quorumSize = Math.round(message.quorumSize);
+    }
+    if (message.failuresTolerated !== 0) {
+      obj.failuresTolerated = Math.round(message.failuresTolerated);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<QuorumStep>): QuorumStep {
+    return QuorumStep.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QuorumStep>): QuorumStep {
+    const message = createBaseQuorumStep();
+    message.description = object.description ?? "";
+    message.voters = object.voters ?? 0;
+    message.quorumSize = object.quorumSize ?? 0;
+    message.failuresTolerated = object.failuresTolerated ?? 0;
+    return message;
+  },
+};
+
+function createBaseClusterSettings(): ClusterSettings {
+  return { autoPromote: false, standbyTakeoverAfter: undefined, removeUnstartedAfter: undefined };
+}
+
+export const ClusterSettings: MessageFns<ClusterSettings> = {
+  encode(message: ClusterSettings, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.autoPromote !== false) {
+      writer.uint32(8).bool(message.autoPromote);
+    }
+    if (message.standbyTakeoverAfter !== undefined) {
+      Duration.encode(message.standbyTakeoverAfter, writer.uint32(18).fork()).join();
+    }
+    if (message.removeUnstartedAfter !== undefined) {
+      Duration.encode(message.removeUnstartedAfter, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClusterSettings {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClusterSettings();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.autoPromote = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.standbyTakeoverAfter = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.removeUnstartedAfter = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ClusterSettings {
+    return {
+      autoPromote: isSet(object.autoPromote)
+        ? globalThis.Boolean(object.autoPromote)
+        : isSet(object.auto_promote)
+        ? globalThis.Boolean(object.auto_promote)
+        : false,
+      standbyTakeoverAfter: isSet(object.standbyTakeoverAfter)
+        ? Duration.fromJSON(object.standbyTakeoverAfter)
+        : isSet(object.standby_takeover_after)
+        ? Duration.fromJSON(object.standby_takeover_after)
+        : undefined,
+      removeUnstartedAfter: isSet(object.removeUnstartedAfter)
+        ? Duration.fromJSON(object.removeUnstartedAfter)
+        : isSet(object.remove_unstarted_after)
+        ? Duration.fromJSON(object.remove_unstarted_after)
+        : undefined,
+    };
+  },
+
+  toJSON(message: ClusterSettings): unknown {
+    const obj: any = {};
+    if (message.autoPromote !== false) {
+      obj.autoPromote = message.autoPromote;
+    }
+    if (message.standbyTakeoverAfter !== undefined) {
+      obj.standbyTakeoverAfter = Duration.toJSON(message.standbyTakeoverAfter);
+    }
+    if (message.removeUnstartedAfter !== undefined) {
+      obj.removeUnstartedAfter = Duration.toJSON(message.removeUnstartedAfter);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ClusterSettings>): ClusterSettings {
+    return ClusterSettings.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ClusterSettings>): ClusterSettings {
+    const message = createBaseClusterSettings();
+    message.autoPromote = object.autoPromote ?? false;
+    message.standbyTakeoverAfter = (object.standbyTakeoverAfter !== undefined && object.standbyTakeoverAfter !== null)
+      ? Duration.fromPartial(object.standbyTakeoverAfter)
+      : undefined;
+    message.removeUnstartedAfter = (object.removeUnstartedAfter !== undefined && object.removeUnstartedAfter !== null)
+      ? Duration.fromPartial(object.removeUnstartedAfter)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseUpdateClusterSettingsRequest(): UpdateClusterSettingsRequest {
+  return {
+    autoPromote: undefined,
+    standbyTakeoverAfter: undefined,
+    removeUnstartedAfter: undefined,
+    requestId: "",
+    expectedRevision: 0n,
+    validateOnly: false,
+    note: "",
+  };
+}
+
+export const UpdateClusterSettingsRequest: MessageFns<UpdateClusterSettingsRequest> = {
+  encode(message: UpdateClusterSettingsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.autoPromote !== undefined) {
+      writer.uint32(8).bool(message.autoPromote);
+    }
+    if (message.standbyTakeoverAfter !== undefined) {
+      Duration.encode(message.standbyTakeoverAfter, writer.uint32(18).fork()).join();
+    }
+    if (message.removeUnstartedAfter !== undefined) {
+      Duration.encode(message.removeUnstartedAfter, writer.uint32(26).fork()).join();
+    }
+    if (message.requestId !== "") {
+      writer.uint32(34).string(message.requestId);
+    }
+    if (message.expectedRevision !== 0n) {
+      if (BigInt.asUintN(64, message.expectedRevision) !== message.expectedRevision) {
+        throw new globalThis.Error("value provided for field message.expectedRevision of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.expectedRevision);
+    }
+    if (message.validateOnly !== false) {
+      writer.uint32(48).bool(message.validateOnly);
+    }
+    if (message.note !== "") {
+      writer.uint32(58).string(message.note);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateClusterSettingsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateClusterSettingsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.autoPromote = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.standbyTakeoverAfter = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.removeUnstartedAfter = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.expectedRevision = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.validateOnly = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdateClusterSettingsRequest {
+    return {
+      autoPromote: isSet(object.autoPromote)
+        ? globalThis.Boolean(object.autoPromote)
+        : isSet(object.auto_promote)
+        ? globalThis.Boolean(object.auto_promote)
+        : undefined,
+      standbyTakeoverAfter: isSet(object.standbyTakeoverAfter)
+        ? Duration.fromJSON(object.standbyTakeoverAfter)
+        : isSet(object.standby_takeover_after)
+        ? Duration.fromJSON(object.standby_takeover_after)
+        : undefined,
+      removeUnstartedAfter: isSet(object.removeUnstartedAfter)
+        ? Duration.fromJSON(object.removeUnstartedAfter)
+        : isSet(object.remove_unstarted_after)
+        ? Duration.fromJSON(object.remove_unstarted_after)
+        : undefined,
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      expectedRevision: isSet(object.expectedRevision)
+        ? BigInt(object.expectedRevision)
+        : isSet(object.expected_revision)
+        ? BigInt(object.expected_revision)
+        : 0n,
+      validateOnly: isSet(object.validateOnly)
+        ? globalThis.Boolean(object.validateOnly)
+        : isSet(object.validate_only)
+        ? globalThis.Boolean(object.validate_only)
+        : false,
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
+    };
+  },
+
+  toJSON(message: UpdateClusterSettingsRequest): unknown {
+    const obj: any = {};
+    if (message.autoPromote !== undefined) {
+      obj.autoPromote = message.autoPromote;
+    }
+    if (message.standbyTakeoverAfter !== undefined) {
+      obj.standbyTakeoverAfter = Duration.toJSON(message.standbyTakeoverAfter);
+    }
+    if (message.removeUnstartedAfter !== undefined) {
+      obj.removeUnstartedAfter = Duration.toJSON(message.removeUnstartedAfter);
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.expectedRevision !== 0n) {
+      obj.expectedRevision = message.expectedRevision.toString();
+    }
+    if (message.validateOnly !== false) {
+      obj.validateOnly = message.validateOnly;
+    }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UpdateClusterSettingsRequest>): UpdateClusterSettingsRequest {
+    return UpdateClusterSettingsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateClusterSettingsRequest>): UpdateClusterSettingsRequest {
+    const message = createBaseUpdateClusterSettingsRequest();
+    message.autoPromote = object.autoPromote ?? undefined;
+    message.standbyTakeoverAfter = (object.standbyTakeoverAfter !== undefined && object.standbyTakeoverAfter !== null)
+      ? Duration.fromPartial(object.standbyTakeoverAfter)
+      : undefined;
+    message.removeUnstartedAfter = (object.removeUnstartedAfter !== undefined && object.removeUnstartedAfter !== null)
+      ? Duration.fromPartial(object.removeUnstartedAfter)
+      : undefined;
+    message.requestId = object.requestId ?? "";
+    message.expectedRevision = (object.expectedRevision !== undefined && object.expectedRevision !== null)
+      ? BigInt(object.expectedRevision)
+      : 0n;
+    message.validateOnly = object.validateOnly ?? false;
+    message.note = object.note ?? "";
+    return message;
+  },
+};
+
+function createBaseUpdateClusterSettingsResponse(): UpdateClusterSettingsResponse {
+  return { header: undefined, settings: undefined };
+}
+
+export const UpdateClusterSettingsResponse: MessageFns<UpdateClusterSettingsResponse> = {
+  encode(message: UpdateClusterSettingsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.header !== undefined) {
+      ResponseHeader.encode(message.header, writer.uint32(10).fork()).join();
+    }
+    if (message.settings !== undefined) {
+      ClusterSettings.encode(message.settings, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateClusterSettingsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateClusterSettingsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.header = ResponseHeader.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.settings = ClusterSettings.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdateClusterSettingsResponse {
+    return {
+      header: isSet(object.header) ? ResponseHeader.fromJSON(object.header) : undefined,
+      settings: isSet(object.settings) ? ClusterSettings.fromJSON(object.settings) : undefined,
+    };
+  },
+
+  toJSON(message: UpdateClusterSettingsResponse): unknown {
+    const obj: any = {};
+    if (message.header !== undefined) {
+      obj.header = ResponseHeader.toJSON(message.header);
+    }
+    if (message.settings !== undefined) {
+      obj.settings = ClusterSettings.toJSON(message.settings);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UpdateClusterSettingsResponse>): UpdateClusterSettingsResponse {
+    return UpdateClusterSettingsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateClusterSettingsResponse>): UpdateClusterSettingsResponse {
+    const message = createBaseUpdateClusterSettingsResponse();
+    message.header = (object.header !== undefined && object.header !== null)
+      ? ResponseHeader.fromPartial(object.header)
+      : undefined;
+    message.settings = (object.settings !== undefined && object.settings !== null)
+      ? ClusterSettings.fromPartial(object.settings)
+      : undefined;
     return message;
   },
 };
@@ -2473,6 +3618,9 @@ function createBaseGetClusterResponse(): GetClusterResponse {
     commitIndex: 0n,
     appliedIndex: 0n,
     failuresToleratedKnown: false,
+    settings: undefined,
+    clusterVersion: "",
+    features: [],
   };
 }
 
@@ -2504,6 +3652,15 @@ export const GetClusterResponse: MessageFns<GetClusterResponse> = {
     }
     if (message.failuresToleratedKnown !== false) {
       writer.uint32(56).bool(message.failuresToleratedKnown);
+    }
+    if (message.settings !== undefined) {
+      ClusterSettings.encode(message.settings, writer.uint32(66).fork()).join();
+    }
+    if (message.clusterVersion !== "") {
+      writer.uint32(74).string(message.clusterVersion);
+    }
+    for (const v of message.features) {
+      writer.uint32(82).string(v!);
     }
     return writer;
   },
@@ -2577,6 +3734,30 @@ export const GetClusterResponse: MessageFns<GetClusterResponse> = {
             message.failuresToleratedKnown = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.settings = ClusterSettings.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.clusterVersion = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.features.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2620,6 +3801,15 @@ export const GetClusterResponse: MessageFns<GetClusterResponse> = {
         : isSet(object.failures_tolerated_known)
         ? globalThis.Boolean(object.failures_tolerated_known)
         : false,
+      settings: isSet(object.settings) ? ClusterSettings.fromJSON(object.settings) : undefined,
+      clusterVersion: isSet(object.clusterVersion)
+        ? globalThis.String(object.clusterVersion)
+        : isSet(object.cluster_version)
+        ? globalThis.String(object.cluster_version)
+        : "",
+      features: globalThis.Array.isArray(object?.features)
+        ? object.features.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -2646,6 +3836,15 @@ export const GetClusterResponse: MessageFns<GetClusterResponse> = {
     if (message.failuresToleratedKnown !== false) {
       obj.failuresToleratedKnown = message.failuresToleratedKnown;
     }
+    if (message.settings !== undefined) {
+      obj.settings = ClusterSettings.toJSON(message.settings);
+    }
+    if (message.clusterVersion !== "") {
+      obj.clusterVersion = message.clusterVersion;
+    }
+    if (message.features?.length) {
+      obj.features = message.features;
+    }
     return obj;
   },
 
@@ -2667,6 +3866,11 @@ export const GetClusterResponse: MessageFns<GetClusterResponse> = {
       ? BigInt(object.appliedIndex)
       : 0n;
     message.failuresToleratedKnown = object.failuresToleratedKnown ?? false;
+    message.settings = (object.settings !== undefined && object.settings !== null)
+      ? ClusterSettings.fromPartial(object.settings)
+      : undefined;
+    message.clusterVersion = object.clusterVersion ?? "";
+    message.features = object.features?.map((e) => e) || [];
     return message;
   },
 };
@@ -3693,6 +4897,8 @@ function createBaseMemberEvent(): MemberEvent {
     caller: "",
     note: "",
     requestId: "",
+    settings: undefined,
+    previousSettings: undefined,
   };
 }
 
@@ -3724,6 +4930,12 @@ export const MemberEvent: MessageFns<MemberEvent> = {
     }
     if (message.requestId !== "") {
       writer.uint32(66).string(message.requestId);
+    }
+    if (message.settings !== undefined) {
+      ClusterSettings.encode(message.settings, writer.uint32(74).fork()).join();
+    }
+    if (message.previousSettings !== undefined) {
+      ClusterSettings.encode(message.previousSettings, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -3805,6 +5017,22 @@ export const MemberEvent: MessageFns<MemberEvent> = {
             message.requestId = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.settings = ClusterSettings.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.previousSettings = ClusterSettings.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3831,6 +5059,12 @@ export const MemberEvent: MessageFns<MemberEvent> = {
         : isSet(object.request_id)
         ? globalThis.String(object.request_id)
         : "",
+      settings: isSet(object.settings) ? ClusterSettings.fromJSON(object.settings) : undefined,
+      previousSettings: isSet(object.previousSettings)
+        ? ClusterSettings.fromJSON(object.previousSettings)
+        : isSet(object.previous_settings)
+        ? ClusterSettings.fromJSON(object.previous_settings)
+        : undefined,
     };
   },
 
@@ -3860,6 +5094,12 @@ export const MemberEvent: MessageFns<MemberEvent> = {
     if (message.requestId !== "") {
       obj.requestId = message.requestId;
     }
+    if (message.settings !== undefined) {
+      obj.settings = ClusterSettings.toJSON(message.settings);
+    }
+    if (message.previousSettings !== undefined) {
+      obj.previousSettings = ClusterSettings.toJSON(message.previousSettings);
+    }
     return obj;
   },
 
@@ -3880,6 +5120,12 @@ export const MemberEvent: MessageFns<MemberEvent> = {
     message.caller = object.caller ?? "";
     message.note = object.note ?? "";
     message.requestId = object.requestId ?? "";
+    message.settings = (object.settings !== undefined && object.settings !== null)
+      ? ClusterSettings.fromPartial(object.settings)
+      : undefined;
+    message.previousSettings = (object.previousSettings !== undefined && object.previousSettings !== null)
+      ? ClusterSettings.fromPartial(object.previousSettings)
+      : undefined;
     return message;
   },
 };
@@ -3969,6 +5215,35 @@ export const MembershipServiceService = {
       Buffer.from(ChangeMembersResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ChangeMembersResponse => ChangeMembersResponse.decode(value),
   },
+  /**
+   * Replaces a member by a new one. With a name of its own the new member joins beside the old one, as a learner that
+   * `replaces` it; as soon as it is ready, one change of the leader's makes it what the old one was and removes the old one.
+   * Without a new name it is in place, for a member whose disk is lost: one change removes the old id and adds a new one of the
+   * same name as a learner, which becomes what the old one was. MEMBER_IN_CONTACT while the leader is in contact with the old one.
+   * Deleting the new member cancels a replacement that is not finished.
+   */
+  replaceMember: {
+    path: "/muster.v1.MembershipService/ReplaceMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReplaceMemberRequest): Buffer => Buffer.from(ReplaceMemberRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReplaceMemberRequest => ReplaceMemberRequest.decode(value),
+    responseSerialize: (value: ReplaceMemberResponse): Buffer =>
+      Buffer.from(ReplaceMemberResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReplaceMemberResponse => ReplaceMemberResponse.decode(value),
+  },
+  /** Changes what the leader does by itself. What is not given stays as it is. */
+  updateClusterSettings: {
+    path: "/muster.v1.MembershipService/UpdateClusterSettings" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UpdateClusterSettingsRequest): Buffer =>
+      Buffer.from(UpdateClusterSettingsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UpdateClusterSettingsRequest => UpdateClusterSettingsRequest.decode(value),
+    responseSerialize: (value: UpdateClusterSettingsResponse): Buffer =>
+      Buffer.from(UpdateClusterSettingsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): UpdateClusterSettingsResponse => UpdateClusterSettingsResponse.decode(value),
+  },
   /** Describes the cluster: each member with its state, and what the cluster can survive. */
   getCluster: {
     path: "/muster.v1.MembershipService/GetCluster" as const,
@@ -4049,6 +5324,16 @@ export interface MembershipServiceServer extends UntypedServiceImplementation {
    * that of a part of the change. Every learner that is promoted has to be ready, as for PromoteMember.
    */
   changeMembers: handleUnaryCall<ChangeMembersRequest, ChangeMembersResponse>;
+  /**
+   * Replaces a member by a new one. With a name of its own the new member joins beside the old one, as a learner that
+   * `replaces` it; as soon as it is ready, one change of the leader's makes it what the old one was and removes the old one.
+   * Without a new name it is in place, for a member whose disk is lost: one change removes the old id and adds a new one of the
+   * same name as a learner, which becomes what the old one was. MEMBER_IN_CONTACT while the leader is in contact with the old one.
+   * Deleting the new member cancels a replacement that is not finished.
+   */
+  replaceMember: handleUnaryCall<ReplaceMemberRequest, ReplaceMemberResponse>;
+  /** Changes what the leader does by itself. What is not given stays as it is. */
+  updateClusterSettings: handleUnaryCall<UpdateClusterSettingsRequest, UpdateClusterSettingsResponse>;
   /** Describes the cluster: each member with its state, and what the cluster can survive. */
   getCluster: handleUnaryCall<GetClusterRequest, GetClusterResponse>;
   /** Replaces a member's admin URLs. */
@@ -4175,6 +5460,44 @@ export interface MembershipServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ChangeMembersResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Replaces a member by a new one. With a name of its own the new member joins beside the old one, as a learner that
+   * `replaces` it; as soon as it is ready, one change of the leader's makes it what the old one was and removes the old one.
+   * Without a new name it is in place, for a member whose disk is lost: one change removes the old id and adds a new one of the
+   * same name as a learner, which becomes what the old one was. MEMBER_IN_CONTACT while the leader is in contact with the old one.
+   * Deleting the new member cancels a replacement that is not finished.
+   */
+  replaceMember(
+    request: ReplaceMemberRequest,
+    callback: (error: ServiceError | null, response: ReplaceMemberResponse) => void,
+  ): ClientUnaryCall;
+  replaceMember(
+    request: ReplaceMemberRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReplaceMemberResponse) => void,
+  ): ClientUnaryCall;
+  replaceMember(
+    request: ReplaceMemberRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReplaceMemberResponse) => void,
+  ): ClientUnaryCall;
+  /** Changes what the leader does by itself. What is not given stays as it is. */
+  updateClusterSettings(
+    request: UpdateClusterSettingsRequest,
+    callback: (error: ServiceError | null, response: UpdateClusterSettingsResponse) => void,
+  ): ClientUnaryCall;
+  updateClusterSettings(
+    request: UpdateClusterSettingsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: UpdateClusterSettingsResponse) => void,
+  ): ClientUnaryCall;
+  updateClusterSettings(
+    request: UpdateClusterSettingsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: UpdateClusterSettingsResponse) => void,
   ): ClientUnaryCall;
   /** Describes the cluster: each member with its state, and what the cluster can survive. */
   getCluster(

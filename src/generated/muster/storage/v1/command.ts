@@ -31,6 +31,8 @@ export const CommandKind = {
   REFUSE: 8,
   /** CHANGE_MEMBERS - Promotes, demotes and removes several members in one joint change. Since 0.3.0. */
   CHANGE_MEMBERS: 9,
+  /** UPDATE_SETTINGS - Changes what the leader does by itself. Since 0.3.0. */
+  UPDATE_SETTINGS: 10,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -47,6 +49,7 @@ export namespace CommandKind {
   export type REPLACE_MEMBER = typeof CommandKind.REPLACE_MEMBER;
   export type REFUSE = typeof CommandKind.REFUSE;
   export type CHANGE_MEMBERS = typeof CommandKind.CHANGE_MEMBERS;
+  export type UPDATE_SETTINGS = typeof CommandKind.UPDATE_SETTINGS;
   export type UNRECOGNIZED = typeof CommandKind.UNRECOGNIZED;
 }
 
@@ -82,6 +85,9 @@ export function commandKindFromJSON(object: any): CommandKind {
     case 9:
     case "COMMAND_KIND_CHANGE_MEMBERS":
       return CommandKind.CHANGE_MEMBERS;
+    case 10:
+    case "COMMAND_KIND_UPDATE_SETTINGS":
+      return CommandKind.UPDATE_SETTINGS;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -111,6 +117,8 @@ export function commandKindToJSON(object: CommandKind): string {
       return "COMMAND_KIND_REFUSE";
     case CommandKind.CHANGE_MEMBERS:
       return "COMMAND_KIND_CHANGE_MEMBERS";
+    case CommandKind.UPDATE_SETTINGS:
+      return "COMMAND_KIND_UPDATE_SETTINGS";
     case CommandKind.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -180,6 +188,9 @@ export interface RosterCommand {
     | //
     /** kind CHANGE_MEMBERS. */
     { $case: "changeMembers"; value: ChangeMembersCommand }
+    | //
+    /** kind UPDATE_SETTINGS. */
+    { $case: "updateSettings"; value: UpdateSettingsCommand }
     | undefined;
 }
 
@@ -267,8 +278,18 @@ export interface ReplaceMemberCommand {
     | undefined;
   /** When not empty, must be that member's own peer URL. */
   peerUrl: string;
-  /** The member to add. */
-  replacement: AddMemberCommand | undefined;
+  /**
+   * The member to add. In version 2 its name and peer URL may be empty: those of the member to remove; and a learner takes over
+   * the target of a learner that it replaces.
+   */
+  replacement:
+    | AddMemberCommand
+    | undefined;
+  /**
+   * The member to remove stays until its replacement is ready; one change removes it then. Only in version 2 of the command,
+   * which is known since 0.3.0.
+   */
+  sideBySide: boolean;
 }
 
 /** Promotes, demotes and removes members in one joint change. No member is named twice. */
@@ -279,6 +300,28 @@ export interface ChangeMembersCommand {
   demote: MemberSelector[];
   /** Members that are removed. */
   remove: MemberSelector[];
+  /** Voters that become standbys. */
+  standBy: MemberSelector[];
+}
+
+/** Changes those settings that are given. */
+export interface UpdateSettingsCommand {
+  /** As in ClusterSettings. */
+  autoPromote?:
+    | boolean
+    | undefined;
+  /** As in ClusterSettings. */
+  standbyTakeoverAfter:
+    | Milliseconds
+    | undefined;
+  /** As in ClusterSettings. */
+  removeUnstartedAfter: Milliseconds | undefined;
+}
+
+/** A time, where 0 differs from none. */
+export interface Milliseconds {
+  /** Milliseconds. */
+  ms: number;
 }
 
 /** A refusal by the leader, which is remembered like one by the roster unless the request id is known already. */
@@ -389,6 +432,9 @@ export const RosterCommand: MessageFns<RosterCommand> = {
         break;
       case "changeMembers":
         ChangeMembersCommand.encode(message.body.value, writer.uint32(194).fork()).join();
+        break;
+      case "updateSettings":
+        UpdateSettingsCommand.encode(message.body.value, writer.uint32(202).fork()).join();
         break;
     }
     return writer;
@@ -567,6 +613,14 @@ export const RosterCommand: MessageFns<RosterCommand> = {
             message.body = { $case: "changeMembers", value: ChangeMembersCommand.decode(reader, reader.uint32()) };
             continue;
           }
+          case 25: {
+            if (tag !== 202) {
+              break;
+            }
+
+            message.body = { $case: "updateSettings", value: UpdateSettingsCommand.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -648,6 +702,10 @@ export const RosterCommand: MessageFns<RosterCommand> = {
         ? { $case: "changeMembers", value: ChangeMembersCommand.fromJSON(object.changeMembers) }
         : isSet(object.change_members)
         ? { $case: "changeMembers", value: ChangeMembersCommand.fromJSON(object.change_members) }
+        : isSet(object.updateSettings)
+        ? { $case: "updateSettings", value: UpdateSettingsCommand.fromJSON(object.updateSettings) }
+        : isSet(object.update_settings)
+        ? { $case: "updateSettings", value: UpdateSettingsCommand.fromJSON(object.update_settings) }
         : undefined,
     };
   },
@@ -705,6 +763,8 @@ export const RosterCommand: MessageFns<RosterCommand> = {
       obj.refuse = RefuseCommand.toJSON(message.body.value);
     } else if (message.body?.$case === "changeMembers") {
       obj.changeMembers = ChangeMembersCommand.toJSON(message.body.value);
+    } else if (message.body?.$case === "updateSettings") {
+      obj.updateSettings = UpdateSettingsCommand.toJSON(message.body.value);
     }
     return obj;
   },
@@ -779,6 +839,12 @@ export const RosterCommand: MessageFns<RosterCommand> = {
       case "changeMembers": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "changeMembers", value: ChangeMembersCommand.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "updateSettings": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "updateSettings", value: UpdateSettingsCommand.fromPartial(object.body.value) };
         }
         break;
       }
@@ -1553,7 +1619,7 @@ export const PromoteMemberCommand: MessageFns<PromoteMemberCommand> = {
 };
 
 function createBaseReplaceMemberCommand(): ReplaceMemberCommand {
-  return { member: undefined, peerUrl: "", replacement: undefined };
+  return { member: undefined, peerUrl: "", replacement: undefined, sideBySide: false };
 }
 
 export const ReplaceMemberCommand: MessageFns<ReplaceMemberCommand> = {
@@ -1566,6 +1632,9 @@ export const ReplaceMemberCommand: MessageFns<ReplaceMemberCommand> = {
     }
     if (message.replacement !== undefined) {
       AddMemberCommand.encode(message.replacement, writer.uint32(26).fork()).join();
+    }
+    if (message.sideBySide !== false) {
+      writer.uint32(32).bool(message.sideBySide);
     }
     return writer;
   },
@@ -1607,6 +1676,14 @@ export const ReplaceMemberCommand: MessageFns<ReplaceMemberCommand> = {
             message.replacement = AddMemberCommand.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.sideBySide = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1628,6 +1705,11 @@ export const ReplaceMemberCommand: MessageFns<ReplaceMemberCommand> = {
         ? globalThis.String(object.peer_url)
         : "",
       replacement: isSet(object.replacement) ? AddMemberCommand.fromJSON(object.replacement) : undefined,
+      sideBySide: isSet(object.sideBySide)
+        ? globalThis.Boolean(object.sideBySide)
+        : isSet(object.side_by_side)
+        ? globalThis.Boolean(object.side_by_side)
+        : false,
     };
   },
 
@@ -1641,6 +1723,9 @@ export const ReplaceMemberCommand: MessageFns<ReplaceMemberCommand> = {
     }
     if (message.replacement !== undefined) {
       obj.replacement = AddMemberCommand.toJSON(message.replacement);
+    }
+    if (message.sideBySide !== false) {
+      obj.sideBySide = message.sideBySide;
     }
     return obj;
   },
@@ -1657,12 +1742,13 @@ export const ReplaceMemberCommand: MessageFns<ReplaceMemberCommand> = {
     message.replacement = (object.replacement !== undefined && object.replacement !== null)
       ? AddMemberCommand.fromPartial(object.replacement)
       : undefined;
+    message.sideBySide = object.sideBySide ?? false;
     return message;
   },
 };
 
 function createBaseChangeMembersCommand(): ChangeMembersCommand {
-  return { promote: [], demote: [], remove: [] };
+  return { promote: [], demote: [], remove: [], standBy: [] };
 }
 
 export const ChangeMembersCommand: MessageFns<ChangeMembersCommand> = {
@@ -1675,6 +1761,9 @@ export const ChangeMembersCommand: MessageFns<ChangeMembersCommand> = {
     }
     for (const v of message.remove) {
       MemberSelector.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.standBy) {
+      MemberSelector.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1716,6 +1805,14 @@ export const ChangeMembersCommand: MessageFns<ChangeMembersCommand> = {
             message.remove.push(MemberSelector.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.standBy.push(MemberSelector.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1735,6 +1832,11 @@ export const ChangeMembersCommand: MessageFns<ChangeMembersCommand> = {
         : [],
       demote: globalThis.Array.isArray(object?.demote) ? object.demote.map((e: any) => MemberSelector.fromJSON(e)) : [],
       remove: globalThis.Array.isArray(object?.remove) ? object.remove.map((e: any) => MemberSelector.fromJSON(e)) : [],
+      standBy: globalThis.Array.isArray(object?.standBy)
+        ? object.standBy.map((e: any) => MemberSelector.fromJSON(e))
+        : globalThis.Array.isArray(object?.stand_by)
+        ? object.stand_by.map((e: any) => MemberSelector.fromJSON(e))
+        : [],
     };
   },
 
@@ -1749,6 +1851,9 @@ export const ChangeMembersCommand: MessageFns<ChangeMembersCommand> = {
     if (message.remove?.length) {
       obj.remove = message.remove.map((e) => MemberSelector.toJSON(e));
     }
+    if (message.standBy?.length) {
+      obj.standBy = message.standBy.map((e) => MemberSelector.toJSON(e));
+    }
     return obj;
   },
 
@@ -1760,6 +1865,194 @@ export const ChangeMembersCommand: MessageFns<ChangeMembersCommand> = {
     message.promote = object.promote?.map((e) => MemberSelector.fromPartial(e)) || [];
     message.demote = object.demote?.map((e) => MemberSelector.fromPartial(e)) || [];
     message.remove = object.remove?.map((e) => MemberSelector.fromPartial(e)) || [];
+    message.standBy = object.standBy?.map((e) => MemberSelector.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseUpdateSettingsCommand(): UpdateSettingsCommand {
+  return { autoPromote: undefined, standbyTakeoverAfter: undefined, removeUnstartedAfter: undefined };
+}
+
+export const UpdateSettingsCommand: MessageFns<UpdateSettingsCommand> = {
+  encode(message: UpdateSettingsCommand, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.autoPromote !== undefined) {
+      writer.uint32(8).bool(message.autoPromote);
+    }
+    if (message.standbyTakeoverAfter !== undefined) {
+      Milliseconds.encode(message.standbyTakeoverAfter, writer.uint32(18).fork()).join();
+    }
+    if (message.removeUnstartedAfter !== undefined) {
+      Milliseconds.encode(message.removeUnstartedAfter, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateSettingsCommand {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateSettingsCommand();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.autoPromote = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.standbyTakeoverAfter = Milliseconds.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.removeUnstartedAfter = Milliseconds.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdateSettingsCommand {
+    return {
+      autoPromote: isSet(object.autoPromote)
+        ? globalThis.Boolean(object.autoPromote)
+        : isSet(object.auto_promote)
+        ? globalThis.Boolean(object.auto_promote)
+        : undefined,
+      standbyTakeoverAfter: isSet(object.standbyTakeoverAfter)
+        ? Milliseconds.fromJSON(object.standbyTakeoverAfter)
+        : isSet(object.standby_takeover_after)
+        ? Milliseconds.fromJSON(object.standby_takeover_after)
+        : undefined,
+      removeUnstartedAfter: isSet(object.removeUnstartedAfter)
+        ? Milliseconds.fromJSON(object.removeUnstartedAfter)
+        : isSet(object.remove_unstarted_after)
+        ? Milliseconds.fromJSON(object.remove_unstarted_after)
+        : undefined,
+    };
+  },
+
+  toJSON(message: UpdateSettingsCommand): unknown {
+    const obj: any = {};
+    if (message.autoPromote !== undefined) {
+      obj.autoPromote = message.autoPromote;
+    }
+    if (message.standbyTakeoverAfter !== undefined) {
+      obj.standbyTakeoverAfter = Milliseconds.toJSON(message.standbyTakeoverAfter);
+    }
+    if (message.removeUnstartedAfter !== undefined) {
+      obj.removeUnstartedAfter = Milliseconds.toJSON(message.removeUnstartedAfter);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UpdateSettingsCommand>): UpdateSettingsCommand {
+    return UpdateSettingsCommand.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateSettingsCommand>): UpdateSettingsCommand {
+    const message = createBaseUpdateSettingsCommand();
+    message.autoPromote = object.autoPromote ?? undefined;
+    message.standbyTakeoverAfter = (object.standbyTakeoverAfter !== undefined && object.standbyTakeoverAfter !== null)
+      ? Milliseconds.fromPartial(object.standbyTakeoverAfter)
+      : undefined;
+    message.removeUnstartedAfter = (object.removeUnstartedAfter !== undefined && object.removeUnstartedAfter !== null)
+      ? Milliseconds.fromPartial(object.removeUnstartedAfter)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseMilliseconds(): Milliseconds {
+  return { ms: 0 };
+}
+
+export const Milliseconds: MessageFns<Milliseconds> = {
+  encode(message: Milliseconds, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ms !== 0) {
+      if (BigInt.asUintN(64, BigInt(message.ms)) !== BigInt(message.ms)) {
+        throw new globalThis.Error("value provided for field BigInt(message.ms) of type uint64 too large");
+      }
+      writer.uint32(8).uint64(BigInt(message.ms));
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Milliseconds {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMilliseconds();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ms = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Milliseconds {
+    return { ms: isSet(object.ms) ? globalThis.Number(object.ms) : 0 };
+  },
+
+  toJSON(message: Milliseconds): unknown {
+    const obj: any = {};
+    if (message.ms !== 0) {
+      obj.ms = globalThis.Number(message.ms);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Milliseconds>): Milliseconds {
+    return Milliseconds.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Milliseconds>): Milliseconds {
+    const message = createBaseMilliseconds();
+    message.ms = object.ms ?? 0;
     return message;
   },
 };

@@ -25,8 +25,24 @@ export interface RosterSnapshot {
   outcomes: RequestOutcome[];
   /** The last changes, oldest first: what a watch can resume from. */
   events: RosterEvent[];
+  /** What the leader does by itself. Unset: nobody ever changed it. Only in version 2 of the snapshot. */
+  settings:
+    | ClusterSettings
+    | undefined;
   /** The time by which outcomes are forgotten. Not set before every started member knows of it. */
   requestClock: RequestClock | undefined;
+}
+
+/** What the leader does by itself. */
+export interface ClusterSettings {
+  /** Whether it promotes learners that are to become voters. */
+  autoPromote: boolean;
+  /** After how many milliseconds without contact a standby takes a voter's place. 0: never. */
+  standbyTakeoverAfterMs: number;
+  /** After how many milliseconds a member that never started is removed. 0: never. */
+  removeUnstartedAfterMs: number;
+  /** The revision of the last change. */
+  updateRevision: number;
 }
 
 /**
@@ -73,6 +89,8 @@ export interface MemberRecord {
    * MEMBER_TARGET_VOTER. Another one only in version 2 of the snapshot.
    */
   target: MemberTarget;
+  /** The id of the member whose place it takes as soon as it is ready. 0: of none. Set only in version 2 of the snapshot. */
+  replaces: bigint;
 }
 
 /** A member that was removed. Kept for good. */
@@ -121,7 +139,7 @@ export interface RosterEvent {
   kind: RosterEvent_Kind;
   /** At which revision. */
   revision: number;
-  /** The member after the change; for a removal, before it. */
+  /** The member after the change; for a removal, before it. Unset for KIND_SETTINGS. */
   member:
     | MemberRecord
     | undefined;
@@ -137,6 +155,12 @@ export interface RosterEvent {
   note: string;
   /** RosterCommand.request_id. */
   requestId: string;
+  /** The settings after the change. Only for KIND_SETTINGS. */
+  settings:
+    | ClusterSettings
+    | undefined;
+  /** The settings before the change. Only for KIND_SETTINGS; unset where they had never been changed. */
+  previousSettings: ClusterSettings | undefined;
 }
 
 /** What a change does to a member. */
@@ -153,6 +177,8 @@ export const RosterEvent_Kind = {
   REMOVED: 4,
   /** DEMOTED - The voter became a learner. */
   DEMOTED: 5,
+  /** SETTINGS - The settings changed, and no member. */
+  SETTINGS: 6,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -165,6 +191,7 @@ export namespace RosterEvent_Kind {
   export type PROMOTED = typeof RosterEvent_Kind.PROMOTED;
   export type REMOVED = typeof RosterEvent_Kind.REMOVED;
   export type DEMOTED = typeof RosterEvent_Kind.DEMOTED;
+  export type SETTINGS = typeof RosterEvent_Kind.SETTINGS;
   export type UNRECOGNIZED = typeof RosterEvent_Kind.UNRECOGNIZED;
 }
 
@@ -188,6 +215,9 @@ export function rosterEvent_KindFromJSON(object: any): RosterEvent_Kind {
     case 5:
     case "KIND_DEMOTED":
       return RosterEvent_Kind.DEMOTED;
+    case 6:
+    case "KIND_SETTINGS":
+      return RosterEvent_Kind.SETTINGS;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -209,6 +239,8 @@ export function rosterEvent_KindToJSON(object: RosterEvent_Kind): string {
       return "KIND_REMOVED";
     case RosterEvent_Kind.DEMOTED:
       return "KIND_DEMOTED";
+    case RosterEvent_Kind.SETTINGS:
+      return "KIND_SETTINGS";
     case RosterEvent_Kind.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -224,6 +256,7 @@ function createBaseRosterSnapshot(): RosterSnapshot {
     tombstones: [],
     outcomes: [],
     events: [],
+    settings: undefined,
     requestClock: undefined,
   };
 }
@@ -256,6 +289,9 @@ export const RosterSnapshot: MessageFns<RosterSnapshot> = {
     }
     for (const v of message.events) {
       RosterEvent.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.settings !== undefined) {
+      ClusterSettings.encode(message.settings, writer.uint32(66).fork()).join();
     }
     if (message.requestClock !== undefined) {
       RequestClock.encode(message.requestClock, writer.uint32(130).fork()).join();
@@ -332,6 +368,14 @@ export const RosterSnapshot: MessageFns<RosterSnapshot> = {
             message.events.push(RosterEvent.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.settings = ClusterSettings.decode(reader, reader.uint32());
+            continue;
+          }
           case 16: {
             if (tag !== 130) {
               break;
@@ -371,6 +415,7 @@ export const RosterSnapshot: MessageFns<RosterSnapshot> = {
         ? object.outcomes.map((e: any) => RequestOutcome.fromJSON(e))
         : [],
       events: globalThis.Array.isArray(object?.events) ? object.events.map((e: any) => RosterEvent.fromJSON(e)) : [],
+      settings: isSet(object.settings) ? ClusterSettings.fromJSON(object.settings) : undefined,
       requestClock: isSet(object.requestClock)
         ? RequestClock.fromJSON(object.requestClock)
         : isSet(object.request_clock)
@@ -402,6 +447,9 @@ export const RosterSnapshot: MessageFns<RosterSnapshot> = {
     if (message.events?.length) {
       obj.events = message.events.map((e) => RosterEvent.toJSON(e));
     }
+    if (message.settings !== undefined) {
+      obj.settings = ClusterSettings.toJSON(message.settings);
+    }
     if (message.requestClock !== undefined) {
       obj.requestClock = RequestClock.toJSON(message.requestClock);
     }
@@ -420,9 +468,158 @@ export const RosterSnapshot: MessageFns<RosterSnapshot> = {
     message.tombstones = object.tombstones?.map((e) => Tombstone.fromPartial(e)) || [];
     message.outcomes = object.outcomes?.map((e) => RequestOutcome.fromPartial(e)) || [];
     message.events = object.events?.map((e) => RosterEvent.fromPartial(e)) || [];
+    message.settings = (object.settings !== undefined && object.settings !== null)
+      ? ClusterSettings.fromPartial(object.settings)
+      : undefined;
     message.requestClock = (object.requestClock !== undefined && object.requestClock !== null)
       ? RequestClock.fromPartial(object.requestClock)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseClusterSettings(): ClusterSettings {
+  return { autoPromote: false, standbyTakeoverAfterMs: 0, removeUnstartedAfterMs: 0, updateRevision: 0 };
+}
+
+export const ClusterSettings: MessageFns<ClusterSettings> = {
+  encode(message: ClusterSettings, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.autoPromote !== false) {
+      writer.uint32(8).bool(message.autoPromote);
+    }
+    if (message.standbyTakeoverAfterMs !== 0) {
+      if (BigInt.asUintN(64, BigInt(message.standbyTakeoverAfterMs)) !== BigInt(message.standbyTakeoverAfterMs)) {
+        throw new globalThis.Error(
+          "value provided for field BigInt(message.standbyTakeoverAfterMs) of type uint64 too large",
+        );
+      }
+      writer.uint32(16).uint64(BigInt(message.standbyTakeoverAfterMs));
+    }
+    if (message.removeUnstartedAfterMs !== 0) {
+      if (BigInt.asUintN(64, BigInt(message.removeUnstartedAfterMs)) !== BigInt(message.removeUnstartedAfterMs)) {
+        throw new globalThis.Error(
+          "value provided for field BigInt(message.removeUnstartedAfterMs) of type uint64 too large",
+        );
+      }
+      writer.uint32(24).uint64(BigInt(message.removeUnstartedAfterMs));
+    }
+    if (message.updateRevision !== 0) {
+      if (BigInt.asUintN(64, BigInt(message.updateRevision)) !== BigInt(message.updateRevision)) {
+        throw new globalThis.Error("value provided for field BigInt(message.updateRevision) of type uint64 too large");
+      }
+      writer.uint32(32).uint64(BigInt(message.updateRevision));
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClusterSettings {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClusterSettings();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.autoPromote = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.standbyTakeoverAfterMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.removeUnstartedAfterMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.updateRevision = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ClusterSettings {
+    return {
+      autoPromote: isSet(object.autoPromote)
+        ? globalThis.Boolean(object.autoPromote)
+        : isSet(object.auto_promote)
+        ? globalThis.Boolean(object.auto_promote)
+        : false,
+      standbyTakeoverAfterMs: isSet(object.standbyTakeoverAfterMs)
+        ? globalThis.Number(object.standbyTakeoverAfterMs)
+        : isSet(object.standby_takeover_after_ms)
+        ? globalThis.Number(object.standby_takeover_after_ms)
+        : 0,
+      removeUnstartedAfterMs: isSet(object.removeUnstartedAfterMs)
+        ? globalThis.Number(object.removeUnstartedAfterMs)
+        : isSet(object.remove_unstarted_after_ms)
+        ? globalThis.Number(object.remove_unstarted_after_ms)
+        : 0,
+      updateRevision: isSet(object.updateRevision)
+        ? globalThis.Number(object.updateRevision)
+        : isSet(object.update_revision)
+        ? globalThis.Number(object.update_revision)
+        : 0,
+    };
+  },
+
+  toJSON(message: ClusterSettings): unknown {
+    const obj: any = {};
+    if (message.autoPromote !== false) {
+      obj.autoPromote = message.autoPromote;
+    }
+    if (message.standbyTakeoverAfterMs !== 0) {
+      obj.standbyTakeoverAfterMs = globalThis.Number(message.standbyTakeoverAfterMs);
+    }
+    if (message.removeUnstartedAfterMs !== 0) {
+      obj.removeUnstartedAfterMs = globalThis.Number(message.removeUnstartedAfterMs);
+    }
+    if (message.updateRevision !== 0) {
+      obj.updateRevision = globalThis.Number(message.updateRevision);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ClusterSettings>): ClusterSettings {
+    return ClusterSettings.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ClusterSettings>): ClusterSettings {
+    const message = createBaseClusterSettings();
+    message.autoPromote = object.autoPromote ?? false;
+    message.standbyTakeoverAfterMs = object.standbyTakeoverAfterMs ?? 0;
+    message.removeUnstartedAfterMs = object.removeUnstartedAfterMs ?? 0;
+    message.updateRevision = object.updateRevision ?? 0;
     return message;
   },
 };
@@ -560,6 +757,7 @@ function createBaseMemberRecord(): MemberRecord {
     bootId: Buffer.alloc(0),
     bootRevision: 0,
     target: 0,
+    replaces: 0n,
   };
 }
 
@@ -615,6 +813,12 @@ export const MemberRecord: MessageFns<MemberRecord> = {
     }
     if (message.target !== 0) {
       writer.uint32(104).int32(message.target);
+    }
+    if (message.replaces !== 0n) {
+      if (BigInt.asUintN(64, message.replaces) !== message.replaces) {
+        throw new globalThis.Error("value provided for field message.replaces of type fixed64 too large");
+      }
+      writer.uint32(113).fixed64(message.replaces);
     }
     return writer;
   },
@@ -736,6 +940,14 @@ export const MemberRecord: MessageFns<MemberRecord> = {
             message.target = reader.int32() as any;
             continue;
           }
+          case 14: {
+            if (tag !== 113) {
+              break;
+            }
+
+            message.replaces = reader.fixed64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -791,6 +1003,7 @@ export const MemberRecord: MessageFns<MemberRecord> = {
         ? globalThis.Number(object.boot_revision)
         : 0,
       target: isSet(object.target) ? memberTargetFromJSON(object.target) : 0,
+      replaces: isSet(object.replaces) ? BigInt(object.replaces) : 0n,
     };
   },
 
@@ -835,6 +1048,9 @@ export const MemberRecord: MessageFns<MemberRecord> = {
     if (message.target !== 0) {
       obj.target = memberTargetToJSON(message.target);
     }
+    if (message.replaces !== 0n) {
+      obj.replaces = message.replaces.toString();
+    }
     return obj;
   },
 
@@ -856,6 +1072,7 @@ export const MemberRecord: MessageFns<MemberRecord> = {
     message.bootId = object.bootId ?? Buffer.alloc(0);
     message.bootRevision = object.bootRevision ?? 0;
     message.target = object.target ?? 0;
+    message.replaces = (object.replaces !== undefined && object.replaces !== null) ? BigInt(object.replaces) : 0n;
     return message;
   },
 };
@@ -1296,6 +1513,8 @@ function createBaseRosterEvent(): RosterEvent {
     caller: "",
     note: "",
     requestId: "",
+    settings: undefined,
+    previousSettings: undefined,
   };
 }
 
@@ -1330,6 +1549,12 @@ export const RosterEvent: MessageFns<RosterEvent> = {
     }
     if (message.requestId !== "") {
       writer.uint32(66).string(message.requestId);
+    }
+    if (message.settings !== undefined) {
+      ClusterSettings.encode(message.settings, writer.uint32(74).fork()).join();
+    }
+    if (message.previousSettings !== undefined) {
+      ClusterSettings.encode(message.previousSettings, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -1411,6 +1636,22 @@ export const RosterEvent: MessageFns<RosterEvent> = {
             message.requestId = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.settings = ClusterSettings.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.previousSettings = ClusterSettings.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1441,6 +1682,12 @@ export const RosterEvent: MessageFns<RosterEvent> = {
         : isSet(object.request_id)
         ? globalThis.String(object.request_id)
         : "",
+      settings: isSet(object.settings) ? ClusterSettings.fromJSON(object.settings) : undefined,
+      previousSettings: isSet(object.previousSettings)
+        ? ClusterSettings.fromJSON(object.previousSettings)
+        : isSet(object.previous_settings)
+        ? ClusterSettings.fromJSON(object.previous_settings)
+        : undefined,
     };
   },
 
@@ -1470,6 +1717,12 @@ export const RosterEvent: MessageFns<RosterEvent> = {
     if (message.requestId !== "") {
       obj.requestId = message.requestId;
     }
+    if (message.settings !== undefined) {
+      obj.settings = ClusterSettings.toJSON(message.settings);
+    }
+    if (message.previousSettings !== undefined) {
+      obj.previousSettings = ClusterSettings.toJSON(message.previousSettings);
+    }
     return obj;
   },
 
@@ -1490,6 +1743,12 @@ export const RosterEvent: MessageFns<RosterEvent> = {
     message.caller = object.caller ?? "";
     message.note = object.note ?? "";
     message.requestId = object.requestId ?? "";
+    message.settings = (object.settings !== undefined && object.settings !== null)
+      ? ClusterSettings.fromPartial(object.settings)
+      : undefined;
+    message.previousSettings = (object.previousSettings !== undefined && object.previousSettings !== null)
+      ? ClusterSettings.fromPartial(object.previousSettings)
+      : undefined;
     return message;
   },
 };
