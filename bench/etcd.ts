@@ -16,6 +16,7 @@ import {
   HEARTBEAT_MS,
   type Member,
   SNAPSHOT_ENTRIES,
+  soon,
   type System,
 } from "./system";
 
@@ -41,22 +42,34 @@ interface StatusAnswer {
   readonly leader: string;
 }
 
+interface EtcdMember {
+  readonly ID: string;
+  readonly name: string;
+  readonly peerURLs: readonly string[];
+  readonly isLearner: boolean;
+}
+
+interface AddAnswer {
+  readonly member: { readonly ID: string } | null;
+}
+
 class EtcdSystem implements System {
   readonly name = "etcd";
   readonly callNames;
   readonly members: readonly Member[];
   readonly calls;
   readonly watch;
+  private readonly joined = new Set<Member>();
   private readonly contract = new Contract("rpc.proto", "etcd");
 
   constructor(
-    file: string,
+    private readonly file: string,
     readonly version: string,
     private readonly sizes: Sizes,
     private readonly folder: string,
     ports: readonly number[],
   ) {
-    this.members = this.planMembers(file, ports);
+    this.members = this.planMembers(ports);
     const [major = 0, minor = 0] = version.split(".").map(Number);
     const listsLinearizably = major > 3 || (major === 3 && minor >= 5);
     const read = listsLinearizably ? "MemberList" : "Range";
@@ -80,30 +93,36 @@ class EtcdSystem implements System {
     };
   }
 
-  private planMembers(file: string, ports: readonly number[]): Member[] {
+  private planMembers(ports: readonly number[]): Member[] {
     const plan = ["e1", "e2", "e3"].map((name, i) => ({
       name,
       client: `http://127.0.0.1:${ports[2 * i] ?? 0}`,
       peer: `http://127.0.0.1:${ports[2 * i + 1] ?? 0}`,
     }));
     const initial = plan.map(({ name, peer }) => `${name}=${peer}`).join(",");
-    return plan.map(({ name, client, peer }) => {
-      const args = [
-        ...["--name", name, "--data-dir", path.join(this.folder, name)],
-        ...["--listen-client-urls", client, "--advertise-client-urls", client],
-        ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer],
-        ...["--initial-cluster", initial, "--initial-cluster-state", "new"],
-        ...["--heartbeat-interval", String(HEARTBEAT_MS), "--election-timeout", String(ELECTION_TIMEOUT_MS)],
-        ...["--snapshot-count", String(SNAPSHOT_ENTRIES), "--logger", "zap", "--log-level", "error"],
-      ];
-      const address = client.slice("http://".length);
-      return {
-        name,
-        address,
-        process: new MemberProcess(name, file, args, path.join(this.folder, `${name}.log`)),
-        client: new MemberClient(address),
-      };
-    });
+    return plan.map((member) => this.planMember(member, initial, "new"));
+  }
+
+  private planMember(
+    { name, client, peer }: { name: string; client: string; peer: string },
+    initial: string,
+    state: "new" | "existing",
+  ): Member {
+    const args = [
+      ...["--name", name, "--data-dir", path.join(this.folder, name)],
+      ...["--listen-client-urls", client, "--advertise-client-urls", client],
+      ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer],
+      ...["--initial-cluster", initial, "--initial-cluster-state", state],
+      ...["--heartbeat-interval", String(HEARTBEAT_MS), "--election-timeout", String(ELECTION_TIMEOUT_MS)],
+      ...["--snapshot-count", String(SNAPSHOT_ENTRIES), "--logger", "zap", "--log-level", "error"],
+    ];
+    const address = client.slice("http://".length);
+    return {
+      name,
+      address,
+      process: new MemberProcess(name, this.file, args, path.join(this.folder, `${name}.log`)),
+      client: new MemberClient(address),
+    };
   }
 
   spawn(): void {
@@ -137,8 +156,57 @@ class EtcdSystem implements System {
     await this.contract.ask(client, CLUSTER, "MemberRemove", { ID: added.member?.ID ?? "0" });
   }
 
+  async join(leader: Member, name: string, dead: Member | null): Promise<Member> {
+    const [clientPort = 0, peerPort = 0] = await freePorts(2);
+    const peer = `http://127.0.0.1:${peerPort}`;
+    const before = await this.list(leader);
+    const old = before.find((member) => member.name === dead?.name);
+    if (old !== undefined) await this.ask(leader, "MemberRemove", { ID: old.ID });
+    const { member } = await this.ask<AddAnswer>(leader, "MemberAdd", { peerURLs: [peer], isLearner: true });
+    const id = member?.ID ?? "0";
+    const others = before
+      .filter(({ ID }) => ID !== old?.ID)
+      .map((other) => `${other.name}=${other.peerURLs[0] ?? ""}`);
+    const plan = { name, client: `http://127.0.0.1:${clientPort}`, peer };
+    const joiner = this.planMember(plan, [...others, `${name}=${peer}`].join(","), "existing");
+    this.joined.add(joiner);
+    joiner.process.start();
+    await soon(() => this.ask(leader, "MemberPromote", { ID: id }));
+    await soon(async () => {
+      const votes = (await this.list(joiner)).some(({ ID, isLearner }) => ID === id && !isLearner);
+      if (!votes) throw new Error(`${name} does not vote yet`);
+    });
+    return joiner;
+  }
+
+  async leave(leader: Member, { name, client, process }: Member): Promise<void> {
+    const found = (await this.list(leader)).find((member) => member.name === name);
+    await this.ask(leader, "MemberRemove", { ID: found?.ID ?? "0" });
+    client.close();
+    await process.end("SIGKILL");
+  }
+
+  async transferLeadership(leader: Member): Promise<void> {
+    const target = this.members.find((member) => member !== leader && member.process.running);
+    const id = (await this.list(leader)).find(({ name }) => name === target?.name)?.ID ?? "0";
+    const { client } = target ?? leader;
+    await this.contract.ask(leader.client, MAINTENANCE, "MoveLeader", { targetID: id });
+    await soon(async () => {
+      const status = await this.contract.ask<StatusAnswer>(client, MAINTENANCE, "Status", {});
+      if (status.leader !== id) throw new Error(`${id} does not lead yet`);
+    });
+  }
+
+  private ask<T>({ client }: Member, method: string, request: object): Promise<T> {
+    return this.contract.ask<T>(client, CLUSTER, method, request);
+  }
+
+  private async list(member: Member): Promise<readonly EtcdMember[]> {
+    return (await this.ask<{ members: EtcdMember[] }>(member, "MemberList", { linearizable: true })).members;
+  }
+
   async destroy(): Promise<void> {
-    await endMembers(this.members);
+    await endMembers([...this.members, ...this.joined]);
     removeFolder(this.folder);
   }
 }

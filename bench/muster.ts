@@ -5,7 +5,15 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { MemberClient } from "./client";
 import { freePorts, MemberProcess, removeFolder, temporaryFolder } from "./processes";
-import { Contract, ELECTION_TIMEOUT_MS, endMembers, HEARTBEAT_MS, type Member, type System } from "./system";
+import {
+  Contract,
+  ELECTION_TIMEOUT_MS,
+  endMembers,
+  HEARTBEAT_MS,
+  type Member,
+  soon,
+  type System,
+} from "./system";
 
 const SERVICE = "muster.v1.MembershipService";
 const root = path.resolve(__dirname, "..");
@@ -23,6 +31,10 @@ interface ClusterAnswer {
   readonly members: readonly { readonly member: { readonly name: string; readonly id: string } | null }[];
 }
 
+interface MembersAnswer {
+  readonly members: readonly { readonly name: string; readonly role: string }[];
+}
+
 class MusterSystem implements System {
   readonly version: string;
   readonly callNames = {
@@ -34,12 +46,14 @@ class MusterSystem implements System {
   readonly members: readonly Member[];
   readonly calls;
   readonly watch;
+  private readonly initial: string;
+  private readonly joined = new Set<Member>();
   private readonly contract = new Contract("muster/v1/membership_service.proto", "../proto");
 
   /** @param checkout whose build is started */
   constructor(
     readonly name: string,
-    checkout: string,
+    private readonly checkout: string,
     private readonly folder: string,
     ports: readonly number[],
   ) {
@@ -53,23 +67,8 @@ class MusterSystem implements System {
       peerPort: ports[2 * i + 1] ?? 0,
     }));
     const initial = plan.map(({ name, peerPort }) => `${name}=http://127.0.0.1:${peerPort}`).join(",");
-    this.members = plan.map(({ name, adminPort, peerPort }) => {
-      const args = [
-        path.join(checkout, "dist", "cli", "main.js"),
-        "server",
-        ...["--name", name, "--data-dir", path.join(folder, name), "--log-level", "warn"],
-        ...["--admin-url", `http://127.0.0.1:${adminPort}`, "--peer-url", `http://127.0.0.1:${peerPort}`],
-        ...["--initial-cluster", initial, "--initial-cluster-state", "new"],
-        ...["--heartbeat-interval", String(HEARTBEAT_MS), "--election-timeout", String(ELECTION_TIMEOUT_MS)],
-      ];
-      const address = `127.0.0.1:${adminPort}`;
-      return {
-        name,
-        address,
-        process: new MemberProcess(name, process.execPath, args, path.join(folder, `${name}.log`)),
-        client: new MemberClient(address),
-      };
-    });
+    this.initial = initial;
+    this.members = plan.map((member) => this.planMember(member, initial, "new"));
     const { contract } = this;
     const { path: watchPath, body: watchBody } = contract.fixedCall(SERVICE, "WatchMembers", {});
     this.watch = { path: watchPath, body: watchBody(0), ends: true };
@@ -81,6 +80,28 @@ class MusterSystem implements System {
         consistency: "CONSISTENCY_SERIALIZABLE",
       }),
       write: contract.call(SERVICE, "UpdateAdminURL", (n) => ({ name: "n1", admin_urls: [changingUrl(n)] })),
+    };
+  }
+
+  private planMember(
+    { name, adminPort, peerPort }: { name: string; adminPort: number; peerPort: number },
+    initial: string,
+    state: "new" | "existing",
+  ): Member {
+    const args = [
+      path.join(this.checkout, "dist", "cli", "main.js"),
+      "server",
+      ...["--name", name, "--data-dir", path.join(this.folder, name), "--log-level", "warn"],
+      ...["--admin-url", `http://127.0.0.1:${adminPort}`, "--peer-url", `http://127.0.0.1:${peerPort}`],
+      ...["--initial-cluster", initial, "--initial-cluster-state", state],
+      ...["--heartbeat-interval", String(HEARTBEAT_MS), "--election-timeout", String(ELECTION_TIMEOUT_MS)],
+    ];
+    const address = `127.0.0.1:${adminPort}`;
+    return {
+      name,
+      address,
+      process: new MemberProcess(name, process.execPath, args, path.join(this.folder, `${name}.log`)),
+      client: new MemberClient(address),
     };
   }
 
@@ -110,8 +131,49 @@ class MusterSystem implements System {
     await this.contract.ask(client, SERVICE, "DeleteMember", { name });
   }
 
+  async join(leader: Member, name: string, dead: Member | null): Promise<Member> {
+    const [adminPort = 0, peerPort = 0] = await freePorts(2);
+    const peer = `http://127.0.0.1:${peerPort}`;
+    const joiner = this.planMember(
+      { name, adminPort, peerPort },
+      `${this.initial},${name}=${peer}`,
+      "existing",
+    );
+    this.joined.add(joiner);
+    joiner.process.start();
+    if (dead === null) await this.contract.ask(leader.client, SERVICE, "AddMember", { name, peer_url: peer });
+    else {
+      // Another name: the machine is new, and the dead one is not waited for.
+      const change = { name: dead.name, new_name: name, peer_url: peer };
+      await this.contract.ask(leader.client, SERVICE, "ReplaceMember", change);
+    }
+    await soon(async () => {
+      const request = { consistency: "CONSISTENCY_LINEARIZABLE" };
+      const { members } = await this.contract.ask<MembersAnswer>(
+        joiner.client,
+        SERVICE,
+        "GetMembers",
+        request,
+      );
+      const votes = members.some((member) => member.name === name && member.role === "MEMBER_ROLE_VOTER");
+      if (!votes) throw new Error(`${name} does not vote yet`);
+    });
+    return joiner;
+  }
+
+  async leave(leader: Member, member: Member): Promise<void> {
+    await this.contract.ask(leader.client, SERVICE, "DeleteMember", { name: member.name });
+    member.client.close();
+    await member.process.end("SIGKILL");
+    this.joined.delete(member);
+  }
+
+  async transferLeadership(leader: Member): Promise<void> {
+    await this.contract.ask(leader.client, SERVICE, "TransferLeadership", {});
+  }
+
   async destroy(): Promise<void> {
-    await endMembers(this.members);
+    await endMembers([...this.members, ...this.joined]);
     removeFolder(this.folder);
   }
 }

@@ -181,6 +181,69 @@ function memoryScenario(place: Place): ValueScenario {
   };
 }
 
+/** Names that no member of this run had: a removed member's data stays in its folder. */
+let joiners = 0;
+
+const join: ValueScenario = {
+  kind: "value",
+  id: "member.join",
+  label: "add of a member to its being a voter that serves",
+  unit: "ms",
+  once: false,
+  async measure({ system }) {
+    const leader = await memberAt(system, "leader");
+    const startMs = performance.now();
+    const joiner = await system.join(leader, `j${++joiners}`, null);
+    const elapsedMs = performance.now() - startMs;
+    await settled(system, (member) => system.leave(member, joiner));
+    return elapsedMs;
+  },
+};
+
+const replace: ValueScenario = {
+  kind: "value",
+  id: "member.replace",
+  label: "replacement of a dead member to a voter that serves",
+  unit: "ms",
+  once: false,
+  async measure({ system }) {
+    const leader = await memberAt(system, "leader");
+    const victim = await system.join(leader, `j${++joiners}`, null);
+    await new Promise((resolve) => setTimeout(resolve, 2 * ELECTION_TIMEOUT_MS));
+    await victim.process.end("SIGKILL");
+    const startMs = performance.now();
+    const replacement = await system.join(leader, `j${++joiners}`, victim);
+    const elapsedMs = performance.now() - startMs;
+    await settled(system, (member) => system.leave(member, replacement));
+    return elapsedMs;
+  },
+};
+
+const transfer: ValueScenario = {
+  kind: "value",
+  id: "transfer",
+  label: "leader transfer, to the next acknowledged write",
+  unit: "ms",
+  once: false,
+  async measure({ system }) {
+    const leader = await memberAt(system, "leader");
+    const startMs = performance.now();
+    await system.transferLeadership(leader);
+    const clients = system.members.map(({ client }) => client);
+    await timeToFirstAnswer(clients, system.calls.write, 30_000);
+    const elapsedMs = performance.now() - startMs;
+    await new Promise((resolve) => setTimeout(resolve, 2 * ELECTION_TIMEOUT_MS));
+    return elapsedMs;
+  },
+};
+
+/** Changes are refused until members have been in contact long enough. That wait is not measured. */
+function settled(system: System, change: (leader: Member) => Promise<void>): Promise<void> {
+  return eventually(`${system.name}: a membership change`, 30_000, async () =>
+    change(await memberAt(system, "leader")),
+  );
+}
+
 /** All rows in the order in which they run. */
 export function allScenarios(): Scenario[] {
   const places: readonly Place[] = ["leader", "follower"];
@@ -193,6 +256,9 @@ export function allScenarios(): Scenario[] {
     change,
     ...places.map(memoryScenario),
     failover,
+    transfer,
+    join,
+    replace,
     coldStart,
     ...watchRows,
   ];

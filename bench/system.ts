@@ -52,6 +52,16 @@ export interface System {
   leaderIndex(): Promise<number>;
   /** Adds a member that never starts, and removes it. */
   addAndRemove(member: Member, n: number): Promise<void>;
+  /**
+   * Adds a member as a learner and starts it. Resolves when it is a voter that answers a linearizable read.
+   *
+   * @param dead the member whose place it takes, which is killed already: its removal is part of it
+   */
+  join(leader: Member, name: string, dead: Member | null): Promise<Member>;
+  /** Removes a member that `join` added, and ends its process. */
+  leave(leader: Member, member: Member): Promise<void>;
+  /** Hands leadership from the leader to another of `members`. Resolves when that one says that it leads. */
+  transferLeadership(leader: Member): Promise<void>;
   /** Ends all processes and removes their data. */
   destroy(): Promise<void>;
 }
@@ -107,15 +117,25 @@ export class Contract {
   }
 }
 
+/** Calls `probe` every 5 ms until it succeeds, for what is measured. @throws after a minute */
+export function soon<T>(probe: () => Promise<T>): Promise<T> {
+  return eventually("a measured change", 60_000, probe, 5);
+}
+
 /** Calls `probe` every 50 ms until it succeeds. @throws the last error of `probe` when the limit has passed */
-export async function eventually<T>(what: string, limitMs: number, probe: () => Promise<T>): Promise<T> {
+export async function eventually<T>(
+  what: string,
+  limitMs: number,
+  probe: () => Promise<T>,
+  pauseMs = 50,
+): Promise<T> {
   const endMs = performance.now() + limitMs;
   for (;;) {
     try {
       return await probe();
     } catch (error) {
       if (performance.now() > endMs) throw new Error(`${what}: not within ${limitMs} ms`, { cause: error });
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }
 }
