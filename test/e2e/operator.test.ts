@@ -91,7 +91,9 @@ test(
       expect(status).toMatchObject({ quorumSize: 2, failuresTolerated: 1 });
       const table = await muster(["member", "list", "--endpoints", follower.endpoint]);
       expect(table.code).toBe(0);
-      expect(lines(table.stdout)[0]).toMatch(/^ID +NAME +ROLE +TARGET +STARTED +LEADER +PEER URL +ADMIN URL$/);
+      expect(lines(table.stdout)[0]).toMatch(
+        /^ID +NAME +ROLE +TARGET +STARTED +LEADER +PEER URL +ADMIN URL$/,
+      );
       expect(table.stdout).toMatch(new RegExp(` ${leader.name} +voter +- +yes +yes `));
     }),
   120_000,
