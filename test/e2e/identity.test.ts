@@ -3,7 +3,8 @@
  * copies of a directory put back, copies in use at another address, and members that come back at other addresses. The
  * worst that may happen to a member is that it stops and says why; no answer is wrong.
  */
-import { existsSync, renameSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { Consistency } from "../../src/client";
 import { copyDataDir } from "../storage/support/copy_data_dir";
 import { MemberProcess, ProcessCluster, withCluster } from "./support/process_cluster";
@@ -102,6 +103,9 @@ test(
     withCluster(3, async (cluster) => {
       const [leader, original] = [await cluster.leader(), await cluster.follower()];
       await until("its start is published", () => original.output.includes('"msg":"published"'));
+      // The file by which a start knows of its own publish is written a moment later.
+      const boots = join(original.spec.dataDir, "boots");
+      await until("its directory says so", () => /^revision [1-9]/.test(readFileSync(boots, "utf8")));
       const dataDir = cluster.path("twin");
       copyDataDir(original.spec.dataDir, dataDir);
       const base = await freePortBlock([0, 1]);

@@ -169,7 +169,7 @@ describe("starts that are refused", () => {
     await leader.deleteMember({ name: wiped.name });
     await leader.addMember({ name: wiped.name, peerUrl: wiped.config.peerUrl }, { timeoutMs: 20_000 });
     await wiped.start({ initialClusterState: "existing" });
-    await cluster.settled();
+    await cluster.voting();
     expect(wiped.id).not.toBe(id);
   });
 

@@ -75,13 +75,9 @@ test("a member listens at every address, and is reached at one", async () => {
     ],
   };
   const starting = joiner.start(listen);
-  await until("it is added", () =>
-    alone.addMember({ name: "n2", peerUrl: listen.peerUrl }).then(
-      () => true,
-      () => false,
-    ),
-  );
+  await alone.addMember({ name: "n2", peerUrl: listen.peerUrl });
   await starting;
+  await cluster.voting();
   await until("it has published where it is reached", async () => {
     const { members } = await alone.getMembers();
     return members.some(({ name, adminUrls }) => name === "n2" && adminUrls.join() === listen.adminUrl);

@@ -66,7 +66,7 @@ test("a joining member starts from a snapshot", async () => {
   const joiner = await cluster.joiner("n4");
   await leader.addMember({ name: "n4", peerUrl: joiner.config.peerUrl });
   await joiner.start();
-  await cluster.settled();
+  await cluster.voting();
   expect(installed).toEqual(["n4"]);
   await cluster.agreed();
   const { members } = await joiner.getMembers();
