@@ -74,10 +74,12 @@ export class AddressHints {
     if (hello === null || hello.clusterId !== replica.clusterId || hello.memberId === replica.id) return;
     // A waiting member, and one of a version that does not tell its data directory, have none.
     if (hello.instanceId.length === 0) return;
-    // A joiner whose roster is still empty tells where it is to all that it finds.
     const { roster } = replica;
-    if (roster.member(hello.memberId) === null && roster.members().length > 0) return;
-    if (identities.metAnother(hello.memberId, hello.instanceId)) return;
+    // It has left the roster, and its vote is needed until it has left the configuration too.
+    const isLeaving = replica.status().confState.votersOutgoing.includes(hello.memberId);
+    // A joiner whose roster is still empty tells where it is to all that it finds.
+    const isStranger = roster.member(hello.memberId) === null && roster.members().length > 0;
+    if (!isLeaving && (isStranger || identities.metAnother(hello.memberId, hello.instanceId))) return;
     replica.addProvisionalPeer({ id: hello.memberId, peerUrls: [url] });
   }
 }

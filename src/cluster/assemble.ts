@@ -132,6 +132,7 @@ export interface Cluster {
 /** Restores the state machines; nothing runs before `replica.start()`. @throws when the snapshot can't be restored */
 export function assembleCluster(parts: ClusterParts): Cluster {
   const { storage, clock, random, log, heartbeatMs, electionMs, peers, limits, onRefused, history } = parts;
+  const { wallNow } = parts;
   const { clusterId, instanceId } = storage.identity;
   const transport = parts.transport({
     onUnreachable: (id) => {
@@ -163,8 +164,8 @@ export function assembleCluster(parts: ClusterParts): Cluster {
   const roster = () => rosterMachine.roster;
   const views = new LeaderViews({ replica, roster, heartbeatMs, waitingMax: limits.writesWaitingMax });
   const askUrl = (url: string) => whoIsAt(peers, url);
-  const changes = new ChangeQueue({ replica, roster, views, heartbeatMs, askUrl });
-  const submissions = new Submissions({ replica, clock, views, changes, roster });
+  const changes = new ChangeQueue({ replica, roster, views, heartbeatMs, askUrl, wallNow });
+  const submissions = new Submissions({ replica, clock, views, changes, roster, wallNow });
   const routing = new Routing(replica, clock, (id) => replica.peerUrl(id));
   const connectMs = electionMs;
   const room = new WaitingRoom("writes", limits.writesWaitingMax);

@@ -1,8 +1,9 @@
 /** Membership changes on the leader: one at a time, in order, and looked at again after every wait. */
 import { MessageType } from "../../src/raft/index";
 import { HelloResponse } from "../../src/generated/muster/raft/v1/raft_service";
+import { commandOf } from "../../src/roster/index";
 import type { RefusedError, RosterCommand } from "../../src/roster/index";
-import { add, move, publish, remove } from "../roster/support/log";
+import { add, adminUrls, move, publish, remove } from "../roster/support/log";
 import { ELECTION_TICKS, MemoryCluster, urlOf } from "./support/memory_cluster";
 import { promisesSettle } from "./support/tracked";
 import { why } from "./support/test_calls";
@@ -33,6 +34,23 @@ test("changes are made in the order in which they came", async () => {
   expect(revisions).toEqual([...revisions].sort((a, b) => a - b));
   expect(new Set(revisions).size).toBe(4);
   expect(cluster.roster()[1]?.peerUrls).toEqual(["http://10.0.0.2:8004"]);
+});
+
+test("entries have the times of their proposals, in the order of the log", async () => {
+  const cluster = await healthy(3);
+  const { replica, storage } = cluster.member(1);
+  const first = replica.lastIndex + 1;
+  // The first one asks who is at its URL, the second waits behind it, and the write does not wait.
+  const moves = [1, 2].map((i) => change(cluster, 1, move({ id: 2n }, `http://10.0.0.2:${8000 + i}`)));
+  const write = change(cluster, 1, adminUrls({ id: 2n }, ["http://10.0.0.2:1"]));
+  await cluster.run(12);
+  expect([...moves, write].map(({ tracked }) => tracked.state)).toEqual(["done", "done", "done"]);
+  const entries = storage.entries(first, replica.lastIndex + 1, Infinity);
+  if (typeof entries === "string") throw new Error(entries);
+  const times = entries.map((entry) => commandOf(entry)?.timeMs ?? 0);
+  expect(times).toEqual([...times].sort((a, b) => a - b));
+  expect(times[0]).toBeGreaterThan(1_700_000_000_000);
+  expect(new Set(times).size).toBeGreaterThan(1);
 });
 
 test("one change at a time: the next is proposed when the one before is applied", async () => {

@@ -201,6 +201,7 @@ export class Faults {
     if (host === null) return;
     if (random.chance(0.5)) {
       coverage.add("clock jump");
+      this.world.clockJumps++;
       host.time.jump(random.between(50, 10_000));
     } else {
       coverage.add("wall clock set back");

@@ -75,12 +75,13 @@ function copyOneBootBehind(
   if (original === null || claim === undefined) return;
   const copied = [claim.bootId, ...claim.previousBootIds].map(hexOf);
   const copy = copyOf(original.disk.root);
+  const { lastIndex } = original.durable;
   original.crash("kill", 50);
   let looks = 0;
   const look = (): void => {
     if (world.healing || original.ended || original.rolledBack || original.wiped || ++looks > LOOKS_MAX)
       return;
-    if (isKnownEverywhere(world, original, copied)) act(original, copy, copied);
+    if (isKnownEverywhere(world, original, lastIndex)) act(original, copy, copied);
     else scheduler.after(LOOK_MS * 1000, "fault", nobody, look);
   };
   scheduler.after(LOOK_MS * 1000, "fault", nobody, look);
@@ -102,15 +103,20 @@ function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
 }
 
-/** @param copied the boot ids that the copy has */
-function isKnownEverywhere(world: World, original: Host, copied: readonly string[]): boolean {
+/**
+ * Whether every member knows of a start after the copy was taken.
+ *
+ * @param copiedIndex the last index of the copy's log: a start that is published later is not in it, whereas one that is
+ *   not among the boot ids of the copy may be an older one
+ */
+function isKnownEverywhere(world: World, original: Host, copiedIndex: number): boolean {
   const known = original.running?.replica.roster.members();
   if (known === undefined) return false;
   return known.every(({ id }) => {
     if (id === original.id) return true;
     const running = world.hosts.find((host) => host.id === id && host.copyOf === null)?.running;
     const record = running?.replica.roster.member(original.id);
-    if (record == null || record.bootId.length === 0 || copied.includes(hexOf(record.bootId))) return false;
+    if (record == null || record.bootRevision <= copiedIndex) return false;
     return (running?.storage.snapshot()?.meta.index ?? 0) >= record.bootRevision;
   });
 }

@@ -44,6 +44,8 @@ export class World {
   readonly decided = new Map<string, number>();
   /** Id and peer URL of each member that moved and for which the leader changed the roster. */
   readonly moved = new Set<string>();
+  /** How often a machine's clocks jumped ahead. */
+  clockJumps = 0;
   /** Number of events so far. */
   events = 0;
   /** Whether the faults have ended and the cluster is recovering for the final checks. */

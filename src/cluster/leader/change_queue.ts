@@ -16,7 +16,7 @@ import { leavingVoters } from "./change_check";
 import { bestSuccessor } from "./handover";
 import { ARRIVED } from "./leader_view";
 import type { LeaderViews, Progress } from "./leader_view";
-import { decided, settleByCommit } from "./submission";
+import { decided, proposedAt, settleByCommit } from "./submission";
 import type { SettleSubmission, Submission } from "./submission";
 import type { UrlAnswer } from "./url_check";
 
@@ -29,6 +29,8 @@ interface ChangeQueueOptions {
   readonly views: LeaderViews;
   readonly heartbeatMs: number;
   readonly askUrl: AskUrl;
+  /** Milliseconds since 1970. */
+  readonly wallNow: () => number;
 }
 
 /** What a change at the head of the queue waits for, apart from time. */
@@ -205,9 +207,9 @@ export class ChangeQueue {
   }
 
   private propose(head: QueuedChange): boolean {
-    const { replica, roster } = this.options;
+    const { replica, roster, wallNow } = this.options;
     const { submission, settle } = head;
-    const { command } = submission;
+    const command = proposedAt(submission.command, wallNow());
     const change = confChange(roster(), command);
     if (change === null) return false; // looked at again when the next entry is applied
     const result = replica.proposeConfChange(command.proposalId, change, settleByCommit(settle));

@@ -34,6 +34,15 @@ const NOT_DECIDED: ReadonlyMap<string, number | null> = new Map([
   ["NOT_PROPOSED", null],
 ]);
 
+/**
+ * The command with the time of its proposal. Times in the order of the log drive the time by which outcomes are forgotten
+ * (roster/request_clock.ts): were they those of the calls, every change that had to wait would set it back, and the next command
+ * ahead again by as much.
+ */
+export function proposedAt(command: RosterCommand, wallMs: number): RosterCommand {
+  return command.timeMs === wallMs ? command : { ...command, timeMs: wallMs };
+}
+
 /** The roster's decision as an outcome. */
 export function decided(decision: Decision): Outcome<Accepted> {
   if (decision.accepted) return done(decision);

@@ -26,7 +26,7 @@ import type { Admission } from "./admission";
 import type { ChangeQueue } from "./change_queue";
 import { ARRIVED } from "./leader_view";
 import type { LeaderViews, Progress } from "./leader_view";
-import { decided, settleByCommit } from "./submission";
+import { decided, proposedAt, settleByCommit } from "./submission";
 import type { Accepted, SettleSubmission, Submission } from "./submission";
 
 /** A write under way. */
@@ -42,6 +42,8 @@ interface SubmissionsOptions {
   readonly views: LeaderViews;
   readonly changes: ChangeQueue;
   readonly roster: () => Roster;
+  /** Milliseconds since 1970. */
+  readonly wallNow: () => number;
 }
 
 export class Submissions {
@@ -51,8 +53,8 @@ export class Submissions {
   constructor(private readonly options: SubmissionsOptions) {}
 
   submit(submission: Submission): PendingSubmission {
-    const { replica, clock, changes } = this.options;
-    const open = new OpenSubmission(submission, replica, clock, (ended) => this.open.delete(ended));
+    const { changes, replica } = this.options;
+    const open = new OpenSubmission(submission, this.options, (ended) => this.open.delete(ended));
     if (this.stopping || !replica.isLeader) {
       open.finish(this.stopping ? retryBecause(stopping()) : RETRY);
       return open;
@@ -177,29 +179,30 @@ class OpenSubmission implements PendingSubmission {
 
   constructor(
     readonly submission: Submission,
-    private readonly replica: Replica,
-    clock: Clock,
+    private readonly options: Pick<SubmissionsOptions, "replica" | "clock" | "wallNow">,
     private readonly ended: (self: OpenSubmission) => void,
   ) {
     this.outcome = new Promise((resolve) => {
       this.resolve = resolve;
     });
     this.data = encodeCommand(submission.command);
-    this.timer = clock.setTimeout(() => {
+    this.timer = options.clock.setTimeout(() => {
       this.drop(this.appended ? UNKNOWN : retryBecause(notProposed()));
     }, submission.deadline.remainingMs());
   }
 
   /** Whether its entry may be in the log. */
   get appended(): boolean {
-    return this.replica.isAppended(this.submission.command.proposalId);
+    return this.options.replica.isAppended(this.submission.command.proposalId);
   }
 
   propose(command: RosterCommand, settle: SettleSubmission): void {
     if (this.settled) return;
     this.proposed = true;
-    const data = command === this.submission.command ? this.data : encodeCommand(command);
-    this.replica.propose({ id: command.proposalId, data, settle: settleByCommit(settle) });
+    const { replica, wallNow } = this.options;
+    const stamped = proposedAt(command, wallNow());
+    const data = stamped === this.submission.command ? this.data : encodeCommand(stamped);
+    replica.propose({ id: command.proposalId, data, settle: settleByCommit(settle) });
   }
 
   /** What to undo when nobody waits any more. */
@@ -215,8 +218,9 @@ class OpenSubmission implements PendingSubmission {
   drop(outcome: Outcome<Accepted>): void {
     if (this.settled) return;
     const { proposalId } = this.submission.command;
-    if (this.proposed) this.replica.withdraw(proposalId);
-    this.replica.forget(proposalId);
+    const { replica } = this.options;
+    if (this.proposed) replica.withdraw(proposalId);
+    replica.forget(proposalId);
     this.dropHook();
     this.finish(outcome);
   }

@@ -10,12 +10,16 @@ import type { Observer } from "../observer";
 import { Violation } from "../violation";
 import type { World } from "../world";
 
-/** What is left of the time when clocks run fast or leap: real time is compared here, not the request clock. */
-const CERTAIN = 1 / 2;
+/** What is left of the time when clocks run fast: real time is compared here, not the request clock. */
+const CERTAIN = 9 / 10;
+/** The part of the time that one leap of a clock takes at most. */
+const LEAP = 1 / 10;
 
 interface Kept {
   readonly requestId: string;
   readonly sinceUs: number;
+  /** Leaps of clocks before it. */
+  readonly clockJumps: number;
   /** Number of outcomes remembered before it. */
   readonly number: number;
 }
@@ -50,7 +54,8 @@ export class RequestMemory implements Observer {
       if (isKnown && decision.accepted && !decision.changed && !decision.repeated)
         throw new Violation("request_memory", `${requestId} changed nothing at ${index} and is remembered`);
     } else if (isKnown && !decision.repeated && isTimed) {
-      this.kept.push({ requestId, sinceUs: scheduler.nowUs, number: this.remembered++ });
+      const { clockJumps } = this.world;
+      this.kept.push({ requestId, sinceUs: scheduler.nowUs, clockJumps, number: this.remembered++ });
     }
     this.checkOldest(roster, member);
   }
@@ -78,8 +83,10 @@ export class RequestMemory implements Observer {
     coverage.add("outcome forgotten");
     const ageMs = (scheduler.nowUs - oldest.sinceUs) / 1000;
     const later = this.remembered - 1 - oldest.number;
+    const leaps = this.world.clockJumps - oldest.clockJumps;
     const isEarly =
-      ageMs < outcomesKeptMs * CERTAIN || (later < outcomesLimit && outcomesBytesMax === undefined);
+      ageMs < outcomesKeptMs * (CERTAIN - LEAP * leaps) ||
+      (later < outcomesLimit && outcomesBytesMax === undefined);
     if (!isEarly) return;
     const text = `${member.label} forgot ${oldest.requestId} after ${Math.round(ageMs)} ms and ${later} later ones`;
     throw new Violation("request_memory", text);
