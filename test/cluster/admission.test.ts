@@ -115,7 +115,11 @@ const TAKEN = add(3);
 const REMOVE = remove({ id: 3n });
 const DEMOTE_LEADER = changeMembersCommand(envelope(), { promote: [], demote: [by({ id: 1n })], remove: [] });
 const REMOVE_LEADER = remove({ name: "n1" });
-const SETTINGS = updateSettingsCommand(envelope(), { autoPromote: false });
+const SETTINGS = updateSettingsCommand(envelope(), {
+  autoPromote: false,
+  standbyTakeoverAfterMs: undefined,
+  removeUnstartedAfterMs: undefined,
+});
 
 /** A roster of three that remembers these requests, the first accepted and the second refused. */
 function rememberingRoster(done: RosterCommand, denied: RosterCommand) {
