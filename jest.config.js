@@ -21,10 +21,12 @@ module.exports = {
     project(
       "unit",
       ["<rootDir>/test/**/*.test.ts"],
-      ["/test/integration/", "/test/e2e/", "/test/simulation/"],
+      ["/test/integration/", "/test/e2e/", "/test/simulation/", "/test/upgrade/"],
     ),
     project("simulation", ["<rootDir>/test/simulation/**/*.test.ts"]),
     project("integration", ["<rootDir>/test/integration/**/*.test.ts"]),
     project("e2e", ["<rootDir>/test/e2e/**/*.test.ts"]),
+    // Needs a build of the version before: `npm run upgrade`.
+    project("upgrade", ["<rootDir>/test/upgrade/**/*.test.ts"]),
   ],
 };

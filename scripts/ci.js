@@ -1,14 +1,16 @@
 /**
  * All checks that a change must pass before it is merged; .ci/run calls this after `npm ci`. Runs verify, `npm test`,
  * 10,000 random schedules of the Raft core, and the simulation with 500 seeds and with 50 more that run twice. Also runs
- * the conformance suites and the histories if their folders are beside this clone. Each step has a time limit. The last
- * line is the sum of all totals as `N passed, N failed`. soak.js runs the same suites at full scale.
+ * the upgrade from the version before if the history has it, and the conformance suites and the histories if their folders
+ * are beside this clone. Each step has a time limit. The last line is the sum of all totals as `N passed, N failed`. soak.js
+ * runs the same suites at full scale.
  *
  * MUSTER_CONFORMANCE sets another folder for the conformance suites.
  */
 "use strict";
 const fs = require("node:fs");
 const path = require("node:path");
+const { OLD, hasOldCommit } = require("./old_build");
 const { root, run, runScript, parseTotals, finish } = require("./tools");
 
 const MINUTE_MS = 60_000;
@@ -40,6 +42,8 @@ async function main() {
   await step("planted bugs", () =>
     runScript("sim.js", ["--plant", "recorded", "--events", "5000"], { limitMs: 8 * MINUTE_MS }),
   );
+  if (hasOldCommit()) await step("upgrade", () => runScript("upgrade.js", [], { limitMs: 6 * MINUTE_MS }));
+  else console.log(`\n== upgrade: left out, the history of this clone does not have version ${OLD.version}`);
   const suites = process.env.MUSTER_CONFORMANCE ?? path.join(root, "..", "shared", "conformance");
   // The folder `random` contains more scripts for the suite `interaction`.
   for (const name of ["quorum", "confchange", "interaction", "random"]) {

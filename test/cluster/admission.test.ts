@@ -2,7 +2,7 @@
 import { admit } from "../../src/cluster/leader/admission";
 import type { Admission, LeaderView, Write } from "../../src/cluster/leader/admission";
 import type { VoterHealth } from "../../src/cluster/leader/quorum_check";
-import { changeMembersCommand } from "../../src/roster/index";
+import { changeMembersCommand, updateSettingsCommand } from "../../src/roster/index";
 import type { RosterCommand } from "../../src/roster/index";
 import {
   CLUSTER_ID,
@@ -115,6 +115,11 @@ const TAKEN = add(3);
 const REMOVE = remove({ id: 3n });
 const DEMOTE_LEADER = changeMembersCommand(envelope(), { promote: [], demote: [by({ id: 1n })], remove: [] });
 const REMOVE_LEADER = remove({ name: "n1" });
+const SETTINGS = updateSettingsCommand(envelope(), {
+  autoPromote: false,
+  standbyTakeoverAfterMs: undefined,
+  removeUnstartedAfterMs: undefined,
+});
 
 /** A roster of three that remembers these requests, the first accepted and the second refused. */
 function rememberingRoster(done: RosterCommand, denied: RosterCommand) {
@@ -182,6 +187,7 @@ describe("before a read of this term is confirmed", () => {
       "ok",
     ],
     ["a repeat of a refusal", DENIED, { ...unconfirmed, roster: REMEMBERING }, "confirm"],
+    ["what not every member may know, and takes a normal entry", SETTINGS, unconfirmed, "confirm"],
   ])("%s", (_what, command, given, expected) => {
     expect(shown(admitted(write(command), view(given)))).toBe(expected);
   });
@@ -190,6 +196,16 @@ describe("before a read of this term is confirmed", () => {
     for (const command of [URLS, ADD, REMOVE, publish(2)])
       expect(shown(admitted(write(command, true), view({ confirmed: false })))).toBe("confirm");
   });
+});
+
+test.each<Row>([
+  ["new admin URLs", URLS, {}, "ok"],
+  ["settings", SETTINGS, {}, "refused FEATURE_NOT_READY"],
+  ["several members", DEMOTE_LEADER, {}, "refused FEATURE_NOT_READY"],
+])("while a member runs a version that does not know it: %s", (_what, command, given, expected) => {
+  const roster = publishedRoster(3);
+  apply(roster, publish(3, 3, ["http://10.0.0.3:7460"], "0.2.0"));
+  expect(shown(admitted(write(command), view({ ...given, roster })))).toBe(expected);
 });
 
 describe("decided without an entry", () => {

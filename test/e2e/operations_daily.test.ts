@@ -5,6 +5,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { VERSION } from "../../src/base/version";
 import { checkFirstStart, loadConfig } from "../../src/server/config";
 import { OFFSETS, Site } from "./support/operations_page";
 import { Child, MAIN, ROOT, ensureBuilt, freePortBlock, killLeftovers, until } from "./support/processes";
@@ -71,6 +72,9 @@ test("doctor, leadership, a rolling restart and health do what the page says", a
   expect(last()).toContain("what to do next:\n  1. start n1");
   await here.run("Rolling restart and upgrade");
   expect(readFileSync(join(here.folder, "doctor.txt"), "utf8")).toMatch(/^healthy/);
+  await here.run("Rolling restart and upgrade");
+  const features = expect.arrayContaining(["change", "promote", "target"]) as unknown;
+  expect(JSON.parse(last())).toMatchObject({ clusterVersion: VERSION, features });
 
   await here.run("Liveness and readiness");
   expect(JSON.parse(last())).toEqual({ status: "SERVING" });

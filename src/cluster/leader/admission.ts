@@ -67,11 +67,13 @@ export function admit(write: Write, view: LeaderView): Admission {
       ? decision.repeated
       : command.body?.$case === "publish" && !decision.changed && decision.silent !== true && !repeats
     : true;
+  const feature = featureOf(command);
   if (!view.confirmed) {
-    return changesConfiguration || validateOnly || needsNoEntry ? { kind: "confirm" } : OK;
+    // A feature waits for all members, so it depends on the roster whatever kind of entry it takes.
+    const dependsOnRoster = changesConfiguration || validateOnly || needsNoEntry || feature !== null;
+    return dependsOnRoster ? { kind: "confirm" } : OK;
   }
   if (needsNoEntry) return { kind: "decided", decision };
-  const feature = featureOf(command);
   const older = feature === null ? null : featureNotReady(view.roster.members(), feature);
   if (older !== null) return { kind: "refused", error: older };
   const verdict = changesConfiguration ? checkChange(command, view) : OK;

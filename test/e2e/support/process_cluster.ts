@@ -28,6 +28,8 @@ export interface MemberSpec {
 /** One member, running or not. */
 export class MemberProcess {
   readonly client: MusterClient;
+  /** The command that runs it, of whatever version. */
+  main = MAIN;
   private child: Child | null = null;
   private earlier = "";
 
@@ -84,7 +86,7 @@ export class MemberProcess {
   start(): Child {
     if (this.running) throw new Error(`${this.name} runs already`);
     this.earlier = this.output;
-    this.child = new Child(process.execPath, [MAIN, ...this.words], { channel: true });
+    this.child = new Child(process.execPath, [this.main, ...this.words], { channel: true });
     return this.child;
   }
 
