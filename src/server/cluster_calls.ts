@@ -20,8 +20,9 @@ import { RpcError } from "../rpc/rpc_error";
 import type { PeerCalls, PeerRequest } from "../transport/peer_calls";
 import { StartRefusedError } from "./errors";
 
-/** How long one call may take, and how long it may take to connect for it, in milliseconds. */
-const CALL_MS = 10_000;
+/** How long a read and a change may take, and how long it may take to connect for either, in milliseconds. */
+const READ_MS = 3000;
+const CHANGE_MS = 10_000;
 const CONNECT_MS = 1000;
 
 /** What became of a call. */
@@ -90,7 +91,7 @@ export class ClusterCalls {
   async members(urls: readonly string[]): Promise<CallResult<ListedMembers>> {
     const { path, requestSerialize, responseDeserialize } = MembershipServiceService.getMembers;
     const body = requestSerialize({ consistency: Consistency.LINEARIZABLE });
-    const outcome = await this.firstAnswer(urls, { path, body }, NO_HEADERS);
+    const outcome = await this.firstAnswer(urls, { path, body }, NO_HEADERS, READ_MS);
     if (outcome.kind === "done") return decoded(outcome.value, responseDeserialize);
     const why = outcome.kind === "refused" ? outcome.error.message : "no member confirms its roster in time";
     return { kind: "wait", why };
@@ -112,7 +113,8 @@ export class ClusterCalls {
       this.pending = { key, requestId: this.options.random.uuid(), ambiguous: false };
     const { pending } = this;
     const body = method.requestSerialize({ ...request, requestId: pending.requestId });
-    const outcome = await this.firstAnswer(urls, { path, body }, pending.ambiguous ? REPEATED : NO_HEADERS);
+    const headers = pending.ambiguous ? REPEATED : NO_HEADERS;
+    const outcome = await this.firstAnswer(urls, { path, body }, headers, CHANGE_MS);
     switch (outcome.kind) {
       case "done":
         this.pending = null;
@@ -132,9 +134,10 @@ export class ClusterCalls {
     urls: readonly string[],
     request: PeerRequest,
     headers: ReadonlyMap<string, string>,
+    timeoutMs: number,
   ): Promise<Outcome<Uint8Array>> {
     const { peers, clock, electionMs } = this.options;
-    const deadline = Deadline.of(clock, CALL_MS, electionMs);
+    const deadline = Deadline.of(clock, timeoutMs, electionMs);
     for (const url of urls) {
       const call = new OpenCall({ method: methodName(request.path), deadline, headers: () => headers });
       const outcome = await peers.call(url, request, call, CONNECT_MS);

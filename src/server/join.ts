@@ -147,7 +147,9 @@ class Joiner {
       return { kind: "wait", why: `none of ${[...asked].map(hostOf).join(", ")} answers as a member yet` };
     const { members } = newest.response;
     this.learned = members.flatMap(({ name, peerUrls }) => (name === this.config.name ? [] : peerUrls));
-    const urls = [...new Set([...leaderUrls(cluster), ...cluster.map(({ url }) => url)])];
+    const leaders = leaderUrls(cluster);
+    if (leaders.length === 0) return { kind: "wait", why: "no member that answers knows a leader" };
+    const urls = [...new Set([...leaders, ...cluster.map(({ url }) => url)])];
     const confirmed = await this.calls.members(urls);
     if (confirmed.kind !== "done") return confirmed;
     return { kind: "done", value: { list: confirmed.value, urls } };
