@@ -16,7 +16,7 @@ export interface InitialMember {
 }
 
 /** What a member that joins becomes. */
-export const JOIN_TARGETS = ["voter", "learner", "standby"] as const;
+const JOIN_TARGETS = ["voter", "learner", "standby"] as const;
 export type JoinTarget = (typeof JOIN_TARGETS)[number];
 
 /** How a member joins a running cluster by itself. */

@@ -12,17 +12,16 @@
 import type { Clock } from "../base/clock";
 import type { Log } from "../base/log";
 import type { Random } from "../base/random";
+import { JoinerCalls } from "../cluster/joiner_calls";
+import type { CallResult } from "../cluster/joiner_calls";
 import { askHello } from "../cluster/peer_questions";
 import type { ListedMembers } from "../cluster/peer_questions";
-import { MembershipServiceService } from "../generated/muster/v1/membership_service";
 import { MemberTarget } from "../roster/index";
 import type { StorageFs } from "../storage/fs";
 import type { WalOptions } from "../storage/options";
 import { Backoff } from "../transport/backoff";
 import type { PeerCalls } from "../transport/peer_calls";
 import type { PeerAddress } from "../transport/transport";
-import { ClusterCalls } from "./cluster_calls";
-import type { CallResult } from "./cluster_calls";
 import { otherAddresses } from "./config";
 import type { JoinConfig, JoinTarget, ServerConfig } from "./config";
 import { StartRefusedError } from "./errors";
@@ -56,9 +55,6 @@ const TARGETS = {
   learner: MemberTarget.LEARNER,
   standby: MemberTarget.STANDBY,
 } as const satisfies Record<JoinTarget, MemberTarget>;
-
-const NO_WRITE_FIELDS = { requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
-const { addMember, updateMember, replaceMember } = MembershipServiceService;
 
 /** The cluster as one round found it. */
 interface Found {
@@ -106,7 +102,7 @@ export async function joinByItself(
 }
 
 class Joiner {
-  private readonly calls: ClusterCalls;
+  private readonly calls: JoinerCalls;
   /** The configured addresses. */
   private readonly given: readonly string[];
   /** Peer URLs in the newest answer: they go on where every configured address is gone. */
@@ -118,7 +114,7 @@ class Joiner {
     private readonly deps: JoinDeps,
   ) {
     this.given = otherAddresses(config);
-    this.calls = new ClusterCalls({ ...deps, electionMs: config.electionMs });
+    this.calls = new JoinerCalls({ ...deps, electionMs: config.electionMs });
   }
 
   /** @throws StartRefusedError, DataDirError */
@@ -177,8 +173,7 @@ class Joiner {
   private async add(urls: readonly string[]): Promise<Step> {
     const { name, peerUrl, adminUrl } = this.config;
     const target = TARGETS[this.join.target];
-    const request = { ...NO_WRITE_FIELDS, name, peerUrl, adminUrl, target };
-    const added = await this.calls.change(urls, addMember, request);
+    const added = await this.calls.addMember(urls, { name, peerUrl, adminUrl, target });
     if (added.kind === "done")
       this.deps.log.info({ peer_url: peerUrl, target: this.join.target }, "added itself to the cluster");
     return step(added);
@@ -188,8 +183,7 @@ class Joiner {
   private async correct(own: Listed, { urls }: Found): Promise<Step> {
     const { name, peerUrl: newPeerUrl } = this.config;
     await this.refuseNamesake(own);
-    const request = { ...NO_WRITE_FIELDS, id: own.id, name, newPeerUrl };
-    const updated = await this.calls.change(urls, updateMember, request);
+    const updated = await this.calls.updateMember(urls, { id: own.id, name, newPeerUrl });
     if (updated.kind === "done")
       this.deps.log.info(
         { peer_url: newPeerUrl, was: own.peerUrls.join(",") },
@@ -230,8 +224,7 @@ class Joiner {
         true,
       );
     }
-    const request = { ...NO_WRITE_FIELDS, name, id, newName: "", peerUrl: "", adminUrl, note: REPLACED };
-    const replaced = await this.calls.change(found.urls, replaceMember, request);
+    const replaced = await this.calls.replaceMember(found.urls, { name, id, adminUrl, note: REPLACED });
     if (replaced.kind === "done")
       this.deps.log.warn(
         { id, data_dir: dataDir },
@@ -253,10 +246,18 @@ function leaderUrls(answers: readonly PeerAnswer[]): string[] {
     });
 }
 
-/** What the next round is for. */
+/** What the next round is for. @throws StartRefusedError when there is none */
 function step(result: CallResult<unknown>): Step {
-  if (result.kind === "done") return { kind: "changed" };
-  return result.kind === "wait" ? result : { kind: "wait", why: null };
+  switch (result.kind) {
+    case "done":
+      return { kind: "changed" };
+    case "wait":
+      return result;
+    case "look again":
+      return { kind: "wait", why: null };
+    case "refused":
+      throw new StartRefusedError(`the cluster refuses this member: ${result.why}`);
+  }
 }
 
 function hostOf(url: string): string {

@@ -11,14 +11,14 @@ import type { Clock } from "../base/clock";
 import { Deadline } from "../base/deadline";
 import type { Random } from "../base/random";
 import type { Outcome } from "../base/outcome";
-import { ATTEMPT_KEY } from "../cluster/attempts";
-import type { ListedMembers } from "../cluster/peer_questions";
+import { ATTEMPT_KEY } from "./attempts";
+import type { ListedMembers } from "./peer_questions";
 import { Consistency, MembershipServiceService } from "../generated/muster/v1/membership_service";
+import type { MemberTarget } from "../roster/index";
 import { methodName } from "../rpc/definition";
 import type { MethodDefinition } from "../rpc/definition";
 import { RpcError } from "../rpc/rpc_error";
 import type { PeerCalls, PeerRequest } from "../transport/peer_calls";
-import { StartRefusedError } from "./errors";
 
 /** How long a read and a change may take, and how long it may take to connect for either, in milliseconds. */
 const READ_MS = 3000;
@@ -31,7 +31,9 @@ export type CallResult<T> =
   /** The roster is not as the caller thought: it has to look again. */
   | { readonly kind: "look again" }
   /** Another attempt may succeed. `why` is for people. */
-  | { readonly kind: "wait"; readonly why: string };
+  | { readonly kind: "wait"; readonly why: string }
+  /** No other attempt would succeed. */
+  | { readonly kind: "refused"; readonly why: string };
 
 /** Refusals that say nothing of the roster: an earlier attempt may have been done all the same. */
 const TRANSIENT: ReadonlySet<string> = new Set([
@@ -72,24 +74,40 @@ interface Pending {
   ambiguous: boolean;
 }
 
-interface ClusterCallsOptions {
+interface JoinerCallsOptions {
   readonly peers: Pick<PeerCalls, "call">;
   readonly clock: Clock;
   readonly random: Pick<Random, "uuid">;
   readonly electionMs: number;
 }
 
+/** A member that is named by name and id, which must agree. */
+interface Named {
+  readonly name: string;
+  readonly id: string;
+}
+
+interface Joining {
+  readonly name: string;
+  readonly peerUrl: string;
+  readonly adminUrl: string;
+  readonly target: MemberTarget;
+}
+
+const NO_WRITE_FIELDS = { requestId: "", expectedRevision: 0n, validateOnly: false, note: "" };
+const { getMembers, addMember, updateMember, replaceMember } = MembershipServiceService;
+
 /** A unary method whose requests carry a request id. */
 type Change<Req> = Pick<MethodDefinition<Req, unknown>, "path" | "requestSerialize">;
 
-export class ClusterCalls {
+export class JoinerCalls {
   private pending: Pending | null = null;
 
-  constructor(private readonly options: ClusterCallsOptions) {}
+  constructor(private readonly options: JoinerCallsOptions) {}
 
   /** The members as they are now. @param urls where to ask, in this order */
   async members(urls: readonly string[]): Promise<CallResult<ListedMembers>> {
-    const { path, requestSerialize, responseDeserialize } = MembershipServiceService.getMembers;
+    const { path, requestSerialize, responseDeserialize } = getMembers;
     const body = requestSerialize({ consistency: Consistency.LINEARIZABLE });
     const outcome = await this.firstAnswer(urls, { path, body }, NO_HEADERS, READ_MS);
     if (outcome.kind === "done") return decoded(outcome.value, responseDeserialize);
@@ -97,12 +115,23 @@ export class ClusterCalls {
     return { kind: "wait", why };
   }
 
-  /**
-   * Makes a change, given without a request id.
-   *
-   * @throws StartRefusedError when the refusal will not change
-   */
-  async change<Req extends { requestId: string }>(
+  addMember(urls: readonly string[], member: Joining): Promise<CallResult<void>> {
+    return this.change(urls, addMember, { ...NO_WRITE_FIELDS, ...member });
+  }
+
+  updateMember(urls: readonly string[], update: Named & { readonly newPeerUrl: string }) {
+    return this.change(urls, updateMember, { ...NO_WRITE_FIELDS, ...update });
+  }
+
+  /** In place: the new member has the name and the peer URL of the old one. */
+  replaceMember(
+    urls: readonly string[],
+    replace: Named & { readonly adminUrl: string; readonly note: string },
+  ) {
+    return this.change(urls, replaceMember, { ...NO_WRITE_FIELDS, newName: "", peerUrl: "", ...replace });
+  }
+
+  private async change<Req extends { requestId: string }>(
     urls: readonly string[],
     method: Change<Req>,
     request: Req,
@@ -155,9 +184,7 @@ export class ClusterCalls {
     this.pending = null;
     if (reason !== null && OUTDATED.has(reason)) return { kind: "look again" };
     if (reason !== null && PASSING.has(reason)) return { kind: "wait", why: error.message };
-    throw new StartRefusedError(
-      `the cluster refuses this member: ${error.message}${reason === null ? "" : ` (${reason})`}`,
-    );
+    return { kind: "refused", why: reason === null ? error.message : `${error.message} (${reason})` };
   }
 }
 
