@@ -102,8 +102,8 @@ test(
 
       lost.spec = { ...lost.spec, join: [...join, "--replace-if-wiped"] };
       lost.start();
+      await until("it has another id", async () => (await idOf()) !== id);
       await cluster.voting(["n1", "n2", "n3"]);
-      expect(await idOf()).not.toBe(id);
       await leader.client.updateAdminUrl({ name: leader.name, adminUrls: ["http://10.0.0.1:1"] });
       await until("it has the write", async () => {
         const { members } = await lost.members();
