@@ -18,8 +18,15 @@ const KEYS: readonly (readonly [key: string, placeholder: string, description: s
   ["initial-cluster", "list", "first members: name=peer-url, comma-separated"],
   ["initial-cluster-state", "state", '"new", or "existing" to join a running cluster'],
   ["initial-cluster-token", "text", "tells clusters with equal names and URLs apart"],
+  ["join", "list", "adds itself to the running cluster of these members: host:port, comma-separated"],
+  ["join-target", "what", "what it becomes then: voter (default), learner or standby"],
   ["data-dir", "dir", "where the log and snapshots are"],
   ["log-level", "level", "least important messages to log"],
+];
+
+/** Keys that are true when they are given without a value. */
+const SWITCHES: readonly (readonly [key: string, description: string])[] = [
+  ["replace-if-wiped", "with --join: a member of the cluster whose data directory is empty replaces itself"],
 ];
 
 /** The configuration on the command line. */
@@ -39,16 +46,18 @@ export function addServerOptions(command: Command): Command {
     .addHelpText("after", "\nEvery key can be given as a variable: --data-dir is MUSTER_DATA_DIR.");
   for (const [key, placeholder, description] of KEYS)
     command.option(`--${key} <${placeholder}>`, description);
+  for (const [key, description] of SWITCHES) command.option(`--${key} [true|false]`, description);
   return command;
 }
 
 /** The flags on the command line, by key. */
-export function serverFlags(options: Readonly<Record<string, string>>, command: Command): ServerFlags {
+export function serverFlags(options: Readonly<Record<string, string | true>>, command: Command): ServerFlags {
   const flags: Record<string, string> = {};
   for (const option of command.options) {
     const value = options[option.attributeName()];
     const key = option.long?.slice(2);
-    if (value !== undefined && key !== undefined && key !== "config") flags[key] = value;
+    if (value !== undefined && key !== undefined && key !== "config") flags[key] = String(value);
   }
-  return { file: options["config"], flags };
+  const file = options["config"];
+  return { file: file === undefined ? undefined : String(file), flags };
 }

@@ -24,7 +24,7 @@ export function askMembers(peers: Ask, url: string): Promise<ListedMembers | nul
 }
 
 /** Who asks, for the member that answers; zeros and no bytes: not told. */
-export type Asker = HelloRequest;
+type Asker = HelloRequest;
 
 const NOBODY: Asker = { clusterId: 0n, memberId: 0n, instanceId: Buffer.alloc(0) };
 

@@ -15,6 +15,32 @@ export interface InitialMember {
   readonly peerUrl: string;
 }
 
+/** What a member that joins becomes. */
+const JOIN_TARGETS = ["voter", "learner", "standby"] as const;
+export type JoinTarget = (typeof JOIN_TARGETS)[number];
+
+/** How a member joins a running cluster by itself. */
+export interface JoinConfig {
+  /**
+   * Where members of the cluster answer, by their admin or their peer URLs, in normal form; at least one. They are asked side
+   * by side, so that one that is down costs nothing. A member that has its data directory looks for the others there too.
+   */
+  readonly urls: readonly string[];
+  /**
+   * What the member becomes: `voter` once it has the log, `learner` never votes, `standby` may take a lost voter's place.
+   * Read when the member adds itself, and not changed by it later.
+   * @default voter
+   */
+  readonly target: JoinTarget;
+  /**
+   * Whether a member that the cluster knows, and whose data directory is empty now, replaces itself: the cluster gives it a
+   * new id, and the lost directory can't come back. Leave it off where a directory may be missing for a moment only, such as
+   * a volume that is not mounted yet.
+   * @default false: the start is refused with the command that does it
+   */
+  readonly replaceIfWiped: boolean;
+}
+
 /** Settings of one member. Every URL has a host and a port and is normalised. */
 export interface ServerConfig {
   /** The member's name, unique in the cluster: 1 to 128 letters, digits, '.', '_', '-'. No default. */
@@ -53,7 +79,8 @@ export interface ServerConfig {
   readonly electionMs: number;
   /**
    * The members of a new cluster, or the members to ask when joining a running one; this member included. Required at
-   * the first start and ignored at later ones, when the data directory has the newer list.
+   * the first start unless `join` is given, and a hint where members may be found at later ones, when the data directory has
+   * the newer list.
    * @default empty
    */
   readonly initialCluster: readonly InitialMember[];
@@ -63,6 +90,11 @@ export interface ServerConfig {
    * @default new
    */
   readonly initialClusterState: "new" | "existing";
+  /**
+   * At the first start, adds this member to the running cluster of these members. initialCluster is not needed then.
+   * @default the member does not add itself
+   */
+  readonly join?: JoinConfig;
   /**
    * Part of the hash of every id of a new cluster. Set it where another cluster has had the same names and URLs, so that
    * the two can't take each other's members for their own. The same on every member; read at the first start only.
@@ -98,6 +130,9 @@ export const CONFIG_KEYS = [
   "initial-cluster",
   "initial-cluster-state",
   "initial-cluster-token",
+  "join",
+  "join-target",
+  "replace-if-wiped",
   "data-dir",
   "log-level",
 ] as const;
@@ -178,6 +213,7 @@ function check(raw: Readonly<Record<string, unknown>>, where: Where): ServerConf
         "one lost heartbeat would cost the leader",
     );
   }
+  const join = joining(raw, text, where);
   return {
     name,
     ...urls(text, where),
@@ -185,28 +221,34 @@ function check(raw: Readonly<Record<string, unknown>>, where: Where): ServerConf
     electionMs,
     initialCluster: parseInitialCluster(text("initial-cluster", ""), where("initial-cluster")),
     initialClusterState: oneOf(
-      text("initial-cluster-state", "new"),
+      text("initial-cluster-state", join === null ? "new" : "existing"),
       ["new", "existing"],
       where("initial-cluster-state"),
     ),
+    ...(join === null ? {} : { join }),
     initialClusterToken: text("initial-cluster-token", ""),
     dataDir: text("data-dir"),
     logLevel: oneOf(text("log-level", "info"), LOG_LEVELS, where("log-level")),
   };
 }
 
+/** A member's own addresses and those of others. */
+type Addresses = Pick<ServerConfig, "name" | "peerUrl" | "initialCluster"> &
+  Partial<Pick<ServerConfig, "adminUrl" | "join">>;
+
 /**
- * Checks initial-cluster, which only a first start needs: a member with a data directory ignores it, because the list
- * may be out of date by then.
+ * Checks initial-cluster and the addresses of join, which only a first start needs: a member with a data directory takes
+ * them for hints, because they may be out of date by then.
  *
  * @throws ConfigError
  */
-export function checkFirstStart({
-  name,
-  peerUrl,
-  initialCluster: members,
-}: Pick<ServerConfig, "name" | "peerUrl" | "initialCluster">): void {
+export function checkFirstStart(config: Addresses): void {
+  const { name, peerUrl, initialCluster: members, join } = config;
+  if (join !== undefined && otherAddresses(config).length === 0) {
+    throw new ConfigError("join: has only this member's own addresses; name another member of the cluster");
+  }
   if (members.length === 0) {
+    if (join !== undefined) return;
     throw new ConfigError(
       "initial-cluster: required at the first start: name=peer-url for each member, comma-separated",
     );
@@ -221,6 +263,61 @@ export function checkFirstStart({
       `initial-cluster: gives ${quote(name)} the peer URL ${own.peerUrl}, but peer-url is ${peerUrl}`,
     );
   }
+}
+
+/** Where a member that starts asks for others: at the addresses of join and of initial-cluster, without its own. */
+export function otherAddresses({
+  name,
+  adminUrl,
+  peerUrl,
+  initialCluster,
+  join,
+}: Addresses): readonly string[] {
+  const listed = initialCluster.filter((member) => member.name !== name).map((member) => member.peerUrl);
+  const urls = new Set([...(join?.urls ?? []), ...listed]);
+  urls.delete(peerUrl);
+  if (adminUrl !== undefined) urls.delete(adminUrl);
+  return [...urls];
+}
+
+function joining(
+  raw: Readonly<Record<string, unknown>>,
+  text: ReturnType<typeof textReader>,
+  where: Where,
+): JoinConfig | null {
+  // Given and empty is a mistake, such as a variable of a script that is not set.
+  if (raw["join"] === undefined || (raw["join"] !== "" && isNothing("join", raw["join"]))) {
+    for (const key of ["join-target", "replace-if-wiped"]) {
+      if (isNothing(key, raw[key]) || raw[key] === "false") continue;
+      throw new ConfigError(`${where(key)}: has a meaning only with join, which is not given`);
+    }
+    return null;
+  }
+  if (raw["initial-cluster-state"] === "new") {
+    throw new ConfigError(
+      `${where("join")}: contradicts initial-cluster-state new: a member joins a running cluster or forms a new one`,
+    );
+  }
+  return {
+    urls: parseJoin(text("join", ""), where("join")),
+    target: oneOf(text("join-target", "voter"), JOIN_TARGETS, where("join-target")),
+    replaceIfWiped:
+      oneOf(text("replace-if-wiped", "false"), ["true", "false"], where("replace-if-wiped")) === "true",
+  };
+}
+
+/** Parses `host:port,...`; an address may have `http://` in front. @throws ConfigError */
+function parseJoin(text: string, where: string): string[] {
+  const urls = new Set<string>();
+  for (const part of text.split(",").map((piece) => piece.trim())) {
+    if (part === "") continue;
+    const result = normalisePeerUrl(part.includes("://") ? part : `http://${part}`);
+    if (!result.ok) throw new ConfigError(`${where}: ${quote(part)} is no host:port: ${result.problem}`);
+    urls.add(result.url);
+  }
+  if (urls.size === 0)
+    throw new ConfigError(`${where}: is empty; give host:port of one member or more, comma-separated`);
+  return [...urls];
 }
 
 function textReader(raw: Readonly<Record<string, unknown>>, where: Where) {

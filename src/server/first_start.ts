@@ -11,23 +11,23 @@ import {
   parseId,
 } from "../roster/index";
 import type { RosterCommand } from "../roster/index";
-import { askHello, askMembers } from "../cluster/peer_questions";
-import type { Asker, ListedMembers } from "../cluster/peer_questions";
+import { askHello } from "../cluster/peer_questions";
+import type { ListedMembers } from "../cluster/peer_questions";
 import { ConfChangeTransition, ConfChangeType, EMPTY_BYTES, EntryType, NO_NODE } from "../raft/index";
 import type { Entry } from "../raft/index";
 import { createDataDir } from "../storage/data_dir";
-import type { StorageFs } from "../storage/fs";
-import type { WalOptions } from "../storage/options";
 import type { Identity } from "../storage/storage";
 import type { PeerCalls } from "../transport/peer_calls";
-import type { Clock } from "../base/clock";
 import type { Log } from "../base/log";
 import type { PeerAddress } from "../transport/transport";
-import { checkFirstStart } from "./config";
+import { otherAddresses, checkFirstStart } from "./config";
 import type { ServerConfig } from "./config";
 import { INSTANCE_ID_BYTES, sha256 } from "../base/random";
-import type { Random } from "../base/random";
 import { StartRefusedError } from "./errors";
+import { joinByItself } from "./join";
+import type { JoinDeps } from "./join";
+import { NO_INSTANCE, askAll, newestAnswer, revisionOf, takeId, whoHasMet } from "./running_cluster";
+import type { PeerAnswer } from "./running_cluster";
 
 /**
  * Between two rounds of questions while others start at the same time, in milliseconds: the first pause, doubled up to the
@@ -38,7 +38,6 @@ const FORM_QUICK_MS = 100;
 const FORM_QUICK_ROUNDS = 24;
 /** How often it is said for whom this member waits, in milliseconds. */
 const FORM_SAID_MS = 10_000;
-const NO_INSTANCE = Buffer.alloc(0);
 
 interface InitialMember {
   readonly id: bigint;
@@ -54,17 +53,7 @@ interface Forming {
   readonly members: readonly InitialMember[];
 }
 
-interface FirstStartDeps {
-  readonly fs: StorageFs;
-  readonly wal: WalOptions;
-  readonly peers: PeerCalls;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-  /** Whether the member was stopped during its start. */
-  readonly stopped: () => boolean;
-  /** Called when this member begins to wait for a cluster to add it. */
-  readonly onJoining: () => void;
+interface FirstStartDeps extends JoinDeps {
   /** Called when this member begins to wait for the other members that form the cluster with it. */
   readonly onForming: (clusterId: bigint, memberId: bigint) => void;
 }
@@ -79,6 +68,7 @@ const JOIN_RETRY_MS = 500;
  */
 export function firstStart(config: ServerConfig, deps: FirstStartDeps): Promise<readonly PeerAddress[]> {
   checkFirstStart(config);
+  if (config.join !== undefined) return joinByItself(config, config.join, deps);
   return config.initialClusterState === "new" ? bootstrap(config, deps) : join(config, deps);
 }
 
@@ -266,83 +256,30 @@ async function joinFrom(
   config: ServerConfig,
   deps: FirstStartDeps,
   url: string,
-  { header, members }: ListedMembers,
+  response: ListedMembers,
 ): Promise<readonly PeerAddress[] | null> {
-  const listed = members.find(
+  const listed = response.members.find(
     (member) => member.name === config.name && member.peerUrls.includes(config.peerUrl),
   );
-  const memberId = parseId(listed?.id ?? "");
-  const clusterId = parseId(header?.clusterId ?? "");
-  if (listed === undefined || memberId === null || clusterId === null) return null;
+  if (listed === undefined) return null;
   if (listed.started) throw alreadyStarted(config.name, listed.id, url);
-  await checkNeverMet(config, deps.peers, { clusterId, memberId, instanceId: NO_INSTANCE }, members);
-  const identity = { clusterId, memberId, instanceId: deps.random.bytes(INSTANCE_ID_BYTES) };
-  await createDataDir(deps.fs, config.dataDir, identity, undefined, deps.wal);
-  deps.log.info({ id: memberId, cluster: clusterId }, "joins a running cluster");
-  const peers = members.flatMap((member): PeerAddress[] => {
-    const id = parseId(member.id);
-    return id === null || id === memberId ? [] : [{ id, peerUrls: member.peerUrls }];
-  });
-  return peers;
-}
-
-function revisionOf({ response }: PeerAnswer): bigint {
-  return response.header?.revision ?? 0n;
-}
-
-function newestAnswer(answers: readonly PeerAnswer[]): PeerAnswer | null {
-  let newest: PeerAnswer | null = null;
-  for (const answer of answers)
-    if (newest === null || revisionOf(answer) > revisionOf(newest)) newest = answer;
-  return newest;
-}
-
-/** @throws StartRefusedError when a member that answers has met a data directory of this one */
-async function checkNeverMet(
-  config: ServerConfig,
-  peers: PeerCalls,
-  asker: Asker,
-  members: ListedMembers["members"],
-): Promise<void> {
-  const own = formatId(asker.memberId);
-  const listed = members.flatMap(({ id, peerUrls }) => (id === own ? [] : peerUrls));
-  const urls = new Set([...config.initialCluster.map(({ peerUrl }) => peerUrl), ...listed]);
-  urls.delete(config.peerUrl);
-  await Promise.all(
-    [...urls].map(async (url) => {
-      const hello = await askHello(peers, url, asker);
-      if (hello?.metAnotherInstance === true) throw alreadyStarted(config.name, own, url);
-    }),
-  );
+  const metAt = await whoHasMet(deps.peers, listed, response, otherAddresses(config));
+  if (metAt !== null) throw alreadyStarted(config.name, listed.id, metAt);
+  return takeId(config.dataDir, listed, response, deps);
 }
 
 // --- both -----------------------------------------------------------------------------------------------------------
 
-interface PeerAnswer {
-  readonly url: string;
-  readonly response: ListedMembers;
-}
-
-/** The answers of the other members of initial-cluster. Members that do not answer are left out. */
-function askPeers({ name, initialCluster }: ServerConfig, peers: PeerCalls): Promise<PeerAnswer[]> {
-  const others = initialCluster.filter((member) => member.name !== name);
-  return askAll(
-    others.map(({ peerUrl }) => peerUrl),
-    peers,
-  );
-}
-
-async function askAll(urls: readonly string[], peers: PeerCalls): Promise<PeerAnswer[]> {
-  const answers = await Promise.all(
-    urls.map(async (url) => ({ url, response: await askMembers(peers, url) })),
-  );
-  return answers.flatMap(({ url, response }) => (response === null ? [] : [{ url, response }]));
+/** The answers of the other members of initial-cluster, and of join. Members that do not answer are left out. */
+function askPeers(config: ServerConfig, peers: PeerCalls): Promise<PeerAnswer[]> {
+  return askAll(otherAddresses(config), peers);
 }
 
 /**
  * Checks a later start. It ignores initial-cluster, except that the data directory and the configuration do not belong
  * together when every peer that answers belongs to another cluster, and the rest of initial-cluster is no majority.
  * A few of another cluster (a restored member at the address of one that is down) must not keep a majority from starting.
+ * The addresses of join are no list of all members, so that they keep nobody from starting.
  *
  * @throws StartRefusedError
  */
@@ -357,14 +294,16 @@ export async function checkLaterStart(
     const id = parseId(response.header?.clusterId ?? "");
     return id !== null && id !== clusterId;
   });
-  const first = ofOther[0];
-  if (first === undefined) return;
-  const rest = config.initialCluster.length - ofOther.length;
-  if (ofOther.length === answers.length && 2 * rest <= config.initialCluster.length)
+  const initial = new Set(config.initialCluster.map(({ peerUrl }) => peerUrl));
+  const initialOfOther = ofOther.filter(({ url }) => initial.has(url));
+  const [first] = initialOfOther;
+  const rest = initial.size - initialOfOther.length;
+  if (first !== undefined && ofOther.length === answers.length && 2 * rest <= initial.size)
     throw otherCluster(config, first.url);
   for (const { url } of ofOther)
     log.warn(
       { url },
-      "a member of another cluster answers at this address of initial-cluster: stop one of the two",
+      `a member of another cluster answers at this address of ${initial.has(url) ? "initial-cluster" : "join"}: ` +
+        (initial.has(url) ? "stop one of the two" : "correct the address"),
     );
 }

@@ -219,7 +219,7 @@ export class Member {
       transport: (events) => wire.transport(self, events),
       peers: wire.peers,
       facts: { adminUrl: config.adminUrl, peerUrl: config.peerUrl, version: VERSION },
-      hints: config.initialCluster.map((member) => member.peerUrl).filter((url) => url !== config.peerUrl),
+      hints: hintsOf(config),
       boots,
       metStore,
       heartbeatMs: config.heartbeatMs,
@@ -417,6 +417,14 @@ export class Member {
     await this.filesWritten(running.cluster);
     await closeStorage(running.storage).catch(() => undefined);
   }
+}
+
+/** Where other members may be found, by the configuration alone. */
+function hintsOf({ initialCluster, join, peerUrl, adminUrl }: ServerConfig): string[] {
+  const urls = new Set([...initialCluster.map((member) => member.peerUrl), ...(join?.urls ?? [])]);
+  urls.delete(peerUrl);
+  urls.delete(adminUrl);
+  return [...urls];
 }
 
 /** @throws StartRefusedError */

@@ -66,6 +66,17 @@ test("every configuration key is a flag of the same name, and every flag a key",
   expect(seen).toEqual([{ file: "node.yaml", flags: expected }]);
 });
 
+test("--replace-if-wiped needs no value", async () => {
+  const seen: unknown[] = [];
+  const command = addServerOptions(new Command("server")).action(
+    (options: Record<string, string | true>, self: Command) => {
+      seen.push(serverFlags(options, self).flags);
+    },
+  );
+  await command.parseAsync(["--replace-if-wiped", "--join", "h:1"], { from: "user" });
+  expect(seen).toEqual([{ "replace-if-wiped": "true", join: "h:1" }]);
+});
+
 describe("stopping", () => {
   test.each(["SIGINT", "SIGTERM", "disconnect"] as const)(
     "%s stops the member gracefully: 0",

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ConfigError, checkFirstStart, loadConfig } from "../../src/server/config";
+import { ConfigError, checkFirstStart, loadConfig, otherAddresses } from "../../src/server/config";
 
 let folder: string;
 beforeAll(() => {
@@ -88,6 +88,99 @@ test("a member may listen elsewhere than it is reached, also at every address", 
     peerUrl: GOOD["peer-url"],
     listenAdminUrl: "http://0.0.0.0:7460",
     listenPeerUrl: "http://[::]:7461",
+  });
+});
+
+describe("join", () => {
+  const { "initial-cluster": listed, ...alone } = GOOD;
+
+  test("addresses with and without http://, in normal form, each once; initial-cluster is not needed", () => {
+    const config = loadConfig({
+      flags: { ...alone, join: "H1:07460, http://h2:7461,,[0::1]:7460,h1:7460" },
+      env: {},
+    });
+    expect(config).toMatchObject({
+      initialCluster: [],
+      initialClusterState: "existing",
+      join: {
+        urls: ["http://h1:7460", "http://h2:7461", "http://[::1]:7460"],
+        target: "voter",
+        replaceIfWiped: false,
+      },
+    });
+    expect(() => {
+      checkFirstStart(config);
+    }).not.toThrow();
+  });
+
+  test("target and replace-if-wiped, in file, variable and flag", () => {
+    const rest = { "join-target": "standby", "replace-if-wiped": "true" };
+    const wanted = { join: { urls: ["http://h:1"], target: "standby", replaceIfWiped: true } };
+    const path = file(yaml({ ...alone, join: "h:1", ...rest }));
+    expect(loadConfig({ file: path, flags: {}, env: {} })).toMatchObject(wanted);
+    expect(loadConfig({ flags: { ...alone, join: "h:1", ...rest }, env: {} })).toMatchObject(wanted);
+    const env = { MUSTER_JOIN: "h:1", MUSTER_JOIN_TARGET: "standby", MUSTER_REPLACE_IF_WIPED: "true" };
+    expect(loadConfig({ flags: alone, env })).toMatchObject(wanted);
+  });
+
+  test("an empty variable is none; so are ~ and null in a file", () => {
+    expect(loadConfig({ flags: GOOD, env: { MUSTER_JOIN: "" } }).join).toBeUndefined();
+    for (const nothing of ["~", "null"]) {
+      const path = file(`${yaml(GOOD)}join: ${nothing}
+`);
+      expect(loadConfig({ file: path, flags: {}, env: {} }).join).toBeUndefined();
+    }
+  });
+
+  test.each([
+    ["an empty list", { join: "" }, "join: is empty"],
+    ["commas only", { join: " ,," }, "join: is empty"],
+    ["no port", { join: "h" }, 'join: "h" is no host:port: must have a port'],
+    ["a path", { join: "h:1/x" }, "without a path"],
+    ["TLS", { join: "https://h:1" }, "join: "],
+    ["another scheme", { join: "ftp://h:1" }, "must start with http://"],
+    ["a form of initial-cluster", { join: "n1=http://h:1" }, "join: "],
+    ["an address for listening only", { join: "0.0.0.0:1" }, "for listening only"],
+    [
+      "a new cluster",
+      { join: "h:1", "initial-cluster-state": "new" },
+      "contradicts initial-cluster-state new",
+    ],
+    ["no such target", { join: "h:1", "join-target": "leader" }, "is not one of voter, learner, standby"],
+    ["neither true nor false", { join: "h:1", "replace-if-wiped": "maybe" }, "is not one of true, false"],
+    ["a target without join", { "join-target": "voter" }, "join-target: has a meaning only with join"],
+    ["replace-if-wiped without join", { "replace-if-wiped": "true" }, "replace-if-wiped: has a meaning only"],
+  ])("%s is one clear error", (_what, values, text) => {
+    const path = file(yaml({ ...GOOD, ...values }));
+    expect(problem(() => loadConfig({ file: path, flags: {}, env: {} }))).toContain(text);
+    const inFlag = problem(() => loadConfig({ flags: { ...GOOD, ...values }, env: {} }));
+    expect(inFlag).toContain(text);
+    expect(inFlag.startsWith("--")).toBe(true);
+  });
+
+  test.each([
+    [
+      "an initial-cluster without this member",
+      { "initial-cluster": "n2=http://h:1" },
+      "does not name this member",
+    ],
+    ["with another URL of it", { "initial-cluster": "n1=http://h:1" }, "but peer-url is"],
+    ["its own addresses only", { join: "127.0.0.1:7461,127.0.0.1:7460" }, "only this member's own addresses"],
+  ])("%s is an error of the first start", (_what, values, text) => {
+    const config = loadConfig({ flags: { ...alone, join: "h:1", ...values }, env: {} });
+    expect(
+      problem(() => {
+        checkFirstStart(config);
+      }),
+    ).toContain(text);
+  });
+
+  test("together with an initial-cluster that has this member, both are asked", () => {
+    const config = loadConfig({ flags: { ...alone, join: "h:1", "initial-cluster": listed }, env: {} });
+    expect(() => {
+      checkFirstStart(config);
+    }).not.toThrow();
+    expect(otherAddresses(config)).toEqual(["http://h:1", "http://127.0.0.1:7471"]);
   });
 });
 

@@ -26,9 +26,10 @@ function brokenLinks(page: string, text: string): string[] {
     .filter((target) => !fs.existsSync(path.resolve(root, path.dirname(page), target)));
 }
 
-/** The first fenced block of a language. */
-function block(text: string, language: string): string {
-  return new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\`\`\``).exec(text)?.[1] ?? "";
+/** The fenced blocks of a language. */
+function blocks(text: string, language: string): string[] {
+  const found = text.matchAll(new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\`\`\``, "g"));
+  return [...found].map((match) => match[1] ?? "");
 }
 
 describe("every page", () => {
@@ -57,23 +58,23 @@ describe("every page", () => {
 describe("the README", () => {
   const readme = read("README.md");
 
-  it("shows a configuration that a member takes, with every key", () => {
+  it("shows configurations that a member takes, of a new cluster and of a joiner, with every key", () => {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), "muster-readme-"));
     try {
-      const text = block(readme, "yaml");
-      const file = path.join(folder, "node.yaml");
-      fs.writeFileSync(file, text);
-      const config = loadConfig({ file, flags: {}, env: {} });
-      expect(() => checkFirstStart(config)).not.toThrow();
-      expect(config).toMatchObject({
-        name: "n1",
-        heartbeatMs: 100,
-        electionMs: 1000,
-        initialClusterState: "new",
+      const texts = blocks(readme, "yaml");
+      const configs = texts.map((text, i) => {
+        const file = path.join(folder, `${String(i)}.yaml`);
+        fs.writeFileSync(file, text);
+        return loadConfig({ file, flags: {}, env: {} });
       });
-      expect(
-        CONFIG_KEYS.filter((key) => !text.includes(`\n${key}: `) && !text.startsWith(`${key}: `)),
-      ).toEqual([]);
+      for (const config of configs) expect(() => checkFirstStart(config)).not.toThrow();
+      expect(configs).toMatchObject([
+        { name: "n1", heartbeatMs: 100, electionMs: 1000, initialClusterState: "new" },
+        { name: "n4", initialClusterState: "existing", join: { target: "voter", replaceIfWiped: false } },
+      ]);
+      expect(CONFIG_KEYS.filter((key) => !texts.some((text) => `\n${text}`.includes(`\n${key}: `)))).toEqual(
+        [],
+      );
     } finally {
       fs.rmSync(folder, { recursive: true, force: true });
     }

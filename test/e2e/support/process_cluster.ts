@@ -23,6 +23,8 @@ export interface MemberSpec {
   readonly dataDir: string;
   readonly initialCluster: string;
   readonly initialClusterState: "new" | "existing";
+  /** What it joins by, in place of initialCluster: the flags of `--join`. */
+  readonly join?: readonly string[];
 }
 
 /** One member, running or not. */
@@ -76,10 +78,11 @@ export class MemberProcess {
 
   /** The arguments of `muster` that start the member. */
   get words(): string[] {
-    const { name, peerUrl, dataDir, initialCluster, initialClusterState } = this.spec;
+    const { name, peerUrl, dataDir, initialCluster, initialClusterState, join } = this.spec;
     const words = ["server", "--name", name, "--admin-url", this.adminUrl, "--peer-url", peerUrl];
-    words.push("--data-dir", dataDir, "--initial-cluster", initialCluster);
-    return [...words, "--initial-cluster-state", initialClusterState];
+    words.push("--data-dir", dataDir);
+    if (join !== undefined) return [...words, ...join];
+    return [...words, "--initial-cluster", initialCluster, "--initial-cluster-state", initialClusterState];
   }
 
   /** Starts the process; returns before the member is ready. */
@@ -212,6 +215,25 @@ export class ProcessCluster {
       );
     };
     await until("all members are ready", isReady, () => seen);
+  }
+
+  /** Waits until the cluster has these voters and no other members, all in contact with the leader. Also under load. */
+  async voting(names: readonly string[], timeoutMs = 120_000): Promise<void> {
+    let seen = "";
+    const vote = async (): Promise<boolean> => {
+      const answers = await Promise.all(
+        this.running.map((member) => member.cluster(Consistency.LINEARIZABLE)),
+      );
+      const members = answers.find((answer) => answer !== null)?.members ?? [];
+      seen = JSON.stringify(
+        members.map((m) => [m.member?.name, m.member?.role, m.member?.started, m.reachable]),
+      );
+      const voters = members.flatMap(({ member, reachable }) =>
+        member?.role === MemberRole.VOTER && member.started && reachable === true ? [member.name] : [],
+      );
+      return members.length === names.length && voters.sort().join() === [...names].sort().join();
+    };
+    await until(`${names.join()} vote`, vote, () => seen, timeoutMs);
   }
 
   /** Waits until all running members know the same leader, and returns it. */
