@@ -22,8 +22,10 @@ import {
   GetMembersRequest,
   MembershipServiceService,
   PromoteMemberRequest,
+  ReplaceMemberRequest,
   TransferLeadershipRequest,
   UpdateAdminURLRequest,
+  UpdateClusterSettingsRequest,
   UpdateMemberRequest,
 } from "../generated/muster/v1/membership_service";
 import type {
@@ -33,8 +35,10 @@ import type {
   GetClusterResponse,
   GetMembersResponse,
   PromoteMemberResponse,
+  ReplaceMemberResponse,
   TransferLeadershipResponse,
   UpdateAdminURLResponse,
+  UpdateClusterSettingsResponse,
   UpdateMemberResponse,
 } from "../generated/muster/v1/membership_service";
 import { TIMEOUT_MAX_MS } from "./attempt";
@@ -69,6 +73,7 @@ export type {
   WatchedLeader,
   WatchedProgress,
   WatchedRoster,
+  WatchedSettings,
   WatchItem,
   WatchMembersOptions,
 } from "./watch";
@@ -76,14 +81,18 @@ export { Consistency, MemberEventKind } from "../generated/muster/v1/membership_
 export type {
   AddMemberResponse,
   ChangeMembersResponse,
+  ClusterSettings,
   DeleteMemberResponse,
   GetClusterResponse,
   GetMembersResponse,
   MemberEvent,
   PromoteMemberResponse,
+  QuorumStep,
+  ReplaceMemberResponse,
   ResponseHeader,
   TransferLeadershipResponse,
   UpdateAdminURLResponse,
+  UpdateClusterSettingsResponse,
   UpdateMemberResponse,
 } from "../generated/muster/v1/membership_service";
 export { MemberRole, MemberTarget } from "../generated/muster/v1/member";
@@ -104,6 +113,8 @@ const {
   deleteMember,
   promoteMember,
   changeMembers,
+  replaceMember,
+  updateClusterSettings,
   updateAdminUrl,
   transferLeadership,
 } = MembershipServiceService;
@@ -139,6 +150,10 @@ export interface ChangeMembersInput extends Omit<
   readonly demote?: readonly MemberSelectorInput[] | undefined;
   readonly remove?: readonly MemberSelectorInput[] | undefined;
 }
+/** Names the old member by `name`, `id` or both; the new one by `newName` and `peerUrl`, or by neither: in place. */
+export type ReplaceMemberInput = Input<ReplaceMemberRequest>;
+/** The settings to change; one that is left out stays as it is. A duration of 0 means never. */
+export type UpdateClusterSettingsInput = Input<UpdateClusterSettingsRequest>;
 /** Names the member by `name`, `id` or both. */
 export type UpdateAdminURLInput = Input<UpdateAdminURLRequest, "adminUrls">;
 
@@ -364,6 +379,24 @@ export class MusterClient {
     const lists = { promote: named(promote), demote: named(demote), remove: named(remove) };
     const request = ChangeMembersRequest.fromPartial({ ...given(fields), ...lists });
     return this.write(changeMembers, request, options);
+  }
+
+  /**
+   * Replaces a member. With a name of its own the new member joins beside the old one and takes its place by itself when it
+   * is ready. Without one it takes the place at once, for a member whose disk is lost: refused with MEMBER_IN_CONTACT while the
+   * old one answers.
+   */
+  async replaceMember(input: ReplaceMemberInput, options: CallOptions = {}): Promise<ReplaceMemberResponse> {
+    return this.write(replaceMember, ReplaceMemberRequest.fromPartial(given(input)), options);
+  }
+
+  /** Changes what the leader does by itself. The answer has all settings; getCluster shows them too. */
+  async updateClusterSettings(
+    input: UpdateClusterSettingsInput,
+    options: CallOptions = {},
+  ): Promise<UpdateClusterSettingsResponse> {
+    const request = UpdateClusterSettingsRequest.fromPartial(given(input));
+    return this.write(updateClusterSettings, request, options);
   }
 
   /** Replaces a member's admin URLs. */

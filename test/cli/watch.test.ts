@@ -125,6 +125,26 @@ test("a member that can't be reached at the beginning is passed over; when none 
   expect(alone.err).toContain(`no connection to ${gone1.endpoint}`);
 });
 
+test("members that answer and can't be watched at the beginning are the end too, after one round", async () => {
+  const [first, second] = [await serve({ send: [], fail: gone }), await serve({ send: [], fail: gone })];
+  const io = new FakeProcess();
+  expect(await main(["watch", "--endpoints", `${first.endpoint},${second.endpoint}`], io)).toBe(3);
+  expect(io.err).toMatch(/^muster: SERVER_STOPPING: it stops\n/);
+  expect([first.requests.length, second.requests.length]).toEqual([1, 1]);
+});
+
+test("a change that comes again from another member is printed once", async () => {
+  const first = await serve({ send: [roster, added], fail: gone }, { send: [] });
+  const second = await serve({ send: [added, changed] });
+  const words = ["watch", "--output", "json", "--endpoints", `${first.endpoint},${second.endpoint}`];
+  const { io } = await run(words, ({ out }) => lines(out) === 3);
+  const revisions = io.out
+    .trimEnd()
+    .split("\n")
+    .map((line) => (JSON.parse(line) as { header: { revision: string } }).header.revision);
+  expect(revisions).toEqual(["3", "4", "6"]);
+});
+
 test("changes that are no longer kept end it with what to do", async () => {
   const fail = refusal({
     code: status.OUT_OF_RANGE,
