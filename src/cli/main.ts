@@ -15,7 +15,8 @@ import { reportFailure } from "./failure";
 import { ExitCode } from "./io";
 import type { Io, StopCause } from "./io";
 import { addLeaderCommands } from "./leader";
-import { addMemberCommands, addMembersCommands } from "./member";
+import { addMemberCommands } from "./member";
+import { addMembersCommands } from "./members_change";
 import type * as Offline from "./offline";
 import { addClientOptions, refuseClientOptions } from "./options";
 import { addDevOptions } from "./dev_options";
@@ -24,7 +25,9 @@ import type * as RunDev from "./run_dev";
 import type * as RunServer from "./run_server";
 import { addRescueCommand } from "./rescue";
 import { addServerOptions, serverFlags } from "./server_options";
+import { addSettingsCommands } from "./settings";
 import { addSnapshotCommands } from "./snapshot";
+import { askOnTerminal } from "./terminal";
 import { addWalCommands } from "./wal";
 import { addWatchCommand } from "./watch";
 
@@ -66,6 +69,7 @@ function buildProgram(io: Io, exitWith: (code: number) => void): Command {
   addMemberCommands(program, io, exitWith);
   addMembersCommands(program, io);
   addLeaderCommands(program, io);
+  addSettingsCommands(program, io);
   addClusterCommand(program, io, exitWith);
   addWatchCommand(program, io);
   addDoctorCommand(program, io, exitWith);
@@ -114,6 +118,7 @@ function processIo(): Io {
         }),
     },
     stderr: process.stderr,
+    ask: process.stdin.isTTY && process.stderr.isTTY ? askOnTerminal : undefined,
     env: process.env,
     onStop: (causes, listener) => {
       const removals = causes.map((cause: StopCause) => {
