@@ -151,8 +151,7 @@ async function add(
     ...(wait ? { callMsMax: DEFAULT_TIMEOUT_MS } : {}),
   });
   if (!wait || response?.member === undefined) return;
-  const unfinished = `${name} is added, and no voter yet; it becomes one by itself`;
-  await waitForGoal(context, response.member, { kind: "votes" }, unfinished, exitWith);
+  await waitForGoal(context, response.member, { kind: "votes", old: null }, exitWith);
 }
 
 function added(response: AddMemberResponse): string {

@@ -71,11 +71,7 @@ async function replace(
   const { member, members } = response;
   const goal = goalOf(member, members);
   if (goal === null) return;
-  const unfinished =
-    goal.kind === "votes" && member.replaces === ""
-      ? `${member.name} is added, and no voter yet; it becomes one by itself`
-      : `${member.name} is added, and has not taken the place yet; it does by itself`;
-  await waitForGoal(context, member, goal, unfinished, exitWith);
+  await waitForGoal(context, member, goal, exitWith);
 }
 
 function replaced({ header, member, members }: ReplaceMemberResponse): string {
@@ -91,7 +87,7 @@ function replaced({ header, member, members }: ReplaceMemberResponse): string {
 
 /** What to wait for; null: nothing more happens. */
 function goalOf(member: Member, members: readonly Member[]): Goal | null {
-  const old = members.find(({ id }) => id === member.replaces);
+  const old = members.find(({ id }) => id === member.replaces) ?? null;
   if (old?.role === MemberRole.LEARNER) return { kind: "in place of", old };
-  return old !== undefined || member.target === MemberTarget.VOTER ? { kind: "votes" } : null;
+  return old !== null || member.target === MemberTarget.VOTER ? { kind: "votes", old } : null;
 }

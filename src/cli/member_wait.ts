@@ -20,18 +20,18 @@ const LOOK_TIMEOUT_MS = 5000;
 
 type Named = Pick<Member, "id" | "name">;
 
-/** What is waited for: the member votes, or another one, whose place it takes, is gone. */
-export type Goal = { readonly kind: "votes" } | { readonly kind: "in place of"; readonly old: Named };
+/** What is waited for: the member votes, or the old one, whose place it takes, is gone. Null: it takes nobody's place. */
+export type Goal =
+  | { readonly kind: "votes"; readonly old: Named | null }
+  | { readonly kind: "in place of"; readonly old: Named };
 
-/**
- * Waits for the goal and says how it ended. Progress goes to stderr, a line whenever there is something else to say.
- * @param unfinished what is so when the time is over, such as "n4 is added, and no voter yet; it becomes one by itself"
- */
+type Outcome = "reached" | "removed" | "late" | "late, and promoted by hand";
+
+/** Waits for the goal and says how it ended. Progress goes to stderr, a line whenever there is something else to say. */
 export async function waitForGoal(
   context: CommandContext,
   member: Named,
   goal: Goal,
-  unfinished: string,
   exitWith: (code: number) => void,
 ): Promise<void> {
   const { io, output } = context;
@@ -44,12 +44,18 @@ export async function waitForGoal(
     if (output === "table") io.stdout.write(`\n${who} ${text}\n`);
     return;
   }
-  io.stderr.write(
+  const text =
     outcome === "removed"
-      ? `muster: ${name} was removed meanwhile\n`
-      : `muster: ${printable(unfinished)}, see \`muster cluster\`\n`,
-  );
+      ? `${name} was removed meanwhile`
+      : `${name} is added, and ${unfinished(goal, outcome)}, see \`muster cluster\``;
+  io.stderr.write(`muster: ${text}\n`);
   exitWith(outcome === "removed" ? ExitCode.Refused : ExitCode.Unavailable);
+}
+
+function unfinished({ old }: Goal, outcome: Outcome): string {
+  if (old !== null) return `has not taken the place of ${printable(old.name)} yet; it does so by itself`;
+  const next = outcome === "late" ? "it becomes one by itself" : "auto-promote is off";
+  return `no voter yet; ${next}`;
 }
 
 /** "removed": it is no member any more. */
@@ -57,8 +63,9 @@ async function lookUntil(
   { client, io, remainingMs, clock = systemClock }: CommandContext,
   { id, name }: Named,
   goal: Goal,
-): Promise<"reached" | "removed" | "timeout"> {
+): Promise<Outcome> {
   let said = "";
+  let late: Outcome = "late";
   const say = (text: string): void => {
     if (text !== said) io.stderr.write(`muster: waiting for ${printable(name)}: ${printable(text)}\n`);
     said = text;
@@ -70,6 +77,7 @@ async function lookUntil(
       const found = cluster.members.find(({ member }) => member?.id === id);
       if (found?.member === undefined) return "removed";
       if (isReached(goal, found.member, cluster)) return "reached";
+      late = isPromotedByHand(found.member, cluster) ? "late, and promoted by hand" : "late";
       say(progressOf(found, goal, cluster));
     } catch (error) {
       if (!(error instanceof MusterError) || !isUnavailable(error)) throw error;
@@ -77,7 +85,12 @@ async function lookUntil(
     }
     await clock.sleep(LOOK_MS);
   }
-  return "timeout";
+  return late;
+}
+
+/** Replacements are finished in any case. */
+function isPromotedByHand({ replaces }: Member, { settings }: GetClusterResponse): boolean {
+  return replaces === "" && settings?.autoPromote === false;
 }
 
 function isReached(goal: Goal, { role }: Member, { members }: GetClusterResponse): boolean {
@@ -97,7 +110,7 @@ function progressOf(status: MemberStatus, goal: Goal, cluster: GetClusterRespons
   if (behind > 0n) return `its log is ${String(behind)} of ${String(cluster.commitIndex)} entries behind`;
   if (goal.kind === "in place of")
     return `its log is complete; it takes the place of ${goal.old.name} when it has been in contact for two election timeouts`;
-  if (member.replaces === "" && cluster.settings?.autoPromote === false)
+  if (isPromotedByHand(member, cluster))
     return `its log is complete; auto-promote is off, so it votes after \`muster member promote ${member.name}\``;
   return "its log is complete; it votes when it has been in contact for two election timeouts";
 }
