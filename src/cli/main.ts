@@ -10,6 +10,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, CommanderError } from "commander";
 import { addClusterCommand } from "./cluster";
+import { addCompletionCommand } from "./completion";
 import { addDoctorCommand } from "./doctor";
 import { reportFailure } from "./failure";
 import { ExitCode } from "./io";
@@ -93,6 +94,7 @@ function buildProgram(io: Io, exitWith: (code: number) => void): Command {
     const { runDev } = require("./run_dev") as typeof RunDev;
     exitWith(await runDev(options, io));
   });
+  addCompletionCommand(program, io);
   return program;
 }
 
@@ -118,7 +120,10 @@ function processIo(): Io {
         }),
     },
     stderr: process.stderr,
-    ask: process.stdin.isTTY && process.stderr.isTTY ? askOnTerminal : undefined,
+    ask:
+      process.stdin.isTTY && process.stderr.isTTY
+        ? (question) => askOnTerminal(process.stdin, process.stderr, question)
+        : undefined,
     env: process.env,
     onStop: (causes, listener) => {
       const removals = causes.map((cause: StopCause) => {

@@ -54,7 +54,6 @@ const TARGETS = {
 /** Adds the `member` command and its subcommands to the program. */
 export function addMemberCommands(program: Command, io: Io, exitWith: (code: number) => void): void {
   const member = program.command("member").description("look at and change the members");
-  addReplaceCommand(member, io, exitWith);
   member
     .command("list")
     .description("list the members")
@@ -119,6 +118,7 @@ export function addMemberCommands(program: Command, io: Io, exitWith: (code: num
     requireMember(name, options.id);
     return withClient(command, io, (context) => remove(context, name, options));
   });
+  addReplaceCommand(member, io, exitWith);
 }
 
 async function list(context: CommandContext, serializable: boolean): Promise<void> {

@@ -4,11 +4,15 @@
 import { createInterface } from "node:readline/promises";
 
 /**
- * Asks a question on stderr and reads one line from stdin. Resolves with an empty text when the input ends. Ctrl-C ends the
- * process, as it does anywhere: the terminal is left in the mode in which it edits lines itself.
+ * Asks a question and reads one line. Resolves with an empty text when the input ends. Ctrl-C ends the process, as it does
+ * anywhere: the terminal is left in the mode in which it edits lines itself.
  */
-export async function askOnTerminal(question: string): Promise<string> {
-  const lines = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
+export async function askOnTerminal(
+  input: NodeJS.ReadableStream,
+  output: NodeJS.WritableStream,
+  question: string,
+): Promise<string> {
+  const lines = createInterface({ input, output, terminal: false });
   try {
     const ended = new Promise<string>((resolve) => {
       lines.once("close", () => {
