@@ -48,6 +48,21 @@ import { EndpointChannel } from "./channel";
 import { systemClock } from "./clock";
 import type { Clock } from "./clock";
 import { ClientConfigError, parseEndpoints } from "./endpoints";
+import { given } from "./inputs";
+import type {
+  AddMemberInput,
+  ChangeMembersInput,
+  DeleteMemberInput,
+  GetClusterInput,
+  GetMembersInput,
+  PromoteMemberInput,
+  ReplaceMemberInput,
+  TransferLeadershipInput,
+  UpdateAdminURLInput,
+  UpdateClusterSettingsInput,
+  UpdateMemberInput,
+  MemberSelectorInput,
+} from "./inputs";
 import { EndpointPool } from "./pool";
 import { SharedRead } from "./shared_read";
 import type { ReadLimits } from "./shared_read";
@@ -65,6 +80,7 @@ export { ClientConfigError, parseEndpoint, parseEndpoints } from "./endpoints";
 export type { Endpoint } from "./endpoints";
 export { MusterError } from "./errors";
 export type { MusterErrorInit } from "./errors";
+export type * from "./inputs";
 export type { FieldViolation } from "../rpc/error_details";
 export type { ReceivedSnapshot, SnapshotSink } from "./snapshot";
 export type { MembersChange, MembersView, ViewWaitOptions } from "./view";
@@ -118,44 +134,6 @@ const {
   updateAdminUrl,
   transferLeadership,
 } = MembershipServiceService;
-
-/** A request whose fields are optional, except for those in `Required`. */
-type Input<T, Required extends keyof T = never> = Readonly<Pick<T, Required>> & {
-  readonly [K in Exclude<keyof T, Required>]?: T[K] | undefined;
-};
-
-/** `consistency`: LINEARIZABLE, or SERIALIZABLE for one member's own knowledge. @default LINEARIZABLE */
-export type GetMembersInput = Input<GetMembersRequest>;
-/** `consistency`: LINEARIZABLE, or SERIALIZABLE for one member's own knowledge. @default LINEARIZABLE */
-export type GetClusterInput = Input<GetClusterRequest>;
-/** Name and peer URL of the new member; `target`: what it is to become. @default target: a voter */
-export type AddMemberInput = Input<AddMemberRequest, "name" | "peerUrl">;
-/** Names the member by `name`, `id` or both. */
-export type UpdateMemberInput = Input<UpdateMemberRequest, "newPeerUrl">;
-/** Names the member by `name`, `id` or both. */
-export type DeleteMemberInput = Input<DeleteMemberRequest>;
-/** Names the member by `name`, `id` or both. */
-export type PromoteMemberInput = Input<PromoteMemberRequest>;
-/** A member by `name`, `id` or both. */
-export interface MemberSelectorInput {
-  readonly name?: string | undefined;
-  readonly id?: string | undefined;
-}
-/** The members that one change promotes, demotes and removes; at least one, none of them twice. */
-export interface ChangeMembersInput extends Omit<
-  Input<ChangeMembersRequest>,
-  "promote" | "demote" | "remove"
-> {
-  readonly promote?: readonly MemberSelectorInput[] | undefined;
-  readonly demote?: readonly MemberSelectorInput[] | undefined;
-  readonly remove?: readonly MemberSelectorInput[] | undefined;
-}
-/** Names the old member by `name`, `id` or both; the new one by `newName` and `peerUrl`, or by neither: in place. */
-export type ReplaceMemberInput = Input<ReplaceMemberRequest>;
-/** The settings to change; one that is left out stays as it is. A duration of 0 means never. */
-export type UpdateClusterSettingsInput = Input<UpdateClusterSettingsRequest>;
-/** Names the member by `name`, `id` or both. */
-export type UpdateAdminURLInput = Input<UpdateAdminURLRequest, "adminUrls">;
 
 /** How to reach a cluster. */
 export interface MusterClientOptions {
@@ -220,8 +198,6 @@ export interface MusterClientOptions {
   readonly random?: (() => number) | undefined;
 }
 
-/** Names the member by `name`, `id` or both. @default the most advanced voter in contact with the leader */
-export type TransferLeadershipInput = Input<TransferLeadershipRequest>;
 /** Settings of one call. */
 export interface CallOptions {
   /**
@@ -493,12 +469,6 @@ export class MusterClient {
     const timeoutMs = options.timeoutMs === undefined ? this.timeoutMs : checkedTimeout(options.timeoutMs);
     return { timeoutMs, signal: options.signal };
   }
-}
-
-/** Leaves out undefined fields: the types of generated code accept a missing field, but not an undefined one. */
-function given<T extends object>(input: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  const entries = Object.entries(input).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
 }
 
 /** One for each value that means linearizable. An unknown value goes to the service as it is, and is refused there. */
