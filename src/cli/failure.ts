@@ -29,11 +29,13 @@ const HINTS: Readonly<Record<ReasonName, string | null>> = {
   LEARNER_NOT_READY: "it is promoted by itself when it is ready; `muster cluster` shows how far behind it is",
   TOO_MANY_LEARNERS: "`muster member list` shows them",
   FEATURE_NOT_READY: "`muster cluster` shows the version of each member",
-  MEMBER_IN_CONTACT: "`muster cluster` shows which members answer",
+  MEMBER_IN_CONTACT:
+    "to replace a member that runs, give the new one a name and a --peer-url; `muster cluster` shows which members answer",
   REPLACEMENT_UNDER_WAY: "`muster member list` shows which member replaces which",
   MEMBER_MISMATCH: "compare name, id and peer URL with `muster member list`",
-  MEMBER_WIPED: "remove the member and add it again",
-  MEMBER_ROLLED_BACK: "stop that member, remove it and add it again with an empty data directory",
+  MEMBER_WIPED: "`muster member replace NAME` makes it anew",
+  MEMBER_ROLLED_BACK:
+    "stop that member, make it anew with `muster member replace NAME`, start it with an empty data directory",
   NOT_LEADER: "ask the leader; `muster cluster` shows it",
   CLUSTER_ID_MISMATCH: "check --endpoints: the members belong to different clusters",
   REVISION_MISMATCH: "the roster changed meanwhile: look at it again, then repeat with its revision",
