@@ -27,14 +27,14 @@ export const SETTINGS: readonly Setting[] = [
   },
   {
     key: "standby-takeover-after",
-    meaning: "how long a voter is out of contact before a standby takes its place; 0: for ever",
+    meaning: "after so long out of contact a voter's place is taken by a standby; 0: never",
     initial: "0",
     read: ({ standbyTakeoverAfter }) => durationText(standbyTakeoverAfter),
     write: (text) => ({ standbyTakeoverAfter: parseDuration(text) }),
   },
   {
     key: "remove-unstarted-after",
-    meaning: "how long an added member may stay without a start before it is removed; 0: for ever",
+    meaning: "after so long without a start an added member is removed; 0: never",
     initial: "0",
     read: ({ removeUnstartedAfter }) => durationText(removeUnstartedAfter),
     write: (text) => ({ removeUnstartedAfter: parseDuration(text) }),

@@ -26,8 +26,8 @@ const settings: ClusterSettings = {
 };
 const TABLE = `SETTING                 VALUE  DEFAULT  MEANING
 auto-promote            true   true     the leader makes voters of learners that are ready
-standby-takeover-after  10m    0        how long a voter is out of contact before a standby takes its place; 0: for ever
-remove-unstarted-after  0      0        how long an added member may stay without a start before it is removed; 0: for ever
+standby-takeover-after  10m    0        after so long out of contact a voter's place is taken by a standby; 0: never
+remove-unstarted-after  0      0        after so long without a start an added member is removed; 0: never
 `;
 
 test("shows them, in both formats as after a change", async () => {
