@@ -3,7 +3,7 @@
  * Without a leader: what each member says of itself and of the others.
  */
 import type { Command } from "commander";
-import type { GetClusterResponse } from "../client";
+import { GetClusterResponse } from "../generated/muster/v1/membership_service";
 import { watchCluster } from "./cluster_watch";
 import { diagnose } from "./doctor_findings";
 import { hearing } from "./doctor";
@@ -11,7 +11,7 @@ import { ExitCode } from "./io";
 import type { Io } from "./io";
 import { readWithFallback, refuseClientOptions, withClient } from "./options";
 import type { CommandContext } from "./options";
-import { clusterJson, clusterText, jsonLine, printable, renderTable } from "./output";
+import { clusterText, jsonLine, printable, renderTable } from "./output";
 import { survey } from "./survey";
 
 /** Adds the `cluster` command to the program. */
@@ -44,7 +44,7 @@ async function show(
     client.getCluster({ consistency }, options),
   );
   const isLed = confirmed || (serializable && hasLeader(answer));
-  io.stdout.write(output === "json" ? jsonLine(clusterJson, answer) : clusterText(answer));
+  io.stdout.write(output === "json" ? jsonLine(GetClusterResponse, answer) : clusterText(answer));
   if (isLed) return;
   if (output === "table") io.stdout.write(`\n${await views(context)}`);
   exitWith(ExitCode.Unavailable);

@@ -3,11 +3,12 @@
  * place; elsewhere one line whenever something is another than before.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { GetClusterResponse } from "../client";
+import { GetClusterResponse } from "../generated/muster/v1/membership_service";
 import type { Io } from "./io";
 import { readWithFallback } from "./options";
 import type { CommandContext } from "./options";
-import { clusterJson, clusterText, jsonLine, nameOf, printable, stateOf } from "./output";
+import { clusterText, jsonLine, nameOf, printable, replacements, stateOf } from "./output";
+import { changedSettings } from "./setting_list";
 import { followed, untilStopped } from "./watch";
 
 /** The state of members has no events, so it is read again this often, in milliseconds. */
@@ -95,7 +96,7 @@ class View {
 
   show({ answer, note }: Reading): void {
     const { io, output } = this.context;
-    if (output === "json") this.write(answer === null ? "" : jsonLine(clusterJson, answer), note);
+    if (output === "json") this.write(answer === null ? "" : jsonLine(GetClusterResponse, answer), note);
     else if (io.stdout.isTerminal === true)
       this.redraw(`${answer === null ? "" : clusterText(answer)}\n${note}`);
     else this.write(answer === null ? "" : `${lineOf(answer)}\n`, note);
@@ -123,11 +124,15 @@ class View {
 }
 
 /** The cluster in one line, without what changes all the time. */
-function lineOf({ header, members, failuresTolerated, failuresToleratedKnown }: GetClusterResponse): string {
+function lineOf(cluster: GetClusterResponse): string {
+  const { header, members, failuresTolerated, failuresToleratedKnown, settings } = cluster;
   const known = members.flatMap(({ member }) => (member === undefined ? [] : [member]));
   const leaderId = header?.leaderId ?? "";
   const leader = leaderId === "" ? "no leader" : `leader ${nameOf(known, leaderId)}`;
   const spare = failuresToleratedKnown ? `, ${String(failuresTolerated)} more may fail` : "";
   const states = members.map((status) => `${printable(status.member?.name ?? "")} ${stateOf(status)}`);
-  return `revision ${String(header?.revision ?? 0n)}: ${leader}${spare}; ${states.join(", ")}`;
+  const changed = changedSettings(settings);
+  const others = [...replacements(known), ...(changed === "" ? [] : [`settings ${changed}`])];
+  const text = [`${leader}${spare}`, states.join(", "), ...others].join("; ");
+  return `revision ${String(header?.revision ?? 0n)}: ${text}`;
 }

@@ -3,7 +3,7 @@
  */
 import { MemberRole } from "../client";
 import type { GetClusterResponse, Member, MemberStatus } from "../client";
-import { milliseconds } from "./output";
+import { milliseconds } from "./durations";
 import type { Answer } from "./survey";
 
 /** The overall state, and the command's exit code: healthy 0, degraded 1, "no quorum" and "no answer" 3. */

@@ -29,11 +29,13 @@ const HINTS: Readonly<Record<ReasonName, string | null>> = {
   LEARNER_NOT_READY: "it is promoted by itself when it is ready; `muster cluster` shows how far behind it is",
   TOO_MANY_LEARNERS: "`muster member list` shows them",
   FEATURE_NOT_READY: "`muster cluster` shows the version of each member",
-  MEMBER_IN_CONTACT: "`muster cluster` shows which members answer",
+  MEMBER_IN_CONTACT:
+    "to replace a member that runs, give the new one a name and a --peer-url; `muster cluster` shows which members answer",
   REPLACEMENT_UNDER_WAY: "`muster member list` shows which member replaces which",
   MEMBER_MISMATCH: "compare name, id and peer URL with `muster member list`",
-  MEMBER_WIPED: "remove the member and add it again",
-  MEMBER_ROLLED_BACK: "stop that member, remove it and add it again with an empty data directory",
+  MEMBER_WIPED: "`muster member replace NAME` makes it anew",
+  MEMBER_ROLLED_BACK:
+    "stop that member, make it anew with `muster member replace NAME`, start it with an empty data directory",
   NOT_LEADER: "ask the leader; `muster cluster` shows it",
   CLUSTER_ID_MISMATCH: "check --endpoints: the members belong to different clusters",
   REVISION_MISMATCH: "the roster changed meanwhile: look at it again, then repeat with its revision",
@@ -62,18 +64,38 @@ const UNAVAILABLE_REASONS: ReadonlySet<string> = new Set([
   "NOT_PROPOSED",
 ] satisfies ReasonName[]);
 
+/** A change failed that a person had confirmed for the roster at one revision. */
+export class ConfirmedChangeError extends Error {
+  constructor(
+    readonly failure: MusterError,
+    readonly revision: bigint,
+  ) {
+    super(failure.message, { cause: failure });
+    this.name = "ConfirmedChangeError";
+  }
+}
+
 /** Prints why a command failed. @returns the exit code */
 export function reportFailure(thrown: unknown, io: Io): number {
   if (thrown instanceof UsageError || thrown instanceof ClientConfigError) {
     io.stderr.write(`muster: ${printable(thrown.message)}\n`);
     return ExitCode.Usage;
   }
+  if (thrown instanceof ConfirmedChangeError) {
+    const { failure, revision } = thrown;
+    io.stderr.write(describe(failure, confirmedHint(failure, revision)));
+    return exitCode(failure);
+  }
   if (thrown instanceof MusterError) {
-    io.stderr.write(describe(thrown));
-    return isUnavailable(thrown) ? ExitCode.Unavailable : ExitCode.Refused;
+    io.stderr.write(describe(thrown, hintFor(thrown)));
+    return exitCode(thrown);
   }
   io.stderr.write(`muster: ${printable(thrown instanceof Error ? thrown.message : String(thrown))}\n`);
   return ExitCode.Refused;
+}
+
+function exitCode(error: MusterError): number {
+  return isUnavailable(error) ? ExitCode.Unavailable : ExitCode.Refused;
 }
 
 /** Whether the call failed because no member decided it, and not because it was refused. */
@@ -83,14 +105,23 @@ export function isUnavailable(error: MusterError): boolean {
     : UNAVAILABLE_REASONS.has(error.reason);
 }
 
-function describe(error: MusterError): string {
+function describe(error: MusterError, hint: string | undefined): string {
   const lines = [`muster: ${printable(error.label)}: ${printable(error.message)}`];
   for (const { field, description } of error.violations) {
     lines.push(`  ${printable(field)}: ${printable(description)}`);
   }
-  const hint = hintFor(error);
   if (hint !== undefined) lines.push(`  ${hint}`);
   return `${lines.join("\n")}\n`;
+}
+
+/** What to repeat has the revision in it, so that it is the same request; after another change the question is another one. */
+function confirmedHint(error: MusterError, revision: bigint): string | undefined {
+  if (error.reason === "REVISION_MISMATCH")
+    return "the roster changed after the question was asked; repeat the command to be asked about it as it is now";
+  const hint = hintFor(error);
+  return error.reason === "OUTCOME_UNKNOWN" && error.requestId !== undefined
+    ? `${hint ?? ""} --expected-revision ${String(revision)}`
+    : hint;
 }
 
 function hintFor(error: MusterError): string | undefined {

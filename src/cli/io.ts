@@ -29,6 +29,11 @@ export interface Io {
   readonly stderr: TextSink;
   /** The environment variables. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /**
+   * Asks the person at the terminal, and resolves with the line that was typed, an empty one at the end of the input.
+   * @default undefined: nobody is there to answer, since stdin or stderr is no terminal
+   */
+  readonly ask?: ((question: string) => Promise<string>) | undefined;
   /** The clock of the client's retries; replaced in tests. @default the machine's monotonic clock */
   readonly clock?: Clock;
   /**

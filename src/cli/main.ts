@@ -10,12 +10,14 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, CommanderError } from "commander";
 import { addClusterCommand } from "./cluster";
+import { addCompletionCommand } from "./completion";
 import { addDoctorCommand } from "./doctor";
 import { reportFailure } from "./failure";
 import { ExitCode } from "./io";
 import type { Io, StopCause } from "./io";
 import { addLeaderCommands } from "./leader";
-import { addMemberCommands, addMembersCommands } from "./member";
+import { addMemberCommands } from "./member";
+import { addMembersCommands } from "./members_change";
 import type * as Offline from "./offline";
 import { addClientOptions, refuseClientOptions } from "./options";
 import { addDevOptions } from "./dev_options";
@@ -24,7 +26,9 @@ import type * as RunDev from "./run_dev";
 import type * as RunServer from "./run_server";
 import { addRescueCommand } from "./rescue";
 import { addServerOptions, serverFlags } from "./server_options";
+import { addSettingsCommands } from "./settings";
 import { addSnapshotCommands } from "./snapshot";
+import { askOnTerminal } from "./terminal";
 import { addWalCommands } from "./wal";
 import { addWatchCommand } from "./watch";
 
@@ -66,6 +70,7 @@ function buildProgram(io: Io, exitWith: (code: number) => void): Command {
   addMemberCommands(program, io, exitWith);
   addMembersCommands(program, io);
   addLeaderCommands(program, io);
+  addSettingsCommands(program, io);
   addClusterCommand(program, io, exitWith);
   addWatchCommand(program, io);
   addDoctorCommand(program, io, exitWith);
@@ -89,6 +94,7 @@ function buildProgram(io: Io, exitWith: (code: number) => void): Command {
     const { runDev } = require("./run_dev") as typeof RunDev;
     exitWith(await runDev(options, io));
   });
+  addCompletionCommand(program, io);
   return program;
 }
 
@@ -114,6 +120,10 @@ function processIo(): Io {
         }),
     },
     stderr: process.stderr,
+    ask:
+      process.stdin.isTTY && process.stderr.isTTY
+        ? (question) => askOnTerminal(process.stdin, process.stderr, question)
+        : undefined,
     env: process.env,
     onStop: (causes, listener) => {
       const removals = causes.map((cause: StopCause) => {

@@ -1,33 +1,31 @@
 /**
- * `muster member list|add|update|promote|remove`: lists and changes the members.
+ * `muster member list|add|update|promote|remove`: lists the members and changes one; member_replace.ts has `replace`.
  */
 import { Option } from "commander";
 import type { Command } from "commander";
 import { DEFAULT_TIMEOUT_MS, MemberTarget } from "../client";
-import type { CallOptions, Member, ResponseHeader } from "../client";
 import {
   AddMemberResponse,
-  ChangeMembersResponse,
   DeleteMemberResponse,
   GetMembersResponse,
   PromoteMemberResponse,
   UpdateAdminURLResponse,
   UpdateMemberResponse,
 } from "../generated/muster/v1/membership_service";
-import { ExitCode, UsageError } from "./io";
+import { makeChange, withChangeOptions } from "./change";
+import type { ChangeOptions } from "./change";
+import { UsageError } from "./io";
 import type { Io } from "./io";
-import { WAIT_TIMEOUT_MS, waitUntilVoter } from "./member_wait";
-import { parseRevision, readWithFallback, withClient } from "./options";
+import { addReplaceCommand } from "./member_replace";
+import { changedText, possibleText, startHint } from "./member_text";
+import { WAIT_TIMEOUT_MS, waitForGoal } from "./member_wait";
+import { readWithFallback, withClient } from "./options";
 import type { CommandContext } from "./options";
-import { answeredBy, jsonLine, memberTable, printable } from "./output";
+import { answeredBy, jsonLine, memberTable } from "./output";
+import { requireMember, withWriteOptions } from "./write_options";
+import type { WriteOptions } from "./write_options";
 
-interface WriteOptions {
-  readonly requestId?: string;
-  readonly expectedRevision?: bigint;
-  readonly dryRun?: boolean;
-  readonly note?: string;
-}
-interface AddOptions extends WriteOptions {
+interface AddOptions extends ChangeOptions {
   readonly peerUrl: string;
   readonly adminUrl?: string;
   readonly target: keyof typeof TARGETS;
@@ -38,15 +36,10 @@ interface UpdateOptions extends WriteOptions {
   readonly peerUrl?: string;
   readonly adminUrl?: string;
 }
-interface PromoteOptions extends WriteOptions {
+interface PromoteOptions extends ChangeOptions {
   readonly id?: string;
 }
-interface ChangeOptions extends WriteOptions {
-  readonly promote?: string;
-  readonly demote?: string;
-  readonly remove?: string;
-}
-interface RemoveOptions extends WriteOptions {
+interface RemoveOptions extends ChangeOptions {
   readonly id?: string;
   readonly peerUrl?: string;
 }
@@ -68,7 +61,7 @@ export function addMemberCommands(program: Command, io: Io, exitWith: (code: num
     .action((options: { serializable?: boolean }, command: Command) =>
       withClient(command, io, (context) => list(context, options.serializable === true)),
     );
-  withWriteOptions(
+  withChangeOptions(
     member
       .command("add <name>")
       .description(
@@ -106,7 +99,7 @@ export function addMemberCommands(program: Command, io: Io, exitWith: (code: num
     }
     return withClient(command, io, (context) => update(context, name, options));
   });
-  withWriteOptions(
+  withChangeOptions(
     member
       .command("promote [name]")
       .description("make a voter of a learner that is ready")
@@ -115,7 +108,7 @@ export function addMemberCommands(program: Command, io: Io, exitWith: (code: num
     requireMember(name, options.id);
     return withClient(command, io, (context) => promote(context, name, options));
   });
-  withWriteOptions(
+  withChangeOptions(
     member
       .command("remove [name]")
       .description("remove a member for good")
@@ -125,83 +118,7 @@ export function addMemberCommands(program: Command, io: Io, exitWith: (code: num
     requireMember(name, options.id);
     return withClient(command, io, (context) => remove(context, name, options));
   });
-}
-
-/** Adds the `members` command: one change of several members. */
-export function addMembersCommands(program: Command, io: Io): void {
-  withWriteOptions(
-    program
-      .command("members")
-      .description("change several members at once")
-      .command("change")
-      .description("promote, demote and remove members in one change, all of them or none")
-      .option("--promote <list>", "learners that become voters: names, or id:HEX, comma-separated")
-      .option("--demote <list>", "voters that become learners")
-      .option("--remove <list>", "members that are removed for good"),
-  ).action((options: ChangeOptions, command: Command) => {
-    if (options.promote === undefined && options.demote === undefined && options.remove === undefined)
-      throw new UsageError("give --promote, --demote or --remove");
-    return withClient(command, io, (context) => change(context, options));
-  });
-}
-
-async function change({ client, io, output }: CommandContext, options: ChangeOptions): Promise<void> {
-  const [promote, demote, remove] = [options.promote, options.demote, options.remove].map(selectors);
-  const response = await client.changeMembers(
-    { promote, demote, remove, ...writeFields(options) },
-    repeating(options),
-  );
-  if (output === "json") {
-    io.stdout.write(jsonLine(ChangeMembersResponse, response));
-    return;
-  }
-  const { header, members } = response;
-  if (options.dryRun === true) io.stdout.write("dry run: the members can be changed; nothing was changed\n");
-  else {
-    const first = `changed the members at revision ${String(header?.revision ?? 0n)}\n`;
-    io.stdout.write(`${first}\n${memberTable(members, header?.leaderId ?? "")}`);
-  }
-}
-
-/** No name has a colon. */
-function selectors(list: string | undefined): { name?: string; id?: string }[] {
-  if (list === undefined) return [];
-  return list
-    .split(",")
-    .map((word) => word.trim())
-    .map((word) => (word.startsWith("id:") ? { id: word.slice(3) } : { name: word }));
-}
-
-function withWriteOptions(command: Command): Command {
-  return command
-    .option("--request-id <text>", "makes the command safe to repeat: the same id and content happen once")
-    .option("--expected-revision <number>", "refuse unless the roster is at this revision", parseRevision)
-    .option("--dry-run", "check everything, change nothing")
-    .option("--note <text>", "why, for those who read the history: at most 256 characters in one line");
-}
-
-function requireMember(name: string | undefined, id: string | undefined): void {
-  if (name === undefined && id === undefined) throw new UsageError("name the member: by NAME, --id or both");
-}
-
-/** The request fields that all writes have in common. */
-function writeFields(options: WriteOptions): {
-  requestId: string | undefined;
-  expectedRevision: bigint | undefined;
-  validateOnly: boolean;
-  note: string | undefined;
-} {
-  return {
-    requestId: options.requestId,
-    expectedRevision: options.expectedRevision,
-    validateOnly: options.dryRun === true,
-    note: options.note,
-  };
-}
-
-/** A request id on the command line repeats an earlier command, whose attempts may still be on their way. */
-function repeating({ requestId }: WriteOptions): CallOptions {
-  return { repeats: requestId !== undefined };
+  addReplaceCommand(member, io, exitWith);
 }
 
 async function list(context: CommandContext, serializable: boolean): Promise<void> {
@@ -223,126 +140,78 @@ async function add(
   options: AddOptions,
   exitWith: (code: number) => void,
 ): Promise<void> {
-  const { client, io, output, remainingMs } = context;
   const { peerUrl, adminUrl, wait = false } = options;
-  const target = TARGETS[options.target];
-  const response = await client.addMember(
-    { name, peerUrl, adminUrl, target, ...writeFields(options) },
+  const request = { name, peerUrl, adminUrl, target: TARGETS[options.target] };
+  const response = await makeChange(context, options, {
+    call: (fields, callOptions) => context.client.addMember({ ...request, ...fields }, callOptions),
+    type: AddMemberResponse,
+    possible: (found) => possibleText("added", found),
+    done: added,
     // The time of a command that waits is for the wait.
-    { ...repeating(options), timeoutMs: wait ? Math.min(DEFAULT_TIMEOUT_MS, remainingMs()) : undefined },
-  );
-  const dryRun = options.dryRun === true;
-  const { member } = response;
-  io.stdout.write(output === "json" ? jsonLine(AddMemberResponse, response) : added(dryRun, response));
-  if (wait && !dryRun && member !== undefined) await untilItVotes(context, member, exitWith);
+    ...(wait ? { callMsMax: DEFAULT_TIMEOUT_MS } : {}),
+  });
+  if (!wait || response?.member === undefined) return;
+  await waitForGoal(context, response.member, { kind: "votes", old: null }, exitWith);
 }
 
-function added(dryRun: boolean, { member, members, header }: AddMemberResponse): string {
-  const first = changed(dryRun, "added", member, header);
-  if (dryRun || member === undefined) return first;
-  return `${first}\n${memberTable(members, header?.leaderId ?? "")}\n${startHint(member, members)}`;
-}
-
-async function untilItVotes(
-  context: CommandContext,
-  member: Member,
-  exitWith: (code: number) => void,
-): Promise<void> {
-  const { io, output } = context;
-  const outcome = await waitUntilVoter(context, member);
-  const name = printable(member.name);
-  if (outcome === "votes") {
-    if (output === "table") io.stdout.write(`\n${name} (${printable(member.id)}) is a voter now\n`);
-    return;
-  }
-  io.stderr.write(
-    outcome === "removed"
-      ? `muster: ${name} was removed meanwhile\n`
-      : `muster: ${name} is added, and no voter yet; it becomes one by itself, see \`muster cluster\`\n`,
-  );
-  exitWith(outcome === "removed" ? ExitCode.Refused : ExitCode.Unavailable);
+function added(response: AddMemberResponse): string {
+  const { member, members } = response;
+  return `${changedText("added", response)}${member === undefined ? "" : `\n${startHint(member, members)}`}`;
 }
 
 async function promote(
-  { client, io, output }: CommandContext,
+  context: CommandContext,
   name: string | undefined,
   options: PromoteOptions,
 ): Promise<void> {
-  const { id } = options;
-  const response = await client.promoteMember({ name, id, ...writeFields(options) }, repeating(options));
-  const dryRun = options.dryRun === true;
-  if (output === "json") io.stdout.write(jsonLine(PromoteMemberResponse, response));
-  else
-    io.stdout.write(changed(dryRun, "promoted", response.member, response.header) + after(dryRun, response));
+  const request = { name, id: options.id };
+  await makeChange(context, options, {
+    call: (fields, callOptions) => context.client.promoteMember({ ...request, ...fields }, callOptions),
+    type: PromoteMemberResponse,
+    possible: (found) => possibleText("promoted", found),
+    done: (response) => changedText("promoted", response),
+  });
 }
 
 async function update(
-  { client, io, output }: CommandContext,
+  context: CommandContext,
   name: string | undefined,
   options: UpdateOptions,
 ): Promise<void> {
+  const { client } = context;
   const { id, peerUrl, adminUrl } = options;
-  const target = { name, id, ...writeFields(options) };
-  const dryRun = options.dryRun === true;
-  if (peerUrl === undefined) {
-    const adminUrls = (adminUrl ?? "").split(",").map((url) => url.trim());
-    const response = await client.updateAdminUrl({ ...target, adminUrls }, repeating(options));
-    const text = changed(dryRun, "updated", response.member, response.header);
-    io.stdout.write(output === "json" ? jsonLine(UpdateAdminURLResponse, response) : text);
+  const outcome = {
+    asks: false,
+    possible: (found: Pick<UpdateMemberResponse, "member">) => possibleText("updated", found),
+    done: (response: Pick<UpdateMemberResponse, "member" | "header">) => changedText("updated", response),
+  };
+  if (peerUrl !== undefined) {
+    await makeChange(context, options, {
+      call: (fields, callOptions) =>
+        client.updateMember({ name, id, newPeerUrl: peerUrl, ...fields }, callOptions),
+      type: UpdateMemberResponse,
+      ...outcome,
+    });
     return;
   }
-  const response = await client.updateMember({ ...target, newPeerUrl: peerUrl }, repeating(options));
-  if (output === "json") io.stdout.write(jsonLine(UpdateMemberResponse, response));
-  else
-    io.stdout.write(changed(dryRun, "updated", response.member, response.header) + after(dryRun, response));
+  const adminUrls = (adminUrl ?? "").split(",").map((url) => url.trim());
+  await makeChange(context, options, {
+    call: (fields, callOptions) => client.updateAdminUrl({ name, id, adminUrls, ...fields }, callOptions),
+    type: UpdateAdminURLResponse,
+    ...outcome,
+  });
 }
 
 async function remove(
-  { client, io, output }: CommandContext,
+  context: CommandContext,
   name: string | undefined,
   options: RemoveOptions,
 ): Promise<void> {
-  const { id, peerUrl } = options;
-  const response = await client.deleteMember(
-    { name, id, peerUrl, ...writeFields(options) },
-    repeating(options),
-  );
-  const dryRun = options.dryRun === true;
-  if (output === "json") io.stdout.write(jsonLine(DeleteMemberResponse, response));
-  else
-    io.stdout.write(changed(dryRun, "removed", response.member, response.header) + after(dryRun, response));
-}
-
-/** One sentence about the change, or about its dry run. */
-function changed(
-  dryRun: boolean,
-  verb: string,
-  member: Member | undefined,
-  header: ResponseHeader | undefined,
-): string {
-  const name = printable(member?.name ?? "");
-  if (dryRun) return `dry run: member ${name} can be ${verb}; nothing was changed\n`;
-  const id = printable(member?.id ?? "");
-  return `${verb} member ${name} (${id}) at revision ${String(header?.revision ?? 0n)}\n`;
-}
-
-function after(
-  dryRun: boolean,
-  response: { members: readonly Member[]; header: ResponseHeader | undefined },
-): string {
-  return dryRun ? "" : `\n${memberTable(response.members, response.header?.leaderId ?? "")}`;
-}
-
-/** The command line that starts the added member. */
-function startHint(added: Member, members: readonly Member[]): string {
-  const cluster = members
-    .flatMap((member) => member.peerUrls.map((url) => `${member.name}=${url}`))
-    .join(",");
-  const lines = [
-    "start it, with an empty data directory and the admin URL of your choice:",
-    `  muster server --name ${added.name} --peer-url ${added.peerUrls.join(",")} \\`,
-    `    --admin-url ${added.adminUrls[0] ?? "URL"} --data-dir ${added.name}.data \\`,
-    `    --initial-cluster-state existing --initial-cluster ${cluster}`,
-  ];
-  return `${lines.map(printable).join("\n")}\n`;
+  const request = { name, id: options.id, peerUrl: options.peerUrl };
+  await makeChange(context, options, {
+    call: (fields, callOptions) => context.client.deleteMember({ ...request, ...fields }, callOptions),
+    type: DeleteMemberResponse,
+    possible: (found) => possibleText("removed", found),
+    done: (response) => changedText("removed", response),
+  });
 }

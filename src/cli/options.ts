@@ -96,6 +96,8 @@ export interface CommandContext {
   readonly endpoints: readonly string[];
   /** Milliseconds left of the time for the whole command. */
   readonly remainingMs: () => number;
+  /** Runs a wait for a person, whose time is not the command's. */
+  readonly untimed: <T>(wait: () => Promise<T>) => Promise<T>;
   /** Undefined: the machine's. */
   readonly clock: Clock | undefined;
 }
@@ -108,12 +110,20 @@ export function surveyContext(
 ): Omit<CommandContext, "client"> {
   const options = command.optsWithGlobals<ClientOptions>();
   const clock = io.clock ?? systemClock;
-  const end = clock.now() + (options.timeout ?? defaultTimeoutMs);
+  let end = clock.now() + (options.timeout ?? defaultTimeoutMs);
   return {
     io,
     output: options.output ?? "table",
     endpoints: endpointList(options.endpoints, io.env["MUSTER_ENDPOINTS"]),
     remainingMs: () => Math.max(1, end - clock.now()),
+    untimed: async (wait) => {
+      const begin = clock.now();
+      try {
+        return await wait();
+      } finally {
+        end += clock.now() - begin;
+      }
+    },
     clock: io.clock,
   };
 }

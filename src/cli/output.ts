@@ -6,7 +6,8 @@
 import type { GetClusterResponse, Member, MemberStatus, ResponseHeader } from "../client";
 import { MemberRole, MemberTarget } from "../client";
 import type { Duration } from "../generated/google/protobuf/duration";
-import { GetClusterResponse as ClusterMessage } from "../generated/muster/v1/membership_service";
+import { durationJson, milliseconds } from "./durations";
+import { changedSettings } from "./setting_list";
 
 /** How results are printed. */
 export type OutputFormat = "table" | "json";
@@ -41,7 +42,7 @@ export function memberTable(members: readonly Member[], leaderId: string): strin
     member.id,
     member.name,
     roleName(member.role),
-    targetName(member),
+    targetName(member, members),
     yesNo(member.started),
     yesNo(leaderId !== "" && member.id === leaderId),
     member.peerUrls.join(","),
@@ -64,8 +65,35 @@ export function clusterText(cluster: GetClusterResponse): string {
       `${cluster.failuresToleratedKnown ? String(cluster.failuresTolerated) : UNKNOWN} more may fail now`,
     `log: committed ${String(cluster.commitIndex)}, applied ${String(cluster.appliedIndex)}, ` +
       `as ${nameOf(members, header?.memberId ?? "")} knows it`,
+    ...versionLines(cluster),
+    ...settingsLines(cluster),
+    ...replacements(members).map((replacement) => `${replacement} as soon as it is ready`),
   ];
-  return `${summary.join("\n")}\n\n${statusTable(cluster.members)}`;
+  return `${summary.join("\n")}\n\n${statusTable(cluster.members, members)}`;
+}
+
+/** Nothing before the first publish, and of a member of an older version. */
+function versionLines({ clusterVersion, features }: GetClusterResponse): string[] {
+  if (clusterVersion === "") return [];
+  const known = features.length === 0 ? "none" : features.join(", ");
+  return [printable(`version: all members know ${clusterVersion}; features: ${known}`)];
+}
+
+function settingsLines({ settings }: GetClusterResponse): string[] {
+  const changed = changedSettings(settings);
+  return changed === "" ? [] : [`settings: ${changed}`];
+}
+
+/** "n4 replaces n1", for each that is under way. */
+export function replacements(members: readonly Member[]): string[] {
+  return members.flatMap(({ name, replaces }) =>
+    replaces === "" ? [] : [`${printable(name)} replaces ${shortName(members, replaces)}`],
+  );
+}
+
+/** A member's name; its id when the name is not known. */
+function shortName(members: readonly Member[], id: string): string {
+  return printable(members.find((member) => member.id === id)?.name ?? id);
 }
 
 /** A member as `name (id)`; its id alone when the name is not known; "-" when `id` is empty. */
@@ -82,35 +110,43 @@ export function answeredBy(header: ResponseHeader | undefined, members: readonly
 
 /** A response as one line of proto3 JSON. */
 export function jsonLine<T>(type: { toJSON(message: T): unknown }, message: T): string {
-  return `${JSON.stringify(type.toJSON(message))}\n`;
+  return `${JSON.stringify(withDurations(type.toJSON(message), message))}\n`;
 }
 
-/** The response of GetCluster as proto3 JSON, with durations such as "1.5s": ts-proto writes them as messages. */
-export const clusterJson: { toJSON(message: GetClusterResponse): unknown } = {
-  toJSON: (message) => {
-    const json = ClusterMessage.toJSON(message) as { members?: object[] };
-    const members = json.members?.map((member, i) => {
-      const { lastContact, lastHeard } = message.members[i] ?? {};
-      return {
-        ...member,
-        ...(lastContact === undefined ? {} : { lastContact: durationJson(lastContact) }),
-        ...(lastHeard === undefined ? {} : { lastHeard: durationJson(lastHeard) }),
-      };
-    });
-    return members === undefined ? json : { ...json, members };
-  },
-};
-
-/** Seconds with 0, 3, 6 or 9 digits and an "s". @see the proto3 JSON mapping of google.protobuf.Duration */
-export function durationJson(duration: Duration): string {
-  const negative = duration.seconds < 0n || duration.nanos < 0;
-  const seconds = duration.seconds < 0n ? -duration.seconds : duration.seconds;
-  const nanos = String(Math.abs(duration.nanos)).padStart(9, "0");
-  const fraction = nanos === "000000000" ? "" : `.${nanos.replace(/(000){1,2}$/, "")}`;
-  return `${negative ? "-" : ""}${String(seconds)}${fraction}s`;
+/**
+ * The JSON with durations such as "1.5s": ts-proto writes them as messages. It has the shape of the message, but for the value
+ * of a oneof, which is named after its case.
+ */
+function withDurations(json: unknown, message: unknown): unknown {
+  if (Array.isArray(json) && Array.isArray(message))
+    return json.map((item, i) => withDurations(item, message[i]));
+  if (!isRecord(json) || !isRecord(message)) return json;
+  if (isDuration(message)) return durationJson(message);
+  const valueOf = (key: string): unknown =>
+    message[key] ?? Object.values(message).find((value) => isRecord(value) && value["$case"] === key);
+  return Object.fromEntries(
+    Object.entries(json).map(([key, value]) => {
+      const part = valueOf(key);
+      return [key, withDurations(value, isRecord(part) && part["$case"] === key ? part["value"] : part)];
+    }),
+  );
 }
 
-function statusTable(statuses: readonly MemberStatus[]): string {
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
+}
+
+/** A timestamp has the same fields, but is text in JSON. */
+function isDuration(message: object): message is Duration {
+  return (
+    "seconds" in message &&
+    "nanos" in message &&
+    typeof message.seconds === "bigint" &&
+    typeof message.nanos === "number"
+  );
+}
+
+function statusTable(statuses: readonly MemberStatus[], members: readonly Member[]): string {
   const headers = [
     "ID",
     "NAME",
@@ -130,7 +166,7 @@ function statusTable(statuses: readonly MemberStatus[]): string {
       member?.id ?? "",
       member?.name ?? "",
       member === undefined ? "" : roleName(member.role),
-      member === undefined ? "" : targetName(member),
+      member === undefined ? "" : targetName(member, members),
       stateOf(status),
       optional(status.matchIndex),
       optional(status.lagEntries),
@@ -156,10 +192,6 @@ function roleOrContact(status: MemberStatus): string {
   return status.reachable ? "ok" : "unreachable";
 }
 
-export function milliseconds({ seconds, nanos }: Duration): number {
-  return Number(seconds) * 1000 + nanos / 1e6;
-}
-
 /** A time in milliseconds, for people. */
 export function shortTime(ms: number): string {
   return ms < 1000 ? `${String(Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`;
@@ -170,9 +202,14 @@ export function roleName(role: MemberRole): string {
   return role === MemberRole.LEARNER ? "learner" : "unknown";
 }
 
-/** What a member that does not vote is to become; nothing for a voter, which is what it is to be. */
-function targetName({ role, target }: Member): string {
-  if (role !== MemberRole.LEARNER) return "";
+/** What a member that does not vote is to become, and in whose place; nothing for a voter that takes nobody's place. */
+function targetName({ role, target, replaces }: Member, members: readonly Member[]): string {
+  const becomes = role === MemberRole.LEARNER ? nameOfTarget(target) : "";
+  const place = replaces === "" ? "" : `replaces ${shortName(members, replaces)}`;
+  return [becomes, place].filter((part) => part !== "").join(", ");
+}
+
+export function nameOfTarget(target: MemberTarget): string {
   return TARGET_NAMES.get(target) ?? "";
 }
 

@@ -22,8 +22,10 @@ import {
   GetMembersRequest,
   MembershipServiceService,
   PromoteMemberRequest,
+  ReplaceMemberRequest,
   TransferLeadershipRequest,
   UpdateAdminURLRequest,
+  UpdateClusterSettingsRequest,
   UpdateMemberRequest,
 } from "../generated/muster/v1/membership_service";
 import type {
@@ -33,8 +35,10 @@ import type {
   GetClusterResponse,
   GetMembersResponse,
   PromoteMemberResponse,
+  ReplaceMemberResponse,
   TransferLeadershipResponse,
   UpdateAdminURLResponse,
+  UpdateClusterSettingsResponse,
   UpdateMemberResponse,
 } from "../generated/muster/v1/membership_service";
 import { TIMEOUT_MAX_MS } from "./attempt";
@@ -44,6 +48,21 @@ import { EndpointChannel } from "./channel";
 import { systemClock } from "./clock";
 import type { Clock } from "./clock";
 import { ClientConfigError, parseEndpoints } from "./endpoints";
+import { given } from "./inputs";
+import type {
+  AddMemberInput,
+  ChangeMembersInput,
+  DeleteMemberInput,
+  GetClusterInput,
+  GetMembersInput,
+  PromoteMemberInput,
+  ReplaceMemberInput,
+  TransferLeadershipInput,
+  UpdateAdminURLInput,
+  UpdateClusterSettingsInput,
+  UpdateMemberInput,
+  MemberSelectorInput,
+} from "./inputs";
 import { EndpointPool } from "./pool";
 import { SharedRead } from "./shared_read";
 import type { ReadLimits } from "./shared_read";
@@ -61,6 +80,7 @@ export { ClientConfigError, parseEndpoint, parseEndpoints } from "./endpoints";
 export type { Endpoint } from "./endpoints";
 export { MusterError } from "./errors";
 export type { MusterErrorInit } from "./errors";
+export type * from "./inputs";
 export type { FieldViolation } from "../rpc/error_details";
 export type { ReceivedSnapshot, SnapshotSink } from "./snapshot";
 export type { MembersChange, MembersView, ViewWaitOptions } from "./view";
@@ -69,6 +89,7 @@ export type {
   WatchedLeader,
   WatchedProgress,
   WatchedRoster,
+  WatchedSettings,
   WatchItem,
   WatchMembersOptions,
 } from "./watch";
@@ -76,14 +97,18 @@ export { Consistency, MemberEventKind } from "../generated/muster/v1/membership_
 export type {
   AddMemberResponse,
   ChangeMembersResponse,
+  ClusterSettings,
   DeleteMemberResponse,
   GetClusterResponse,
   GetMembersResponse,
   MemberEvent,
   PromoteMemberResponse,
+  QuorumStep,
+  ReplaceMemberResponse,
   ResponseHeader,
   TransferLeadershipResponse,
   UpdateAdminURLResponse,
+  UpdateClusterSettingsResponse,
   UpdateMemberResponse,
 } from "../generated/muster/v1/membership_service";
 export { MemberRole, MemberTarget } from "../generated/muster/v1/member";
@@ -104,43 +129,11 @@ const {
   deleteMember,
   promoteMember,
   changeMembers,
+  replaceMember,
+  updateClusterSettings,
   updateAdminUrl,
   transferLeadership,
 } = MembershipServiceService;
-
-/** A request whose fields are optional, except for those in `Required`. */
-type Input<T, Required extends keyof T = never> = Readonly<Pick<T, Required>> & {
-  readonly [K in Exclude<keyof T, Required>]?: T[K] | undefined;
-};
-
-/** `consistency`: LINEARIZABLE, or SERIALIZABLE for one member's own knowledge. @default LINEARIZABLE */
-export type GetMembersInput = Input<GetMembersRequest>;
-/** `consistency`: LINEARIZABLE, or SERIALIZABLE for one member's own knowledge. @default LINEARIZABLE */
-export type GetClusterInput = Input<GetClusterRequest>;
-/** Name and peer URL of the new member; `target`: what it is to become. @default target: a voter */
-export type AddMemberInput = Input<AddMemberRequest, "name" | "peerUrl">;
-/** Names the member by `name`, `id` or both. */
-export type UpdateMemberInput = Input<UpdateMemberRequest, "newPeerUrl">;
-/** Names the member by `name`, `id` or both. */
-export type DeleteMemberInput = Input<DeleteMemberRequest>;
-/** Names the member by `name`, `id` or both. */
-export type PromoteMemberInput = Input<PromoteMemberRequest>;
-/** A member by `name`, `id` or both. */
-export interface MemberSelectorInput {
-  readonly name?: string | undefined;
-  readonly id?: string | undefined;
-}
-/** The members that one change promotes, demotes and removes; at least one, none of them twice. */
-export interface ChangeMembersInput extends Omit<
-  Input<ChangeMembersRequest>,
-  "promote" | "demote" | "remove"
-> {
-  readonly promote?: readonly MemberSelectorInput[] | undefined;
-  readonly demote?: readonly MemberSelectorInput[] | undefined;
-  readonly remove?: readonly MemberSelectorInput[] | undefined;
-}
-/** Names the member by `name`, `id` or both. */
-export type UpdateAdminURLInput = Input<UpdateAdminURLRequest, "adminUrls">;
 
 /** How to reach a cluster. */
 export interface MusterClientOptions {
@@ -205,8 +198,6 @@ export interface MusterClientOptions {
   readonly random?: (() => number) | undefined;
 }
 
-/** Names the member by `name`, `id` or both. @default the most advanced voter in contact with the leader */
-export type TransferLeadershipInput = Input<TransferLeadershipRequest>;
 /** Settings of one call. */
 export interface CallOptions {
   /**
@@ -366,6 +357,24 @@ export class MusterClient {
     return this.write(changeMembers, request, options);
   }
 
+  /**
+   * Replaces a member. With a name of its own the new member joins beside the old one and takes its place by itself when it
+   * is ready. Without one it takes the place at once, for a member whose disk is lost: refused with MEMBER_IN_CONTACT while the
+   * old one answers.
+   */
+  async replaceMember(input: ReplaceMemberInput, options: CallOptions = {}): Promise<ReplaceMemberResponse> {
+    return this.write(replaceMember, ReplaceMemberRequest.fromPartial(given(input)), options);
+  }
+
+  /** Changes what the leader does by itself. The answer has all settings; getCluster shows them too. */
+  async updateClusterSettings(
+    input: UpdateClusterSettingsInput,
+    options: CallOptions = {},
+  ): Promise<UpdateClusterSettingsResponse> {
+    const request = UpdateClusterSettingsRequest.fromPartial(given(input));
+    return this.write(updateClusterSettings, request, options);
+  }
+
   /** Replaces a member's admin URLs. */
   async updateAdminUrl(
     input: UpdateAdminURLInput,
@@ -460,12 +469,6 @@ export class MusterClient {
     const timeoutMs = options.timeoutMs === undefined ? this.timeoutMs : checkedTimeout(options.timeoutMs);
     return { timeoutMs, signal: options.signal };
   }
-}
-
-/** Leaves out undefined fields: the types of generated code accept a missing field, but not an undefined one. */
-function given<T extends object>(input: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  const entries = Object.entries(input).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
 }
 
 /** One for each value that means linearizable. An unknown value goes to the service as it is, and is refused there. */

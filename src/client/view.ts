@@ -22,12 +22,12 @@ import type { WatchStep } from "./watch";
 export interface MembersChange {
   /**
    * "roster": the first one came. "reset": a new roster came, and the changes up to it are not known as events. "events": the
-   * members changed. "leader": another one leads. "fresh", "stale": see MembersView.fresh.
+   * members or the settings of the cluster changed. "leader": another one leads. "fresh", "stale": see MembersView.fresh.
    */
   readonly kind: "roster" | "reset" | "events" | "leader" | "fresh" | "stale";
   /** The view's revision. */
   readonly revision: bigint;
-  /** The changes, oldest first; empty unless `kind` is "events". */
+  /** The changes, oldest first; empty unless `kind` is "events". One of the settings (MemberEventKind.SETTINGS) has no member. */
   readonly events: readonly MemberEvent[];
 }
 
@@ -125,7 +125,7 @@ class Snapshot {
     const members = new Map(this.byId);
     for (const { kind, member, previous } of events) {
       if (kind !== MemberEventKind.REMOVED) {
-        // A change of something else than a member has none.
+        // A change of the settings has none.
         if (member !== undefined) members.set(member.id, member);
         continue;
       }

@@ -7,10 +7,10 @@
  */
 import { status } from "@grpc/grpc-js";
 import type { Member } from "../generated/muster/v1/member";
-import { MembershipServiceService } from "../generated/muster/v1/membership_service";
+import { MemberEventKind, MembershipServiceService } from "../generated/muster/v1/membership_service";
 import type {
+  ClusterSettings,
   MemberEvent,
-  MemberEventKind,
   ResponseHeader,
   WatchMembersRequest,
   WatchMembersResponse,
@@ -50,19 +50,12 @@ export interface WatchedRoster {
   readonly members: readonly Member[];
 }
 
-/** One change of one member. */
-export interface WatchedEvent {
-  readonly kind: "event";
+/** What every change has, whether it is one of a member or of the settings. */
+interface WatchedChange {
   /** The revision of the change. A change of several members has one item for each, all of the same revision. */
   readonly revision: bigint;
   /** Whether no more items of this revision follow. Only then is it one to begin a later watch with. */
   readonly isLast: boolean;
-  /** What happened. A newer server may send numbers not known here. */
-  readonly change: MemberEventKind;
-  /** After the change; undefined when the member was removed. */
-  readonly member: Member | undefined;
-  /** Before the change; undefined when the member was added, and for a change that a server of an older version kept. */
-  readonly previous: Member | undefined;
   /** When the leader proposed it, by the leader's clock; undefined for a change that a server of an older version kept. */
   readonly time: Date | undefined;
   /** Who asked for it: an identity, "anonymous", "member" for what a member published, "steward" for the leader itself. */
@@ -71,6 +64,26 @@ export interface WatchedEvent {
   readonly note: string;
   /** The request_id of the write. */
   readonly requestId: string;
+}
+
+/** One change of one member. */
+export interface WatchedEvent extends WatchedChange {
+  readonly kind: "event";
+  /** What happened. A newer server may send numbers not known here. */
+  readonly change: MemberEventKind;
+  /** After the change; undefined when the member was removed. */
+  readonly member: Member | undefined;
+  /** Before the change; undefined when the member was added, and for a change that a server of an older version kept. */
+  readonly previous: Member | undefined;
+}
+
+/** One change of the cluster's settings, and of no member. */
+export interface WatchedSettings extends WatchedChange {
+  readonly kind: "settings";
+  /** After the change. */
+  readonly settings: ClusterSettings;
+  /** Before the change. */
+  readonly previous: ClusterSettings | undefined;
 }
 
 /** Another member leads, or none, as far as the watched member knows. Not part of the order of changes. */
@@ -91,7 +104,7 @@ export interface WatchedProgress {
 }
 
 /** An item of a watch; `kind` tells which. */
-export type WatchItem = WatchedRoster | WatchedEvent | WatchedLeader | WatchedProgress;
+export type WatchItem = WatchedRoster | WatchedEvent | WatchedSettings | WatchedLeader | WatchedProgress;
 
 /** One message of a watch, checked. The events of a message belong together: they are applied or not, all of them. */
 export type WatchStep = (
@@ -272,11 +285,16 @@ async function* itemsOf(steps: AsyncIterable<WatchStep>): AsyncGenerator<WatchIt
   }
 }
 
-function* eventsOf(events: readonly MemberEvent[]): Generator<WatchedEvent, void, undefined> {
+function* eventsOf(
+  events: readonly MemberEvent[],
+): Generator<WatchedEvent | WatchedSettings, void, undefined> {
   for (const [i, event] of events.entries()) {
-    const { kind: change, time, ...rest } = event;
+    const { kind: change, member, previous, settings, previousSettings, time, ...facts } = event;
     const isLast = events[i + 1]?.revision !== event.revision;
-    yield { ...rest, kind: "event", change, isLast, time: time && dateOf(time) };
+    const common = { ...facts, isLast, time: time && dateOf(time) };
+    if (change === MemberEventKind.SETTINGS && settings !== undefined)
+      yield { ...common, kind: "settings", settings, previous: previousSettings };
+    else yield { ...common, kind: "event", change, member, previous };
   }
 }
 

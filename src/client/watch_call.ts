@@ -1,16 +1,21 @@
 /**
- * One watch that outlives the members: goes on at the next endpoint, from the last revision that it has, when the
- * connection or the member is lost. For the command; not part of the package's interface.
+ * One watch for the command: the messages as they came, and a word when a stream was lost and when another one goes on.
+ * Ends where the client's own watch begins anew with the roster (REVISION_COMPACTED). Not part of the package's interface.
  */
-import { status } from "@grpc/grpc-js";
 import { MembershipServiceService } from "../generated/muster/v1/membership_service";
-import type { WatchMembersRequest, WatchMembersResponse } from "../generated/muster/v1/membership_service";
-import type { Channel } from "./attempt";
+import type {
+  MemberEvent,
+  WatchMembersRequest,
+  WatchMembersResponse,
+} from "../generated/muster/v1/membership_service";
+import { Caller } from "./caller";
+import type { StreamVerdict } from "./caller";
 import { EndpointChannel } from "./channel";
+import { systemClock } from "./clock";
 import type { Clock } from "./clock";
 import { parseEndpoints } from "./endpoints";
-import { MusterError } from "./errors";
-import { isRepeatable, pauseMs } from "./retry";
+import type { MusterError } from "./errors";
+import { WatchCursor } from "./watch";
 
 interface WatchCallOptions {
   /** host:port or URLs, as the client takes them. */
@@ -32,59 +37,60 @@ interface WatchCallOptions {
  * @throws MusterError when the watch is refused, and when none of the endpoints could be watched at the beginning
  */
 export async function* watchCall(options: WatchCallOptions): AsyncGenerator<WatchMembersResponse> {
-  const channels = parseEndpoints(options.endpoints).map(
-    (endpoint) => new EndpointChannel(endpoint, undefined, undefined),
-  );
+  const { endpoints, signal, clock } = options;
+  const caller = new Caller({
+    channels: parseEndpoints(endpoints).map(
+      (endpoint) => new EndpointChannel(endpoint, undefined, undefined),
+    ),
+    clock,
+    attemptClock: systemClock,
+    random: Math.random,
+    waitForConnection: false,
+  });
   try {
-    yield* watchOver(channels, options);
+    yield* messages(caller, options);
+  } catch (error) {
+    if (!signal.aborted) throw error;
   } finally {
-    for (const channel of channels) channel.close();
+    caller.close();
   }
 }
 
-async function* watchOver(
-  channels: readonly Channel[],
-  { request, signal, clock, onLost, onResumed }: WatchCallOptions,
-): AsyncGenerator<WatchMembersResponse> {
-  let from = request.startRevision;
-  let failures = 0;
-  let hadMessage = false;
-  for (let at = 0; !isAborted(signal); at++) {
-    const channel = channels[at % channels.length];
-    if (channel === undefined) return;
-    // The server has no deadline for a watch, and neither has this side.
-    const attempt = { timeoutMs: Infinity, requestId: undefined, number: 1, signal };
-    const { watchMembers } = MembershipServiceService;
-    let error: MusterError;
-    try {
-      const messages = channel.serverStream(watchMembers, { ...request, startRevision: from }, attempt);
-      for await (const message of messages) {
-        if (failures > 0 && hadMessage) onResumed(channel.authority);
-        failures = 0;
-        hadMessage = true;
-        from = message.header?.revision ?? from;
-        yield message;
+function messages(
+  caller: Caller,
+  { request, signal, onLost, onResumed }: WatchCallOptions,
+): AsyncGenerator<WatchMembersResponse, void, undefined> {
+  const { startRevision, ...extras } = request;
+  const cursor = new WatchCursor(startRevision, extras);
+  let state: "new" | "open" | "lost" = "new";
+  return caller.stream({
+    signal,
+    judge: (error): StreamVerdict => {
+      if (error.reason === "REVISION_COMPACTED") return "end";
+      const verdict = cursor.judge(error);
+      // Before the first message a person waits: one round over the endpoints shows that there is nothing to watch.
+      return verdict === "resume" && state === "new" ? "elsewhere" : verdict;
+    },
+    onLost: (error) => {
+      if (state !== "open") return;
+      state = "lost";
+      onLost(error);
+    },
+    async *open(channel, attempt) {
+      const { watchMembers } = MembershipServiceService;
+      for await (const message of channel.serverStream(watchMembers, cursor.request(), attempt)) {
+        const step = cursor.accept(message, channel.authority);
+        // What has no part that this version knows is shown all the same.
+        if (step === null && message.part !== undefined) continue;
+        if (state === "lost") onResumed(channel.authority);
+        state = "open";
+        yield step?.kind === "events" ? withEvents(message, step.events) : message;
       }
-      error = ended(channel.authority);
-    } catch (thrown) {
-      if (isAborted(signal)) return;
-      if (!(thrown instanceof MusterError) || !isRepeatable(thrown)) throw thrown;
-      error = thrown;
-    }
-    if (hadMessage && failures === 0) onLost(error);
-    failures++;
-    if (!hadMessage && failures >= channels.length) throw error;
-    await clock.sleep(pauseMs(error, failures, channels.length, Math.random()), signal);
-  }
+    },
+  });
 }
 
-/** Read anew each time: it changes while the loop waits. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted;
-}
-
-/** A member never ends a watch without an error; a proxy may. */
-function ended(endpoint: string): MusterError {
-  const message = `${endpoint}: the stream ended`;
-  return new MusterError({ code: status.UNAVAILABLE, message, endpoint });
+/** The message with those of its events that are new. */
+function withEvents(message: WatchMembersResponse, events: readonly MemberEvent[]): WatchMembersResponse {
+  return { ...message, part: { $case: "events", value: { events: [...events] } } };
 }

@@ -1,15 +1,14 @@
 /** Output for people and for programs. */
-import { GetClusterResponse, GetMembersResponse } from "../../src/generated/muster/v1/membership_service";
 import {
-  clusterJson,
-  clusterText,
-  durationJson,
-  jsonLine,
-  memberTable,
-  printable,
-  renderTable,
-} from "../../src/cli/output";
-import { cluster, header, members, n1 } from "./support/samples";
+  GetClusterResponse,
+  GetMembersResponse,
+  MemberEventKind,
+  UpdateClusterSettingsResponse,
+  WatchMembersResponse,
+} from "../../src/generated/muster/v1/membership_service";
+import { durationJson } from "../../src/cli/durations";
+import { clusterText, jsonLine, memberTable, printable, renderTable } from "../../src/cli/output";
+import { cluster, header, members, n1, n2, n4 } from "./support/samples";
 
 test("columns are as wide as their widest cell, empty cells are dashes, lines end without spaces", () => {
   expect(
@@ -49,6 +48,34 @@ c3                n3         learner  standby  never started  0      20   -     
 `);
 });
 
+test("who replaces whom, the version and the features of all, and settings that were changed", () => {
+  const replacing = GetClusterResponse.create({
+    ...cluster,
+    members: [{ member: n1, isLeader: true }, { member: n2 }, { member: { ...n4, replaces: n2.id } }],
+    clusterVersion: "0.3.0",
+    features: ["target", "replace"],
+    settings: { autoPromote: false, standbyTakeoverAfter: { seconds: 5400n, nanos: 0 } },
+  });
+  const lines = clusterText(replacing).split("\n");
+  expect(lines.slice(3, 7)).toEqual([
+    "version: all members know 0.3.0; features: target, replace",
+    "settings: auto-promote false, standby-takeover-after 1h30m",
+    "n4 replaces rack-2.n2 as soon as it is ready",
+    "",
+  ]);
+  expect(lines.at(-2)?.split(/ {2,}/).slice(1, 4)).toEqual(["n4", "learner", "voter, replaces rack-2.n2"]);
+  const table = memberTable([n1, { ...n4, replaces: "99" }], "a1");
+  expect(table).toContain("voter, replaces 99");
+});
+
+test("settings as they are in a new cluster, and features of nobody, are not shown", () => {
+  const zero = { seconds: 0n, nanos: 0 };
+  const settings = { autoPromote: true, standbyTakeoverAfter: zero, removeUnstartedAfter: zero };
+  expect(clusterText({ ...cluster, settings })).toBe(clusterText(cluster));
+  const old = { ...cluster, clusterVersion: "0.2.0" };
+  expect(clusterText(old)).toContain("\nversion: all members know 0.2.0; features: none\n");
+});
+
 test("cluster as a single member reports it: no leader, no state", () => {
   const alone = GetClusterResponse.create({
     header: { ...header, leaderId: "" },
@@ -84,7 +111,7 @@ test("json is proto3 JSON in one line: 64-bit numbers as strings, enums by name,
       { role: "MEMBER_ROLE_LEARNER" },
     ],
   });
-  const line = jsonLine(clusterJson, cluster);
+  const line = jsonLine(GetClusterResponse, cluster);
   expect(line.indexOf("\n")).toBe(line.length - 1);
   expect(JSON.parse(line)).toMatchObject({
     members: [
@@ -94,6 +121,35 @@ test("json is proto3 JSON in one line: 64-bit numbers as strings, enums by name,
     ],
     quorumSize: 2,
     commitIndex: "20",
+  });
+});
+
+test("durations are text wherever they are in a message", () => {
+  const settings = {
+    autoPromote: true,
+    standbyTakeoverAfter: { seconds: 90n, nanos: 0 },
+    removeUnstartedAfter: { seconds: 0n, nanos: 0 },
+  };
+  const json = { autoPromote: true, standbyTakeoverAfter: "90s", removeUnstartedAfter: "0s" };
+  const response = UpdateClusterSettingsResponse.create({ header, settings });
+  expect(JSON.parse(jsonLine(UpdateClusterSettingsResponse, response))).toMatchObject({ settings: json });
+  const event = { revision: 7n, kind: MemberEventKind.SETTINGS, settings, previousSettings: settings };
+  const time = { seconds: 1n, nanos: 0 };
+  const message = WatchMembersResponse.fromPartial({
+    part: { $case: "events", value: { events: [{ ...event, time }] } },
+  });
+  expect(JSON.parse(jsonLine(WatchMembersResponse, message))).toEqual({
+    events: {
+      events: [
+        {
+          revision: "7",
+          kind: "MEMBER_EVENT_KIND_SETTINGS",
+          settings: json,
+          previousSettings: json,
+          time: "1970-01-01T00:00:01.000Z",
+        },
+      ],
+    },
   });
 });
 

@@ -1,6 +1,7 @@
 /** `muster watch` and `muster cluster --watch`: what they print, how they go on when a member is lost, and how they end. */
 import { status } from "@grpc/grpc-js";
 import { main } from "../../src/cli/main";
+import { MemberRole, MemberTarget } from "../../src/client";
 import { MemberEventKind, WatchMembersResponse } from "../../src/generated/muster/v1/membership_service";
 import { ScriptedServer, refusal } from "../client/support/scripted_server";
 import { ScriptedWatches } from "./support/scripted_watches";
@@ -73,7 +74,7 @@ test("prints one line for each event, and ends with code 0 at Ctrl-C", async () 
   const { code, io } = await run(words, ({ out }) => lines(out) === 6);
   expect(io.out.split("\n")).toEqual([
     "3  members: n1, rack-2.n2",
-    "4  2026-01-02T03:04:05.678Z  added n3 (c3) learner http://127.0.0.1:7481, by ann: more room",
+    "4  2026-01-02T03:04:05.678Z  added n3 (c3) learner http://127.0.0.1:7481, target standby, by ann: more room",
     "5  updated n3 (c3) started",
     "6  removed n1 (a1)",
     "6  leader rack-2.n2 (b2b2b2b2b2b2b2b2)",
@@ -83,6 +84,37 @@ test("prints one line for each event, and ends with code 0 at Ctrl-C", async () 
   expect([code, io.err, io.listening("SIGINT")]).toEqual([0, "", 0]);
   expect(server.requests).toEqual([{ startRevision: 0n, withLeader: true, withProgress: true }]);
   await until(() => server.open === 0);
+});
+
+test("a change of the settings, a replacement and a demotion in words", async () => {
+  const zero = { seconds: 0n, nanos: 0 };
+  const before = { autoPromote: true, standbyTakeoverAfter: zero, removeUnstartedAfter: zero };
+  const after = { ...before, autoPromote: false, standbyTakeoverAfter: { seconds: 600n, nanos: 0 } };
+  const n4 = { ...n3, id: "d4", name: "n4", target: MemberTarget.VOTER, replaces: "a1" };
+  const voter = { ...n4, role: MemberRole.VOTER, replaces: "" };
+  const event = { caller: "ann", time: { seconds: 0n, nanos: 0 } };
+  const events = [
+    { ...event, revision: 4n, kind: MemberEventKind.SETTINGS, settings: after, previousSettings: before },
+    { revision: 5n, kind: MemberEventKind.ADDED, member: n4 },
+    { revision: 6n, kind: MemberEventKind.REMOVED, previous: n1 },
+    { revision: 6n, kind: MemberEventKind.PROMOTED, previous: n4, member: voter },
+    {
+      revision: 7n,
+      kind: MemberEventKind.DEMOTED,
+      previous: { ...n2, target: MemberTarget.VOTER },
+      member: { ...n2, role: MemberRole.LEARNER, target: MemberTarget.STANDBY },
+    },
+  ];
+  const server = await serve({ send: [roster, { ...at(7n), part: { $case: "events", value: { events } } }] });
+  const { io } = await run(["watch", "--endpoints", server.endpoint], ({ out }) => lines(out) === 6);
+  expect(io.out.split("\n").slice(1)).toEqual([
+    "4  1970-01-01T00:00:00.000Z  changed the settings: auto-promote true -> false, standby-takeover-after 0 -> 10m, by ann",
+    "5  added n4 (d4) learner http://127.0.0.1:7481, replaces n1 (a1)",
+    "6  removed n1 (a1)",
+    "6  promoted n4 (d4) role learner -> voter, replaces n1 (a1) -> none",
+    "7  demoted rack-2.n2 (b2b2b2b2b2b2b2b2) role voter -> learner, target voter -> standby",
+    "",
+  ]);
 });
 
 test("--output json is each message as proto3 JSON", async () => {
@@ -123,6 +155,26 @@ test("a member that can't be reached at the beginning is passed over; when none 
   const alone = new FakeProcess();
   expect(await main(["watch", "--endpoints", gone1.endpoint], alone)).toBe(3);
   expect(alone.err).toContain(`no connection to ${gone1.endpoint}`);
+});
+
+test("members that answer and can't be watched at the beginning are the end too, after one round", async () => {
+  const [first, second] = [await serve({ send: [], fail: gone }), await serve({ send: [], fail: gone })];
+  const io = new FakeProcess();
+  expect(await main(["watch", "--endpoints", `${first.endpoint},${second.endpoint}`], io)).toBe(3);
+  expect(io.err).toMatch(/^muster: SERVER_STOPPING: it stops\n/);
+  expect([first.requests.length, second.requests.length]).toEqual([1, 1]);
+});
+
+test("a change that comes again from another member is printed once", async () => {
+  const first = await serve({ send: [roster, added], fail: gone }, { send: [] });
+  const second = await serve({ send: [added, changed] });
+  const words = ["watch", "--output", "json", "--endpoints", `${first.endpoint},${second.endpoint}`];
+  const { io } = await run(words, ({ out }) => lines(out) === 3);
+  const revisions = io.out
+    .trimEnd()
+    .split("\n")
+    .map((line) => (JSON.parse(line) as { header: { revision: string } }).header.revision);
+  expect(revisions).toEqual(["3", "4", "6"]);
 });
 
 test("changes that are no longer kept end it with what to do", async () => {
@@ -187,6 +239,24 @@ describe("cluster --watch", () => {
       "",
     ]);
     expect(code).toBe(0);
+  });
+
+  test("a line says who replaces whom, and settings that were changed", async () => {
+    const replacing = {
+      ...cluster,
+      members: [
+        { member: n1, isLeader: true },
+        { member: { ...n3, replaces: n1.id }, reachable: true },
+      ],
+      settings: { autoPromote: false, standbyTakeoverAfter: undefined, removeUnstartedAfter: undefined },
+    };
+    const server = await reads(replacing);
+    const words = ["cluster", "--watch", "--endpoints", server.endpoint];
+    const { io } = await run(words, ({ out }) => lines(out) === 1);
+    expect(io.out).toBe(
+      "revision 9007199254740993: leader n1 (a1), 0 more may fail; n1 leader, n3 starting; n3 replaces n1; " +
+        "settings auto-promote false\n",
+    );
   });
 
   test("redraws the table in place on a terminal", async () => {

@@ -11,7 +11,9 @@ import {
   GetClusterResponse,
   GetMembersResponse,
   PromoteMemberResponse,
+  ReplaceMemberResponse,
   UpdateAdminURLResponse,
+  UpdateClusterSettingsResponse,
   UpdateMemberResponse,
 } from "../../src/generated/muster/v1/membership_service";
 import { FakeClock } from "./support/fake_clock";
@@ -111,6 +113,33 @@ test("one method per call, with what was given and nothing else", async () => {
       rpc: "changeMembers",
       request: { ...common, promote: [{ name: "n6", id: "" }], demote: [], remove: [{ name: "", id: "7" }] },
     },
+  ]);
+});
+
+test("a replacement, and settings of which only those given are sent", async () => {
+  const one = await server();
+  const settings = { autoPromote: false, standbyTakeoverAfter: undefined, removeUnstartedAfter: undefined };
+  one
+    .on("replaceMember", { respond: ReplaceMemberResponse.create({ member: { id: "4", replaces: "1" } }) })
+    .on("updateClusterSettings", { respond: UpdateClusterSettingsResponse.create({ settings }) });
+  const made = client({ endpoints: [one.endpoint] });
+  const replaced = await made.replaceMember({ id: "1", newName: "n4", peerUrl: "http://a:1" });
+  expect(replaced.member?.replaces).toBe("1");
+  const takeover = { seconds: 600n, nanos: 0 };
+  const changed = await made.updateClusterSettings({ autoPromote: false, standbyTakeoverAfter: takeover });
+  expect(changed.settings).toEqual(settings);
+  await made.updateClusterSettings({ removeUnstartedAfter: { seconds: 0n, nanos: 0 }, validateOnly: true });
+  const uuid = expect.stringMatching(/^[0-9a-f-]{36}$/) as unknown;
+  const common = { requestId: uuid, expectedRevision: 0n, validateOnly: false, note: "" };
+  const nothing = {
+    autoPromote: undefined,
+    standbyTakeoverAfter: undefined,
+    removeUnstartedAfter: undefined,
+  };
+  expect(one.calls.map(({ request }) => request)).toEqual([
+    { ...common, name: "", id: "1", newName: "n4", peerUrl: "http://a:1", adminUrl: "" },
+    { ...common, ...nothing, autoPromote: false, standbyTakeoverAfter: takeover },
+    { ...common, ...nothing, removeUnstartedAfter: { seconds: 0n, nanos: 0 }, validateOnly: true },
   ]);
 });
 

@@ -9,7 +9,7 @@ import { MemberEvent, MemberEventKind } from "../../src/generated/muster/v1/memb
 import { FakeClock } from "./support/fake_clock";
 import { HeldClock } from "./support/held_clock";
 import { StreamChannel, until } from "./support/stream_channel";
-import { added, events, leader, member, progress, removed, roster } from "./support/watch_messages";
+import { added, events, leader, member, progress, removed, roster, settings } from "./support/watch_messages";
 
 /** Other work of the event loop goes on during a pause. */
 class TurnClock extends FakeClock {
@@ -183,11 +183,17 @@ test("a removal that does not say of whom makes it fetch the roster", async () =
   expect(ids()).toEqual(["2", "3"]);
 });
 
-test("a change of something else than a member moves the revision", async () => {
+test("a change of the settings, or of what this version does not know, moves the revision and no member", async () => {
   await started("1");
-  channel.last.push(events(MemberEvent.fromPartial({ revision: 6n, kind: 6 as MemberEventKind })));
-  await view.waitFor(6n);
+  const seenEvents: MembersChange[] = [];
+  view.onChange((change) => seenEvents.push(change));
+  const ofSettings = settings(6, { autoPromote: false });
+  channel.last.push(
+    events(ofSettings, MemberEvent.fromPartial({ revision: 7n, kind: 99 as MemberEventKind })),
+  );
+  await view.waitFor(7n);
   expect(ids()).toEqual(["1"]);
+  expect(seenEvents[0]).toMatchObject({ kind: "events", revision: 7n, events: [ofSettings, {}] });
 });
 
 describe("waiting", () => {

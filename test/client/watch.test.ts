@@ -8,7 +8,7 @@ import { MemberWatch } from "../../src/client/watch";
 import { FakeClock } from "./support/fake_clock";
 import { HeldClock } from "./support/held_clock";
 import { StreamChannel, until } from "./support/stream_channel";
-import { added, events, leader, member, progress, removed, roster } from "./support/watch_messages";
+import { added, events, leader, member, progress, removed, roster, settings } from "./support/watch_messages";
 
 /** Other work of the event loop goes on during a pause. */
 class TurnClock extends FakeClock {
@@ -95,6 +95,24 @@ test("first the roster, then every change, with its facts", async () => {
   ]);
   expect(a.last.path).toBe("/muster.v1.MembershipService/WatchMembers");
   expect(a.last.request).toEqual({ startRevision: 0n, withLeader: true, withProgress: true });
+});
+
+test("a change of the settings is an item of its own, without a member", async () => {
+  const change = { ...settings(6, { autoPromote: false }), caller: "anna", note: "by hand" };
+  a.onOpen = (stream) => stream.push(roster(5, []), events(change, added(6, "2")));
+  const [, item, last] = await take(watch(), 3);
+  expect(item).toEqual({
+    kind: "settings",
+    revision: 6n,
+    isLast: false,
+    settings: { autoPromote: false },
+    previous: { autoPromote: true },
+    time: undefined,
+    caller: "anna",
+    note: "by hand",
+    requestId: "",
+  });
+  expect(last).toMatchObject({ kind: "event", isLast: true });
 });
 
 test("with a start revision the changes after it come, and no roster", async () => {

@@ -9,6 +9,9 @@ export class FakeProcess implements Io {
   err = "";
   readonly clock = new FakeClock();
   readonly bytes: Uint8Array[] = [];
+  readonly questions: string[] = [];
+  /** Nobody is there, unless answering() was called. */
+  ask: Io["ask"];
   readonly stdout = {
     write: (text: string): void => void (this.out += text),
     writeBytes: async (bytes: Uint8Array): Promise<void> => void this.bytes.push(bytes),
@@ -17,6 +20,15 @@ export class FakeProcess implements Io {
   private readonly listeners = new Map<(cause: StopCause) => void, readonly StopCause[]>();
 
   constructor(readonly env: Readonly<Record<string, string>> = {}) {}
+
+  /** A person at the terminal types these lines. */
+  answering(...lines: string[]): this {
+    this.ask = (question) => {
+      this.questions.push(question);
+      return Promise.resolve(lines.shift() ?? "");
+    };
+    return this;
+  }
 
   onStop(causes: readonly StopCause[], listener: (cause: StopCause) => void): () => void {
     this.listeners.set(listener, causes);

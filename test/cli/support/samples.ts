@@ -4,6 +4,7 @@ import {
   AddMemberResponse,
   GetClusterResponse,
   GetMembersResponse,
+  QuorumStep,
 } from "../../../src/generated/muster/v1/membership_service";
 import { Member } from "../../../src/generated/muster/v1/member";
 
@@ -78,3 +79,10 @@ export const added = AddMemberResponse.create({
   member: n4,
   members: [n1, n4],
 });
+
+/** The steps of a change, as [description, voters, quorum, may fail]. */
+export function steps(...rows: [string, number, number, number][]): QuorumStep[] {
+  return rows.map(([description, voters, quorumSize, failuresTolerated]) =>
+    QuorumStep.create({ description, voters, quorumSize, failuresTolerated }),
+  );
+}

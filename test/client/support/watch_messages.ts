@@ -5,6 +5,7 @@ import {
   MemberEventKind,
   WatchMembersResponse,
 } from "../../../src/generated/muster/v1/membership_service";
+import type { ClusterSettings } from "../../../src/generated/muster/v1/membership_service";
 
 export const CLUSTER = "c1";
 
@@ -40,6 +41,15 @@ export function removed(revision: number, id: string): MemberEvent {
     revision: BigInt(revision),
     kind: MemberEventKind.REMOVED,
     previous: member(id),
+  });
+}
+
+export function settings(revision: number, after: Partial<ClusterSettings>): MemberEvent {
+  return MemberEvent.fromPartial({
+    revision: BigInt(revision),
+    kind: MemberEventKind.SETTINGS,
+    settings: after,
+    previousSettings: { autoPromote: true },
   });
 }
 
