@@ -132,7 +132,6 @@ export interface Cluster {
 /** Restores the state machines; nothing runs before `replica.start()`. @throws when the snapshot can't be restored */
 export function assembleCluster(parts: ClusterParts): Cluster {
   const { storage, clock, random, log, heartbeatMs, electionMs, peers, limits, onRefused, history } = parts;
-  const { wallNow } = parts;
   const { clusterId, instanceId } = storage.identity;
   const transport = parts.transport({
     onUnreachable: (id) => {
@@ -164,8 +163,8 @@ export function assembleCluster(parts: ClusterParts): Cluster {
   const roster = () => rosterMachine.roster;
   const views = new LeaderViews({ replica, roster, heartbeatMs, waitingMax: limits.writesWaitingMax });
   const askUrl = (url: string) => whoIsAt(peers, url);
-  const changes = new ChangeQueue({ replica, roster, views, heartbeatMs, askUrl, wallNow });
-  const submissions = new Submissions({ replica, clock, views, changes, roster, wallNow });
+  const changes = new ChangeQueue({ ...parts, replica, roster, views, askUrl });
+  const submissions = new Submissions({ ...parts, replica, views, changes, roster });
   const routing = new Routing(replica, clock, (id) => replica.peerUrl(id));
   const connectMs = electionMs;
   const room = new WaitingRoom("writes", limits.writesWaitingMax);
