@@ -22,7 +22,7 @@ const request = {
   validateOnly: false,
   note: "",
 };
-const ok: Step = { respond: { members: [] } };
+const ok: Step = { respond: { members: [], quorumSteps: [] } };
 
 /** Sleeps last until the next turn of the event loop, or until they are aborted. */
 const turns: Clock = {
