@@ -27,10 +27,11 @@ import { refuse } from "./refusal";
 import type { Refusal } from "./refusal";
 import { fromOutcome, RequestMemory } from "./requests";
 import type { Decision } from "./requests";
-import { decide, record } from "./rules";
-import type { Effect } from "./rules";
+import { decide } from "./rules";
 import { decodeSnapshot, encodePieces, encodeSnapshot, RosterSnapshotError } from "./snapshot";
 import { Tombstones } from "./tombstones";
+import { record } from "./verdict";
+import type { Effect } from "./verdict";
 import { DEFAULT_SETTINGS } from "./view";
 import type { RosterView } from "./view";
 

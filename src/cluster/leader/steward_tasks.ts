@@ -2,8 +2,8 @@
  * What the leader would do by itself now, in the order in which it would: finish replacements, promote learners, put a
  * standby in the place of a dead voter, remove members that never started. Pure: the roster and the leader's view decide.
  *
- * Invariants: no task lowers the number of voters; a task whose command needs the roster as it was seen carries its revision,
- * so that one which comes late, maybe under the next leader, is refused.
+ * Invariants: no task lowers the number of voters, except back to what it was before a replacement was promoted by hand; a
+ * task says what it has seen of the members that it is about, and is refused once they are otherwise.
  */
 import type { NodeId } from "../../raft/index";
 import {
@@ -16,11 +16,13 @@ import type { CommandEnvelope, MemberRecord, RosterCommand } from "../../roster/
 import type { CheckView } from "./change_check";
 import { readinessOf } from "./readiness";
 
+type JointChange = Required<Parameters<typeof changeMembersCommand>[1]>;
+
 /** What the leader has seen of members over time. */
 export interface Observed {
   /** For how many ticks this leader has not been in contact with the member; 0 when it is. */
   outOfContactTicks(id: NodeId): number;
-  /** For how many ticks this leader has known the member as one that has not started. */
+  /** For how many ticks this leader has known the member as one that has neither started nor been in contact. */
   unstartedTicks(id: NodeId): number;
 }
 
@@ -28,6 +30,8 @@ export interface Observed {
 export interface StewardTask {
   /** The member that it is about; with `kind` it identifies the task. */
   readonly member: MemberRecord;
+  /** See Submission. */
+  readonly seen: readonly MemberRecord[];
   readonly kind: "replacement" | "promotion" | "takeover" | "removal";
   /** What was done, for the log. */
   readonly done: string;
@@ -36,32 +40,47 @@ export interface StewardTask {
 
 type TaskView = Pick<CheckView, "roster" | "voters" | "learners" | "electionTicks" | "heartbeatMs" | "self">;
 
-export function* stewardTasks(view: TaskView, observed: Observed): Generator<StewardTask, undefined> {
+export function* stewardTasks(seen: TaskView, observed: Observed): Generator<StewardTask, undefined> {
+  const { roster, voters, learners, electionTicks, heartbeatMs, self } = seen;
+  // Read once: the view of the leader puts these lists together each time.
+  const view = { roster, voters, learners, electionTicks, heartbeatMs, self };
   yield* replacements(view);
   if (view.roster.settings.autoPromote) yield* promotions(view);
   yield* takeovers(view, observed);
   yield* removals(view, observed);
 }
 
-/** The new member is ready: what the old one was it becomes, and the old one goes. */
+/** The new member is ready: what the old one is by now it becomes, and the old one goes. */
 function* replacements(view: TaskView): Generator<StewardTask, undefined> {
   const { roster } = view;
   for (const member of oldestFirst(roster.members())) {
     const old = member.replaces === 0n ? null : roster.member(member.replaces);
     if (old === null || !isReady(member, view)) continue;
-    const promote = member.learner && !old.learner ? [named(member)] : [];
-    const remove = [named(old)];
+    const change = { ...roleOf(old, member), remove: [named(old)] };
     yield {
       member,
       kind: "replacement",
       done: `the replacement was ready: ${member.name} has taken the place of ${old.name}`,
-      command: (envelope) =>
-        changeMembersCommand(
-          { ...envelope, expectedRevision: roster.revision },
-          { promote, demote: [], remove },
-        ),
+      seen: [member, old],
+      command: (envelope) => changeMembersCommand(envelope, change),
     };
   }
+}
+
+/**
+ * What makes the new member what the old one is. A voter may have become a learner since its replacement began, or a standby
+ * a voter. A new member that votes already was promoted by a caller, and stays a voter.
+ */
+function roleOf(
+  old: MemberRecord,
+  member: MemberRecord,
+): Pick<JointChange, "promote" | "demote" | "standBy"> {
+  const nothing = { promote: [], demote: [], standBy: [] };
+  if (!member.learner) return nothing;
+  if (!old.learner) return { ...nothing, promote: [named(member)] };
+  if (old.target === member.target) return nothing;
+  if (old.target === MemberTarget.STANDBY) return { ...nothing, standBy: [named(member)] };
+  return old.target === MemberTarget.LEARNER ? { ...nothing, demote: [named(member)] } : nothing;
 }
 
 /** One that has not started can't be ready. */
@@ -74,6 +93,7 @@ function* promotions(view: TaskView): Generator<StewardTask, undefined> {
       member,
       kind: "promotion",
       done: "the learner was ready: it is a voter now",
+      seen: [member],
       command: (envelope) => promoteMemberCommand(envelope, { member: named(member) }),
     };
   }
@@ -98,9 +118,10 @@ function* takeovers(view: TaskView, observed: Observed): Generator<StewardTask, 
       member: voter,
       kind: "takeover",
       done: `${note}: ${standby.name} votes in its place, and it is a standby now`,
+      seen: [standby, voter],
       command: (envelope) =>
         changeMembersCommand(
-          { ...envelope, note, expectedRevision: roster.revision },
+          { ...envelope, note },
           { promote: [named(standby)], demote: [], remove: [], standBy: [named(voter)] },
         ),
     };
@@ -119,6 +140,8 @@ function* removals(view: TaskView, observed: Observed): Generator<StewardTask, u
       member,
       kind: "removal",
       done: "the member was added and never started: it is removed",
+      seen: [member],
+      // A publish may be on its way, which is no membership change: under constant writes this waits for a pause.
       command: (envelope) =>
         removeMemberCommand(
           { ...envelope, note, expectedRevision: roster.revision },
