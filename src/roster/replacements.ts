@@ -1,6 +1,7 @@
 /** Which member is to take the place of which (MemberRecord.replaces): how that begins, and how it ends. Pure. */
 import { RosterEvent_Kind } from "../generated/muster/storage/v1/snapshot";
 import type { MemberRecord } from "../generated/muster/storage/v1/snapshot";
+import { MemberTarget } from "../generated/muster/v1/member";
 import { formatId } from "./ids";
 import { refuse } from "./refusal";
 import type { Refusal } from "./refusal";
@@ -36,31 +37,36 @@ export function withReplaces(added: Accepted, replaces: bigint): Accepted {
   return { ...added, member, effects: [{ event: RosterEvent_Kind.ADDED, member }] };
 }
 
-/** A member that was to take the place of one that leaves, whatever the reason, has nobody to replace any more. */
+/**
+ * A member that was to take the place of one that leaves, whatever the reason, has nobody to replace any more. What the other
+ * one was to become by then it is to become now: a voter may have become a standby since its replacement began, or the reverse.
+ */
 export function endReplacements(
   roster: RosterView,
   effects: readonly Effect[],
   index: number,
 ): readonly Effect[] {
-  const removed = effects.flatMap(({ event, ...effect }) =>
-    event === RosterEvent_Kind.REMOVED && "member" in effect ? [effect.member.id] : [],
-  );
-  if (removed.length === 0) return effects;
-  const ended = effects.map((effect) => {
+  const removed = new Map<bigint, MemberRecord>();
+  for (const effect of effects)
+    if (effect.event === RosterEvent_Kind.REMOVED) removed.set(effect.member.id, effect.member);
+  if (removed.size === 0) return effects;
+  const ended = effects.map((effect): Effect => {
     if (effect.event === RosterEvent_Kind.SETTINGS || effect.event === RosterEvent_Kind.REMOVED)
       return effect;
-    const { member } = effect;
-    return removed.includes(member.replaces)
-      ? { ...effect, member: record({ ...member, replaces: 0n }) }
-      : effect;
+    const old = removed.get(effect.member.replaces);
+    return old === undefined ? effect : { ...effect, member: inheriting(effect.member, old) };
   });
-  const changedIds = effects.flatMap((effect) => ("member" in effect ? [effect.member.id] : []));
-  const others = roster
-    .members()
-    .filter(({ id, replaces }) => removed.includes(replaces) && !changedIds.includes(id))
-    .map((member): Effect => {
-      const after = record({ ...member, replaces: 0n, updateRevision: index });
-      return { event: RosterEvent_Kind.UPDATED, member: after };
-    });
+  const changedIds = new Set(effects.flatMap((effect) => ("member" in effect ? [effect.member.id] : [])));
+  const others = roster.members().flatMap((member): Effect[] => {
+    const old = removed.get(member.replaces);
+    if (old === undefined || changedIds.has(member.id)) return [];
+    const after = { ...inheriting(member, old), updateRevision: index };
+    return [{ event: RosterEvent_Kind.UPDATED, member: record(after) }];
+  });
   return [...ended, ...others];
+}
+
+function inheriting(member: MemberRecord, old: MemberRecord): MemberRecord {
+  const target = member.learner && old.learner ? old.target : MemberTarget.UNSPECIFIED;
+  return record({ ...member, replaces: 0n, target });
 }

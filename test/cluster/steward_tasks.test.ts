@@ -152,6 +152,25 @@ test("the order: replacements, promotions, takeovers, removals; of each kind the
     for (const member of seen) expect(world.roster.member(member.id)).toBe(member);
 });
 
+test("what the settings ask for is refused under others; while a member is older, it can't be said", () => {
+  const world = new World({ standbyTakeoverAfterMs: 1000 }).learner(8, STANDBY).learner(7).beside("n2", 12);
+  world.away.set(3, 10);
+  const { updateRevision } = world.roster.settings;
+  const fences = (): unknown[] =>
+    world.tasks().map(({ kind, command }) => [kind, command(envelope()).expectedSettings?.revision]);
+  expect(fences()).toEqual([
+    ["replacement", undefined],
+    ["promotion", updateRevision],
+    ["takeover", updateRevision],
+  ]);
+  world.apply(publish(2, 2, undefined, "0.2.9"));
+  expect(fences()).toEqual([
+    ["replacement", undefined],
+    ["promotion", undefined],
+    ["takeover", undefined],
+  ]);
+});
+
 test("no task, carried out alone, lowers the number of voters", () => {
   const prepared = (): World => {
     const world = new World({ standbyTakeoverAfterMs: 1000, removeUnstartedAfterMs: 1000 });
@@ -226,18 +245,12 @@ describe("a replacement", () => {
   };
 
   test.each<[string, string, RosterCommand, string, Partial<Record<string, unknown>>]>([
-    [
-      "a voter that was demoted",
-      "n2",
-      change({ demote: 2 }),
-      "demote 9 remove 2",
-      { learner: true, target: LEARNER },
-    ],
+    ["a voter that was demoted", "n2", change({ demote: 2 }), "remove 2", { learner: true, target: LEARNER }],
     [
       "a voter whose place a standby took",
       "n2",
       change({ promote: 8, standBy: 2 }),
-      "standBy 9 remove 2",
+      "remove 2",
       { learner: true, target: STANDBY },
     ],
     [

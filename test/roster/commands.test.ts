@@ -35,7 +35,7 @@ import {
   sha256,
 } from "./support/log";
 
-const promote = promoteMemberCommand(envelope(), { member: by({ name: "n2" }) });
+const promote = promoteMemberCommand(envelope({ settingsRevision: 0 }), { member: by({ name: "n2" }) });
 const replace = replaceMemberCommand(envelope(), {
   member: by({ name: "n2" }),
   peerUrl: "",

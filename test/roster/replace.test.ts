@@ -7,7 +7,7 @@ import {
   RosterEvent_Kind,
   toMember,
 } from "../../src/roster/index";
-import type { NewMember, Reason, Roster, RosterCommand } from "../../src/roster/index";
+import type { MemberRecord, NewMember, Reason, Roster, RosterCommand } from "../../src/roster/index";
 import { MemberTarget } from "../../src/generated/muster/v1/member";
 import { ConfChangeTransition, ConfChangeType } from "../../src/raft/index";
 import {
@@ -203,6 +203,29 @@ describe("the end of a replacement", () => {
     expect(events(roster, revision - 1)).toEqual(changes);
     expect(restored(roster).hash()).toBe(roster.hash());
   });
+
+  test.each<[string, string, RosterCommand, Partial<MemberRecord>]>([
+    ["a voter", "n1", remove({ name: "n1" }), { learner: true, target: UNSPECIFIED }],
+    ["a standby", "n5", remove({ name: "n5" }), { learner: true, target: STANDBY }],
+    ["a voter that became a standby", "n1", change({ promote: "n5", standBy: "n1" }), { target: STANDBY }],
+    ["a voter that was demoted", "n1", change({ demote: "n1" }), { target: LEARNER }],
+    [
+      "a standby that became a voter",
+      "n5",
+      change({ promote: "n5", standBy: "n2" }),
+      { target: UNSPECIFIED },
+    ],
+  ])(
+    "a learner that replaced %s is to become what that one is by the time it goes",
+    (_, old, since, expected) => {
+      const roster = fiveOf();
+      accepted(apply(roster, beside(old, 9)).decision);
+      accepted(apply(roster, since).decision);
+      if (roster.memberByName(old) !== null) accepted(apply(roster, remove({ name: old })).decision);
+      expect(memberOf(roster, 9)).toMatchObject({ ...expected, learner: true, replaces: 0n });
+      expect(restored(roster).hash()).toBe(roster.hash());
+    },
+  );
 
   test("the removal of the new one cancels it, and leaves the old one alone", () => {
     const roster = replacing();

@@ -4,7 +4,10 @@ import { MemberEventKind } from "../../src/generated/muster/v1/membership_servic
 import {
   changeMembersCommand,
   confChange,
+  decodeCommand,
+  encodeCommand,
   needsConfChange,
+  promoteMemberCommand,
   replaceMemberCommand,
   Roster,
   RosterEvent_Kind,
@@ -18,6 +21,7 @@ import type { CommandEnvelope, RosterCommand, SettingsFields } from "../../src/r
 import {
   accepted,
   add,
+  adminUrls,
   apply,
   by,
   envelope,
@@ -81,6 +85,22 @@ test("an expected revision guards them, and a repeat changes nothing", () => {
   accepted(apply(roster, set({ autoPromote: true })).decision);
   expect(accepted(apply(roster, command).decision)).toMatchObject({ repeated: true, revision });
   expect(roster.settings.autoPromote).toBe(true);
+});
+
+test("what the leader does by itself by some settings is refused under others, the first change included", () => {
+  const roster = rosterOf(1);
+  accepted(apply(roster, add(2, { learner: true })).decision);
+  const promote = (settingsRevision: number): RosterCommand =>
+    promoteMemberCommand(envelope({ settingsRevision }), { member: by({ id: 2n }) });
+  const asNever = promote(0);
+  expect(decodeCommand(encodeCommand(asNever)).expectedSettings).toEqual({ revision: 0 });
+  accepted(apply(roster, set({ autoPromote: false })).decision);
+  const refusal = refused(apply(roster, asNever).decision, "REVISION_MISMATCH");
+  expect(refusal.metadata).toEqual({ revision: "3", expected_revision: "0" });
+  // Other changes of the roster do not concern it.
+  accepted(apply(roster, adminUrls({ id: 1n }, ["http://b:1"])).decision);
+  accepted(apply(roster, promote(3)).decision);
+  expect(roster.voters()).toEqual([1n, 2n]);
 });
 
 test("they are a normal entry, no membership change", () => {

@@ -3,20 +3,20 @@
  * standby in the place of a dead voter, remove members that never started. Pure: the roster and the leader's view decide.
  *
  * Invariants: no task lowers the number of voters, except back to what it was before a replacement was promoted by hand; a
- * task says what it has seen of the members that it is about, and is refused once they are otherwise.
+ * task says what it has seen of the members that it is about and of the settings that ask for it, and is refused once they
+ * are otherwise.
  */
 import type { NodeId } from "../../raft/index";
 import {
   MemberTarget,
   changeMembersCommand,
+  featureNotReady,
   promoteMemberCommand,
   removeMemberCommand,
 } from "../../roster/index";
 import type { CommandEnvelope, MemberRecord, RosterCommand } from "../../roster/index";
 import type { CheckView } from "./change_check";
 import { readinessOf } from "./readiness";
-
-type JointChange = Required<Parameters<typeof changeMembersCommand>[1]>;
 
 /** What the leader has seen of members over time. */
 export interface Observed {
@@ -50,41 +50,26 @@ export function* stewardTasks(seen: TaskView, observed: Observed): Generator<Ste
   yield* removals(view, observed);
 }
 
-/** The new member is ready: what the old one is by now it becomes, and the old one goes. */
+/** The new member is ready: what the old one is by now it becomes, and the old one goes. Its target it takes over in apply. */
 function* replacements(view: TaskView): Generator<StewardTask, undefined> {
   const { roster } = view;
   for (const member of oldestFirst(roster.members())) {
     const old = member.replaces === 0n ? null : roster.member(member.replaces);
     if (old === null || !isReady(member, view)) continue;
-    const change = { ...roleOf(old, member), remove: [named(old)] };
+    const promote = member.learner && !old.learner ? [named(member)] : [];
     yield {
       member,
       kind: "replacement",
       done: `the replacement was ready: ${member.name} has taken the place of ${old.name}`,
       seen: [member, old],
-      command: (envelope) => changeMembersCommand(envelope, change),
+      command: (envelope) => changeMembersCommand(envelope, { promote, demote: [], remove: [named(old)] }),
     };
   }
 }
 
-/**
- * What makes the new member what the old one is. A voter may have become a learner since its replacement began, or a standby
- * a voter. A new member that votes already was promoted by a caller, and stays a voter.
- */
-function roleOf(
-  old: MemberRecord,
-  member: MemberRecord,
-): Pick<JointChange, "promote" | "demote" | "standBy"> {
-  const nothing = { promote: [], demote: [], standBy: [] };
-  if (!member.learner) return nothing;
-  if (!old.learner) return { ...nothing, promote: [named(member)] };
-  if (old.target === member.target) return nothing;
-  if (old.target === MemberTarget.STANDBY) return { ...nothing, standBy: [named(member)] };
-  return old.target === MemberTarget.LEARNER ? { ...nothing, demote: [named(member)] } : nothing;
-}
-
 /** One that has not started can't be ready. */
 function* promotions(view: TaskView): Generator<StewardTask, undefined> {
+  const settingsRevision = settingsRevisionOf(view);
   for (const member of oldestFirst(view.roster.members())) {
     const { learner, target, replaces } = member;
     if (!learner || target !== MemberTarget.UNSPECIFIED || replaces !== 0n || !isReady(member, view))
@@ -94,7 +79,8 @@ function* promotions(view: TaskView): Generator<StewardTask, undefined> {
       kind: "promotion",
       done: "the learner was ready: it is a voter now",
       seen: [member],
-      command: (envelope) => promoteMemberCommand(envelope, { member: named(member) }),
+      command: (envelope) =>
+        promoteMemberCommand({ ...envelope, settingsRevision }, { member: named(member) }),
     };
   }
 }
@@ -121,7 +107,7 @@ function* takeovers(view: TaskView, observed: Observed): Generator<StewardTask, 
       seen: [standby, voter],
       command: (envelope) =>
         changeMembersCommand(
-          { ...envelope, note },
+          { ...envelope, note, settingsRevision: settingsRevisionOf(view) },
           { promote: [named(standby)], demote: [], remove: [], standBy: [named(voter)] },
         ),
     };
@@ -149,6 +135,12 @@ function* removals(view: TaskView, observed: Observed): Generator<StewardTask, u
         ),
     };
   }
+}
+
+/** A member of an older version would not look at it, and needs not: no settings can be changed before it runs this one. */
+function settingsRevisionOf({ roster }: TaskView): number | undefined {
+  const { settings } = roster;
+  return featureNotReady(roster.members(), "settings") === null ? settings.updateRevision : undefined;
 }
 
 /** Whether it could vote from now on; of a voter, whether it is healthy. */

@@ -17,8 +17,8 @@ export interface Submission {
   /**
    * Members as they were when the leader decided on the change by itself: refused with REVISION_MISMATCH when the role, target
    * or replacement of one is another. Exact for a membership change: only membership changes alter these, and all before it
-   * are applied when it is proposed. An expected revision would be, too, but under constant writes the roster never stands
-   * still between two entries. @default none
+   * are applied when it is proposed. An expected revision would be exact too, but under constant writes the roster never
+   * stands still between a proposal and its apply. @default none
    */
   readonly seen?: readonly MemberRecord[];
   readonly deadline: Deadline;
