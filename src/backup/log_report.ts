@@ -29,6 +29,7 @@ const KINDS: ReadonlyMap<number, string> = new Map([
   [CommandKind.REPLACE_MEMBER, "replace member"],
   [CommandKind.REFUSE, "refuse"],
   [CommandKind.CHANGE_MEMBERS, "change members"],
+  [CommandKind.UPDATE_SETTINGS, "update settings"],
 ]);
 
 export function summarise({ index, term, type, data, confChange }: Entry): EntrySummary {

@@ -68,6 +68,8 @@ export interface CommandEnvelope {
   readonly fingerprint?: Uint8Array;
   /** 0 or not given: any revision. */
   readonly expectedRevision?: number;
+  /** The revision of the settings that it depends on. @default any settings */
+  readonly settingsRevision?: number | undefined;
   /** Why, as the caller said. @default none */
   readonly note?: string;
   /** Who asked for it. @default empty: nobody, as for the first members of a cluster */
@@ -394,7 +396,7 @@ const NO_BYTES = Buffer.alloc(0);
 
 function build(envelope: CommandEnvelope, body: Body): RosterCommand {
   const { kind, version } = KINDS[body.$case];
-  const { fingerprint: hash } = envelope;
+  const { fingerprint: hash, settingsRevision: settings } = envelope;
   return {
     kind,
     version,
@@ -407,6 +409,7 @@ function build(envelope: CommandEnvelope, body: Body): RosterCommand {
     requestBase: 0,
     note: envelope.note ?? "",
     caller: envelope.caller ?? "",
+    expectedSettings: settings === undefined ? undefined : { revision: settings },
     body,
   };
 }

@@ -1,8 +1,9 @@
 /**
  * A digest of the roster, kept up with every change, by which members find out that their rosters differ.
  *
- * The sum, modulo 2^128, of the first 16 bytes of SHA-256 of the fields of each member, each tombstone, and the settings once they were changed. So equal rosters
- * have equal digests whatever the order of the changes, and a member that changed costs one hash however many there are.
+ * The sum, modulo 2^128, of the first 16 bytes of SHA-256 of the fields of each member, each tombstone, and the settings once
+ * they were changed. So equal rosters have equal digests whatever the order of the changes, and a member that changed costs
+ * one hash however many there are.
  * Only fields that every member knows are in it (see fieldsOf): what a newer version adds must not make members of two
  * versions differ. Pure: the hash is an argument.
  */

@@ -85,6 +85,7 @@ export function featureNotReady(members: readonly MemberRecord[], feature: Featu
   const who = older.map(({ name, version }) => `${name} (${version})`).join(", ");
   const message = `${text} needs version ${needed} or later of every member, and ${who} ${older.length === 1 ? "runs" : "run"} an older one; upgrade first, then try again`;
   return refused("FEATURE_NOT_READY", message, {
+    feature,
     needed_version: needed,
     names: older.map(({ name }) => name).join(","),
     ids: older.map(({ id }) => formatId(id)).join(","),

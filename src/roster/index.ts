@@ -3,7 +3,7 @@ export { CommandKind } from "../generated/muster/storage/v1/command";
 export type { RosterCommand } from "../generated/muster/storage/v1/command";
 export { MemberTarget } from "../generated/muster/v1/member";
 export { RosterEvent_Kind } from "../generated/muster/storage/v1/snapshot";
-export type { ClusterSettings, MemberRecord, RosterEvent } from "../generated/muster/storage/v1/snapshot";
+export type { MemberRecord, RosterEvent } from "../generated/muster/storage/v1/snapshot";
 export { joinParts, sameBytes } from "./bytes";
 export * from "./commands";
 export { ROSTER_DIGEST_BYTES } from "./digest";
@@ -15,7 +15,7 @@ export { MAX_VIOLATIONS, RefusedError, refused, refuseInvalid } from "./refusal"
 export type { Reason, Refusal } from "./refusal";
 export type { Decision } from "./requests";
 export * from "./roster";
-export { descendsFrom, LEARNERS_MAX, replacementOf, resolve as resolveMember, withSettings } from "./rules";
+export { descendsFrom, LEARNERS_MAX, resolve as resolveMember, withSettings } from "./rules";
 export { RosterSnapshotError, SNAPSHOT_VERSION } from "./snapshot";
 export { quote } from "./text";
 export { normalisePeerUrl, normaliseReachableUrl, normaliseUrl, URL_LENGTH_MAX } from "./url";

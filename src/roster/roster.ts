@@ -27,10 +27,11 @@ import { refuse } from "./refusal";
 import type { Refusal } from "./refusal";
 import { fromOutcome, RequestMemory } from "./requests";
 import type { Decision } from "./requests";
-import { decide, record } from "./rules";
-import type { Effect } from "./rules";
+import { decide } from "./rules";
 import { decodeSnapshot, encodePieces, encodeSnapshot, RosterSnapshotError } from "./snapshot";
 import { Tombstones } from "./tombstones";
+import { record } from "./verdict";
+import type { Effect } from "./verdict";
 import { DEFAULT_SETTINGS } from "./view";
 import type { RosterView } from "./view";
 
@@ -307,7 +308,7 @@ export class Roster implements RosterView {
   }
 
   private judge(command: RosterCommand, index: number): Judgement {
-    const { requestId, expectedRevision } = command;
+    const { requestId, expectedRevision, expectedSettings } = command;
     const known = requestId === "" ? undefined : this.requests.find(requestId);
     if (known !== undefined) return { decision: decideRepeat(known, command), remember: false, ...NOTHING };
 
@@ -316,13 +317,13 @@ export class Roster implements RosterView {
       return { decision: { accepted: false, repeated: false, refusal: unfit }, remember: false, ...NOTHING };
     }
 
-    if (expectedRevision !== 0 && expectedRevision !== this.currentRevision) {
-      const refusal = refuse("REVISION_MISMATCH", {
-        revision: String(this.currentRevision),
-        expected_revision: String(expectedRevision),
-      });
-      return { decision: { accepted: false, repeated: false, refusal }, remember: true, ...NOTHING };
-    }
+    const stale =
+      (expectedRevision === 0 ? null : otherRevision(this.currentRevision, expectedRevision)) ??
+      (expectedSettings === undefined
+        ? null
+        : otherRevision(this.settings.updateRevision, expectedSettings.revision));
+    if (stale !== null)
+      return { decision: { accepted: false, repeated: false, refusal: stale }, remember: true, ...NOTHING };
 
     const verdict = decide(this, command, index);
     if (!verdict.ok) {
@@ -423,6 +424,15 @@ function mayChangeVersions({ body }: RosterCommand): boolean {
     default:
       return false;
   }
+}
+
+/** Null: it is the expected one. */
+function otherRevision(revision: number, expected: number): Refusal | null {
+  if (revision === expected) return null;
+  return refuse("REVISION_MISMATCH", {
+    revision: String(revision),
+    expected_revision: String(expected),
+  });
 }
 
 /** The first outcome again, or a refusal when a different request used this request_id before. */

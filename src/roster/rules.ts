@@ -3,7 +3,8 @@
  *
  * Every member decides the same, because the rules read only the command and the roster, and change neither.
  * Invariants: no two members share an id, a name or a peer URL; the id of a tombstone is never used again; at least one
- * voter remains; `started` is never reset; a voter's target is a voter. Request ids and expected revisions are decided before, in roster.ts. Pure.
+ * voter remains; `started` is never reset; a voter's target is a voter; `replaces` names a member, and no two members replace
+ * the same one. Request ids and expected revisions are decided before, in roster.ts. Pure.
  */
 import type {
   AddMemberCommand,
@@ -22,49 +23,12 @@ import { sameBytes } from "./bytes";
 import { formatId, isReservedId } from "./ids";
 import { isReason, refuse } from "./refusal";
 import type { Refusal } from "./refusal";
+import { checkReplaceable, endReplacements, withReplaces } from "./replacements";
 import { formatTime } from "./time";
 import type { SettingsFields } from "./validation";
+import { invalid, nameAndId, no, record, removal } from "./verdict";
+import type { Effect, Verdict } from "./verdict";
 import type { RosterView } from "./view";
-
-/** One change that an accepted command makes. */
-export type Effect =
-  | {
-      readonly event: RosterEvent_Kind.SETTINGS;
-      /** The settings after the change. */
-      readonly settings: ClusterSettings;
-    }
-  | {
-      readonly event:
-        | RosterEvent_Kind.ADDED
-        | RosterEvent_Kind.UPDATED
-        | RosterEvent_Kind.PROMOTED
-        | RosterEvent_Kind.DEMOTED;
-      /** The member after the change. */
-      readonly member: MemberRecord;
-    }
-  | {
-      /** No event and no revision: only the boot id changed, which is not public. */
-      readonly event: null;
-      readonly member: MemberRecord;
-    }
-  | {
-      readonly event: RosterEvent_Kind.REMOVED;
-      /** The member before its removal. */
-      readonly member: MemberRecord;
-      readonly tombstone: Tombstone;
-    };
-
-interface Accepted {
-  readonly ok: true;
-  /** The member that the answer shows; null for a change of several, and of the settings. */
-  readonly member: MemberRecord | null;
-  /** The members that the command's selectors named, in their order. */
-  readonly targets: readonly bigint[];
-  /** Empty when the roster already is as the command asks. */
-  readonly effects: readonly Effect[];
-}
-
-type Verdict = Accepted | { readonly ok: false; readonly refusal: Refusal };
 
 type Found =
   { readonly ok: true; readonly member: MemberRecord } | { readonly ok: false; readonly refusal: Refusal };
@@ -300,6 +264,7 @@ function decideReplace(
     target: found.learner ? found.target : replacement.target,
   };
   if (sideBySide) {
+    if (replacement.peerUrl === "") return no(invalid("peer_url", "must be given with another name"));
     const added = decideAdd(roster, add, index);
     return added.ok ? withReplaces(added, found.id) : added;
   }
@@ -312,55 +277,6 @@ function decideReplace(
     targets: [found.id],
     effects: [removal(found, index, timeMs), ...inherited.effects],
   };
-}
-
-/** One replacement of a member at a time. What takes the place of a replacement in place goes on with it. */
-function checkReplaceable(roster: RosterView, found: MemberRecord, sideBySide: boolean): Refusal | null {
-  const replacement = replacementOf(roster, found.id);
-  if (replacement !== null) return refuseReplacement(replacement, found);
-  const replaced = found.replaces === 0n || !sideBySide ? null : roster.member(found.replaces);
-  return replaced === null ? null : refuseReplacement(found, replaced);
-}
-
-function refuseReplacement(replacement: MemberRecord, replaced: MemberRecord): Refusal {
-  const other = { replaced_id: formatId(replaced.id), replaced_name: replaced.name };
-  return refuse("REPLACEMENT_UNDER_WAY", { ...nameAndId(replacement), ...other });
-}
-
-/** The member that is to take the place of this one. */
-export function replacementOf(roster: RosterView, id: bigint): MemberRecord | null {
-  return roster.members().find(({ replaces }) => replaces === id) ?? null;
-}
-
-function withReplaces(added: Accepted, replaces: bigint): Accepted {
-  if (added.member === null || replaces === 0n) return added;
-  const member = record({ ...added.member, replaces });
-  return { ...added, member, effects: [{ event: RosterEvent_Kind.ADDED, member }] };
-}
-
-/** A member that was to take the place of one that leaves, whatever the reason, has nobody to replace any more. */
-function endReplacements(roster: RosterView, effects: readonly Effect[], index: number): readonly Effect[] {
-  const removed = effects.flatMap(({ event, ...effect }) =>
-    event === RosterEvent_Kind.REMOVED && "member" in effect ? [effect.member.id] : [],
-  );
-  if (removed.length === 0) return effects;
-  const ended = effects.map((effect) => {
-    if (effect.event === RosterEvent_Kind.SETTINGS || effect.event === RosterEvent_Kind.REMOVED)
-      return effect;
-    const { member } = effect;
-    return removed.includes(member.replaces)
-      ? { ...effect, member: record({ ...member, replaces: 0n }) }
-      : effect;
-  });
-  const changedIds = effects.flatMap((effect) => ("member" in effect ? [effect.member.id] : []));
-  const others = roster
-    .members()
-    .filter(({ id, replaces }) => removed.includes(replaces) && !changedIds.includes(id))
-    .map((member): Effect => {
-      const after = record({ ...member, replaces: 0n, updateRevision: index });
-      return { event: RosterEvent_Kind.UPDATED, member: after };
-    });
-  return [...ended, ...others];
 }
 
 function decideSettings(
@@ -466,28 +382,12 @@ function decideRefuse({ reason, metadata, text }: RefuseCommand): Verdict {
 
 const NO_BYTES = Buffer.alloc(0);
 
-function no(refusal: Refusal): { readonly ok: false; readonly refusal: Refusal } {
-  return { ok: false, refusal };
-}
-
 function unchanged(member: MemberRecord): Verdict {
   return { ok: true, member, targets: [member.id], effects: [] };
 }
 
 function changed(event: RosterEvent_Kind.UPDATED | RosterEvent_Kind.PROMOTED, member: MemberRecord): Verdict {
   return { ok: true, member, targets: [member.id], effects: [{ event, member }] };
-}
-
-function removal(member: MemberRecord, index: number, timeMs: number): Effect {
-  const tombstone = { id: member.id, name: member.name, revision: index, timeMs };
-  return { event: RosterEvent_Kind.REMOVED, member, tombstone };
-}
-
-/** Freezes the record, because answers, events and remembered outcomes share it. */
-export function record(member: MemberRecord): MemberRecord {
-  Object.freeze(member.peerUrls);
-  Object.freeze(member.adminUrls);
-  return Object.freeze(member);
 }
 
 function ownerOf(roster: RosterView, peerUrl: string): MemberRecord | null {
@@ -504,14 +404,6 @@ function isLastVoter(roster: RosterView, member: MemberRecord): boolean {
 
 function sameList(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((item, i) => item === b[i]);
-}
-
-function nameAndId(member: { readonly id: bigint; readonly name: string }): { id: string; name: string } {
-  return { id: formatId(member.id), name: member.name };
-}
-
-function invalid(field: string, problem: string): Refusal {
-  return refuse("INVALID_REQUEST", { field, problem });
 }
 
 /** A learner that has not started may have been added with a wrong URL, which is easily mended: the refusal says how. */

@@ -95,6 +95,8 @@ export function decodeSnapshot(bytes: Uint8Array): RosterState {
 function checkContents(state: RosterState): void {
   checkAscending(state.members, "members");
   checkAscending(state.tombstones, "tombstones");
+  if ((state.settings?.updateRevision ?? 0) > state.revision)
+    throw new RosterSnapshotError(`roster snapshot: the settings changed after revision ${state.revision}`);
   const removed = new Set(state.tombstones.map(({ id }) => id));
   const names = new Set<string>();
   for (const { id, name, updateRevision } of state.members) {

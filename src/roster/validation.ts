@@ -188,7 +188,7 @@ const SETTING_MS_MAX = 365 * 24 * 3600 * 1000;
 export function checkUpdateSettings(request: UpdateClusterSettingsRequest): Checked<UpdateSettingsFields> {
   const { autoPromote, standbyTakeoverAfter, removeUnstartedAfter } = request;
   if ([autoPromote, standbyTakeoverAfter, removeUnstartedAfter].every((value) => value === undefined)) {
-    const description = "standby_takeover_after or remove_unstarted_after must be given";
+    const description = "must be given, or standby_takeover_after, or remove_unstarted_after";
     return { ok: false, refusal: refuseInvalid([{ field: "auto_promote", description }]) };
   }
   const check = new FieldCheck();
@@ -399,9 +399,11 @@ class FieldCheck {
   /** Whole milliseconds, rounded down. */
   settingMs(field: string, duration: Duration | undefined): number | undefined {
     if (duration === undefined) return undefined;
-    const ms = Number(duration.seconds) * 1000 + Math.floor(duration.nanos / 1e6);
-    const isZero = duration.seconds === 0n && duration.nanos === 0;
-    if (!isZero && !(ms >= SETTING_MS_MIN && ms <= SETTING_MS_MAX))
+    const { seconds, nanos } = duration;
+    const ms = Number(seconds) * 1000 + Math.floor(nanos / 1e6);
+    const isZero = seconds === 0n && nanos === 0;
+    const isDuration = nanos >= 0 && nanos < 1e9;
+    if (!isZero && !(isDuration && ms >= SETTING_MS_MIN && ms <= SETTING_MS_MAX))
       this.note(field, "must be 0, or from 1 s to 365 days");
     return ms;
   }

@@ -2,8 +2,8 @@
 import { admit } from "../../src/cluster/leader/admission";
 import type { Admission, LeaderView, Write } from "../../src/cluster/leader/admission";
 import type { VoterHealth } from "../../src/cluster/leader/quorum_check";
-import { changeMembersCommand, updateSettingsCommand } from "../../src/roster/index";
-import type { RosterCommand } from "../../src/roster/index";
+import { changeMembersCommand, promoteMemberCommand, updateSettingsCommand } from "../../src/roster/index";
+import type { MemberRecord, RosterCommand } from "../../src/roster/index";
 import {
   CLUSTER_ID,
   add,
@@ -115,7 +115,8 @@ const TAKEN = add(3);
 const REMOVE = remove({ id: 3n });
 const DEMOTE_LEADER = changeMembersCommand(envelope(), { promote: [], demote: [by({ id: 1n })], remove: [] });
 const REMOVE_LEADER = remove({ name: "n1" });
-const SETTINGS = updateSettingsCommand(envelope(), {
+
+const SETTINGS = updateSettingsCommand(request("s1"), {
   autoPromote: false,
   standbyTakeoverAfterMs: undefined,
   removeUnstartedAfterMs: undefined,
@@ -178,6 +179,7 @@ describe("before a read of this term is confirmed", () => {
     ["a publish that changes nothing", publish(2), unconfirmed, "confirm"],
     ["a publish that changes something", publish(2, 2, ["http://h:1"]), unconfirmed, "ok"],
     ["new admin URLs", URLS, unconfirmed, "ok"],
+    ["settings, which an older member would stop at", SETTINGS, unconfirmed, "confirm"],
     ["the same admin URLs: the outcome is remembered, so an entry is needed", SAME_URLS, unconfirmed, "ok"],
     ["a repeat of an accepted change", ADDED, { ...unconfirmed, roster: REMEMBERING }, "confirm"],
     [
@@ -187,7 +189,6 @@ describe("before a read of this term is confirmed", () => {
       "ok",
     ],
     ["a repeat of a refusal", DENIED, { ...unconfirmed, roster: REMEMBERING }, "confirm"],
-    ["what not every member may know, and takes a normal entry", SETTINGS, unconfirmed, "confirm"],
   ])("%s", (_what, command, given, expected) => {
     expect(shown(admitted(write(command), view(given)))).toBe(expected);
   });
@@ -198,14 +199,55 @@ describe("before a read of this term is confirmed", () => {
   });
 });
 
-test.each<Row>([
-  ["new admin URLs", URLS, {}, "ok"],
-  ["settings", SETTINGS, {}, "refused FEATURE_NOT_READY"],
-  ["several members", DEMOTE_LEADER, {}, "refused FEATURE_NOT_READY"],
-])("while a member runs a version that does not know it: %s", (_what, command, given, expected) => {
+describe("while a member runs an older version", () => {
+  const older = (): Given => {
+    const roster = publishedRoster(3);
+    apply(roster, publish(3, 3, undefined, "0.2.9"));
+    return { roster };
+  };
+  test.each<Row>([
+    ["settings", SETTINGS, older(), "refused FEATURE_NOT_READY"],
+    ["settings, before the roster is known to be new", SETTINGS, { ...older(), confirmed: false }, "confirm"],
+    ["a change of several", DEMOTE_LEADER, older(), "refused FEATURE_NOT_READY"],
+    ["admin URLs", URLS, { ...older(), confirmed: false }, "ok"],
+    ["settings, when all are new", SETTINGS, {}, "ok"],
+  ])("%s", (_what, command, given, expected) => {
+    expect(shown(admitted(write(command), view(given)))).toBe(expected);
+  });
+});
+
+describe("a change that the leader decided on by itself", () => {
   const roster = publishedRoster(3);
-  apply(roster, publish(3, 3, ["http://10.0.0.3:7460"], "0.2.0"));
-  expect(shown(admitted(write(command), view({ ...given, roster })))).toBe(expected);
+  apply(roster, add(4, { learner: true }));
+  apply(roster, publish(4));
+  const found = roster.member(4n);
+  if (found === null) throw new Error("no member 4");
+  const health = { id: 4n, name: "n4", started: true, inContactTicks: 20 };
+  const learners = [{ ...health, lagEntries: 0, holdsNewestChange: true, hasSpace: true }];
+  const promotion = promoteMemberCommand(envelope(), { member: by({ id: 4n }) });
+  const admission = (seen: MemberRecord, confirmed = true): string =>
+    shown(
+      admit({ command: promotion, validateOnly: false, seen: [seen] }, view({ roster, learners, confirmed })),
+    );
+
+  test("is made when the members are as they were seen, whatever else of them changed", () => {
+    expect(admission(found)).toBe("ok");
+    expect(admission({ ...found, adminUrls: ["http://x:1"], version: "9.9.9", updateRevision: 99 })).toBe(
+      "ok",
+    );
+  });
+
+  test.each<[string, Partial<MemberRecord>]>([
+    ["another role", { learner: false }],
+    ["another target", { target: 2 }],
+    ["another replacement", { replaces: 1n }],
+    ["not started", { started: false }],
+    ["no such member", { id: 9n }],
+  ])("is refused when they were seen with %s", (_, seen) => {
+    expect(admission({ ...found, ...seen })).toBe("refused REVISION_MISMATCH");
+    // Not by a roster that may be behind.
+    expect(admission({ ...found, ...seen }, false)).toBe("confirm");
+  });
 });
 
 describe("decided without an entry", () => {

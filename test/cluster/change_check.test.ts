@@ -118,11 +118,20 @@ const change = (promoted: number[], demoted: number[], removed: number[]): Roste
   };
   return changeMembersCommand(envelope(), lists);
 };
-const replace = (n: number, learner = false): RosterCommand =>
+const replace = (n: number, sideBySide = false): RosterCommand =>
   replaceMemberCommand(envelope(), {
     member: by({ id: BigInt(n) }),
     peerUrl: "",
-    replacement: newMember(9, { learner }),
+    replacement: newMember(9, { learner: true }),
+    sideBySide,
+  });
+
+const takeover = (standby: number, voter: number): RosterCommand =>
+  changeMembersCommand(envelope(), {
+    promote: [by({ id: BigInt(standby) })],
+    demote: [],
+    remove: [],
+    standBy: [by({ id: BigInt(voter) })],
   });
 
 type Row = [what: string, command: RosterCommand, given: Given, expected: string];
@@ -350,16 +359,6 @@ describe("additions", () => {
       "ok",
     ],
     ["removing learners only", change([], [], [4, 5]), { voters: "* - -", learners: "- -" }, "ok"],
-    ["replacing the dead one", replace(3), { voters: "* 20 -" }, "ok"],
-    ["replacing a healthy one while another is dead", replace(2), { voters: "* 20 -" }, "UNHEALTHY_CLUSTER"],
-    ["replacing the only voter asks who waits", replace(1), { voters: "*" }, "ask http://10.0.0.9:7461"],
-    [
-      "replacing a voter by a learner is a removal",
-      replace(2, true),
-      { voters: "* 20 -" },
-      "UNHEALTHY_CLUSTER",
-    ],
-    ["replacing a learner by a learner", replace(4, true), { voters: "* - -", learners: "-" }, "ok"],
   ])("%s", (_what, command, given, expected) => {
     expect(shown(checkChange(command, view(given)))).toBe(expected);
   });
@@ -372,6 +371,66 @@ describe("additions", () => {
     expect(result).toMatchObject({
       error: { refusal: { metadata: { peer_url: "http://10.0.0.2:7461", answered_peer_url: URL } } },
     });
+  });
+});
+
+describe("a replacement", () => {
+  test.each<Row>([
+    ["of the dead one", replace(3), { voters: "* 20 -" }, "ok"],
+    ["of one that never started", replace(3), { voters: "* 20 -?" }, "ok"],
+    ["of a dead learner", replace(4), { voters: "* - -", learners: "-" }, "ok"],
+    ["of one that is away, where the others are just enough", replace(3), { voters: "* 1 -" }, "ok"],
+    ["of one of two that are away", replace(3), { voters: "* 20 - - 20" }, "ok"],
+    ["of one of three that are away", replace(3), { voters: "* - - - 20" }, "UNHEALTHY_CLUSTER"],
+    ["of the leader", replace(1), { voters: HEALTHY }, "MEMBER_IN_CONTACT"],
+    ["of the only voter", replace(1), { voters: "*" }, "MEMBER_IN_CONTACT"],
+    ["of one in contact", replace(2), { voters: HEALTHY }, "MEMBER_IN_CONTACT"],
+    ["of one that just came", replace(2), { voters: "* 0 20" }, "MEMBER_IN_CONTACT"],
+    ["of one in contact that never started", replace(2), { voters: "* 20? 20" }, "MEMBER_IN_CONTACT"],
+    ["of a learner in contact", replace(4), { voters: HEALTHY, learners: "3" }, "MEMBER_IN_CONTACT"],
+    [
+      "by a leader that may not have heard it yet",
+      replace(3),
+      { voters: "* 20 -", leadingTicks: 4 },
+      "wait 6",
+    ],
+    [
+      "by such a leader, with too little time",
+      replace(3),
+      { voters: "* 20 -", leadingTicks: 4, remainingTicks: 6 },
+      "MEMBER_IN_CONTACT",
+    ],
+    [
+      "by a leader that has just heard it",
+      replace(3),
+      { voters: "* 20 0", leadingTicks: 4 },
+      "MEMBER_IN_CONTACT",
+    ],
+    ["by a leader that would have heard it", replace(3), { voters: "* 20 -", leadingTicks: 10 }, "ok"],
+    ["of a member that there is not", replace(7), { voters: HEALTHY }, "ok"],
+    ["side by side, of one in contact", replace(2, true), { voters: HEALTHY }, "ok"],
+    ["side by side, of the leader, others dead", replace(1, true), { voters: "* - -" }, "ok"],
+    ["side by side, of a dead one", replace(3, true), { voters: "* 20 -", leadingTicks: 0 }, "ok"],
+  ])("in place %s", (_what, command, given, expected) => {
+    expect(shown(checkChange(command, view(given)))).toBe(expected);
+  });
+
+  test("MEMBER_IN_CONTACT names the member, what to do, and when to come back", () => {
+    const result = checkChange(replace(2), view({ voters: HEALTHY }));
+    expect(messageOf(result)).toContain("in contact with n2 (2)");
+    expect(messageOf(result)).toContain("another name and peer URL");
+    expect(result).toMatchObject({
+      error: { retryDelayMs: 2000, refusal: { metadata: { id: "2", name: "n2" } } },
+    });
+  });
+
+  test.each<Row>([
+    ["a ready standby for a dead voter", takeover(4, 3), { voters: "* 20 -", learners: "20" }, "ok"],
+    ["one that is not ready", takeover(4, 3), { voters: "* 20 -", learners: "-" }, "LEARNER_NOT_READY"],
+    ["one of many", takeover(6, 3), { voters: "* - - - 20", learners: "20" }, "ok"],
+    ["with too few left", takeover(6, 3), { voters: "* - - - -", learners: "20" }, "UNHEALTHY_CLUSTER"],
+  ])("takeover: %s", (_what, command, given, expected) => {
+    expect(shown(checkChange(command, view(given)))).toBe(expected);
   });
 });
 

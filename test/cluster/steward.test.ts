@@ -100,6 +100,7 @@ class StewardBench {
   }
 }
 
+const STALE = refusedBy(refused("REVISION_MISMATCH", "the members are not as they were"));
 const NOT_NOW = refusedBy(refused("UNHEALTHY_CLUSTER", "not now"));
 const DONE = done({ accepted: true, repeated: false, changed: true, member: null, revision: 9 } as const);
 
@@ -172,6 +173,49 @@ describe("the steward", () => {
     }
     expect(pauses).toEqual([1, 20, 40, 80, 160, 320, 320]);
     expect(bench.log.lines[0]?.fields).toMatchObject({ member: 4n, name: "n4", why: "not now" });
+  });
+
+  test("what the members overtook is looked at again at once, and not logged", async () => {
+    const bench = new StewardBench();
+    bench.learner(4);
+    bench.tick(1);
+    expect(bench.submitted[0]?.seen).toEqual([bench.replica.roster.member(4n)]);
+    // One at a time: not before the first has its answer.
+    bench.tick(20);
+    expect(bench.promotions).toEqual([4n]);
+    await bench.answer(STALE);
+    bench.tick(1);
+    expect(bench.promotions).toEqual([4n, 4n]);
+    expect(bench.log.lines).toEqual([]);
+  });
+
+  test("a pause of one thing holds up no other", async () => {
+    const bench = new StewardBench();
+    bench.learner(4);
+    bench.learner(5);
+    bench.tick(1);
+    await bench.answer(NOT_NOW);
+    bench.tick(1);
+    expect(bench.promotions).toEqual([4n, 5n]);
+  });
+
+  test("is the caller of what it does", () => {
+    const bench = new StewardBench();
+    bench.learner(4);
+    bench.tick(1);
+    expect(bench.submitted[0]?.command).toMatchObject({ caller: "steward", timeMs: 7, expectedRevision: 0 });
+  });
+
+  test("a refusal that comes when it leads no more is no pause for the next time", async () => {
+    const bench = new StewardBench();
+    bench.learner(4);
+    bench.tick(1);
+    bench.replica.ledBy(2n);
+    await bench.answer(NOT_NOW);
+    expect(bench.log.lines).toEqual([]);
+    bench.replica.ledBy(1n);
+    bench.tick(1);
+    expect(bench.promotions).toEqual([4n, 4n]);
   });
 
   test.each([

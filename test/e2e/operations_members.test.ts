@@ -1,4 +1,4 @@
-/** Runs the section of docs/operations.md about adding members, read replicas and standbys. */
+/** Runs the sections of docs/operations.md about adding members, read replicas and standbys, and about moving a data centre. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { MemberRole } from "../../src/client";
@@ -41,5 +41,25 @@ test("members are added as the page says, and vote by themselves or when they ar
   expect(await here.members.get("n4")?.end()).toEqual({ code: 8, signal: null });
   const after = await here.settled(["n1", "n2", "n3", "n5"]);
   expect([after.quorumSize, after.failuresTolerated]).toEqual([2, 1]);
+  expect(here.left).toEqual([]);
+});
+
+test("a data centre moves as the page says, and a client of the old one finds the new one", async () => {
+  const here = new Site(await freePortBlock(OFFSETS), ["The example", "Move a data centre"]);
+  site = here;
+  await here.run("The example");
+  await here.settled(["n1", "n2", "n3"]);
+  await here.run("Move a data centre");
+  await here.settled(["m1", "m2", "m3", "n1", "n2", "n3"]);
+
+  await here.run("Move a data centre");
+  expect(readFileSync(join(here.folder, "wait.txt"), "utf8")).toBe("");
+  const moved = await here.settled(["m1", "m2", "m3"]);
+  expect([moved.quorumSize, moved.failuresTolerated]).toEqual([2, 1]);
+  expect(moved.members.map(({ member }) => member?.role)).toEqual(Array(3).fill(MemberRole.VOTER));
+  for (const name of ["n1", "n2", "n3"])
+    expect(await here.members.get(name)?.end()).toEqual({ code: 8, signal: null });
+  await here.run("Move a data centre");
+  for (const name of ["m1", "m2", "m3"]) expect(here.outputs.at(-1)?.stdout).toContain(name);
   expect(here.left).toEqual([]);
 });

@@ -17,6 +17,7 @@ import {
   refused,
   replaceMemberCommand,
   UnknownCommandError,
+  updateSettingsCommand,
 } from "../../src/roster/index";
 import { ConfChangeTransition, ConfChangeType } from "../../src/raft/index";
 import {
@@ -34,7 +35,7 @@ import {
   sha256,
 } from "./support/log";
 
-const promote = promoteMemberCommand(envelope(), { member: by({ name: "n2" }) });
+const promote = promoteMemberCommand(envelope({ settingsRevision: 0 }), { member: by({ name: "n2" }) });
 const replace = replaceMemberCommand(envelope(), {
   member: by({ name: "n2" }),
   peerUrl: "",
@@ -57,6 +58,12 @@ const EVERY_COMMAND: readonly RosterCommand[] = [
     promote: [by({ name: "n4" })],
     demote: [by({ id: 2n })],
     remove: [by({ name: "n3" }), by({ id: 1n, name: "n1" })],
+    standBy: [by({ id: 5n })],
+  }),
+  updateSettingsCommand(request("r2"), {
+    autoPromote: false,
+    standbyTakeoverAfterMs: 0,
+    removeUnstartedAfterMs: undefined,
   }),
   refuseCommand(add(4, {}, request("r1")), 8n, refused("UNHEALTHY_CLUSTER", "no", { k: "v" }).refusal),
 ];

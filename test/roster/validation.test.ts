@@ -3,8 +3,10 @@ import {
   ADMIN_URLS_MAX,
   checkAddMember,
   checkDeleteMember,
+  checkReplaceMember,
   checkUpdateAdminUrl,
   checkUpdateMember,
+  checkUpdateSettings,
   checkWatchMembers,
   MAX_VIOLATIONS,
   MemberTarget,
@@ -191,6 +193,94 @@ test("DeleteMember's peer URL is an optional guard", () => {
     value: { peerUrl: "http://a:1" },
   });
   expect(faults(checkDeleteMember({ ...request, peerUrl: "a:1" }))).toEqual(["peer_url"]);
+});
+
+describe("ReplaceMember", () => {
+  const request = { name: "n1", id: "", newName: "", peerUrl: "", adminUrl: "", ...WRITE };
+
+  test("needs the old member only; URLs are normalised", () => {
+    expect(checkReplaceMember(request)).toMatchObject({
+      ok: true,
+      value: { member: { id: 0n, name: "n1" }, newName: "", peerUrl: "", adminUrls: [] },
+    });
+    const given = { ...request, newName: "n2", peerUrl: "HTTP://A:01", adminUrl: "http://B:2" };
+    expect(checkReplaceMember(given)).toMatchObject({
+      value: { newName: "n2", peerUrl: "http://a:1", adminUrls: ["http://b:2"] },
+    });
+  });
+
+  test.each([
+    [{ name: "" }, ["name"]],
+    [{ name: "", id: "0" }, ["id"]],
+    [{ newName: "a b" }, ["new_name"]],
+    [{ newName: "x".repeat(129) }, ["new_name"]],
+    [
+      { newName: " ", peerUrl: "a:1", adminUrl: "ftp://a:1", note: "\n", expectedRevision: 2n ** 63n },
+      ["new_name", "peer_url", "admin_url", "expected_revision", "note"],
+    ],
+  ])("%j is refused", (given, expected) => {
+    expect(faults(checkReplaceMember({ ...request, ...given })).sort()).toEqual([...expected].sort());
+  });
+});
+
+describe("UpdateClusterSettings", () => {
+  const request = {
+    autoPromote: undefined,
+    standbyTakeoverAfter: undefined,
+    removeUnstartedAfter: undefined,
+    ...WRITE,
+  };
+  const of = (seconds: bigint, nanos = 0) => ({ seconds, nanos });
+  const YEAR = 365n * 86_400n;
+
+  test.each([
+    [of(0n), 0],
+    [of(1n), 1000],
+    [of(1n, 999_999_999), 1999],
+    [of(YEAR), 31_536_000_000],
+  ])("%p are %d ms", (removeUnstartedAfter, ms) => {
+    expect(checkUpdateSettings({ ...request, removeUnstartedAfter })).toMatchObject({
+      ok: true,
+      value: { settings: { removeUnstartedAfterMs: ms, standbyTakeoverAfterMs: undefined } },
+    });
+  });
+
+  test.each([
+    of(0n, 1),
+    of(0n, 999_999_999),
+    of(0n, 2_000_000_000),
+    of(2n, -1),
+    of(2n, 1_000_000_000),
+    of(-1n),
+    of(-5n, -1),
+    of(0n, -1),
+    of(YEAR, 1_000_000),
+    of(YEAR + 1n),
+    of(2n ** 53n),
+    of(2n ** 63n - 1n),
+    of(-(2n ** 63n)),
+  ])("%p is refused", (time) => {
+    const both = { ...request, standbyTakeoverAfter: time, removeUnstartedAfter: time };
+    expect(faults(checkUpdateSettings(both))).toEqual(["standby_takeover_after", "remove_unstarted_after"]);
+  });
+
+  test("nothing given is refused, false and 0 are something", () => {
+    expect(checkUpdateSettings(request)).toMatchObject({
+      ok: false,
+      refusal: {
+        message: "auto_promote must be given, or standby_takeover_after, or remove_unstarted_after",
+        violations: [{ field: "auto_promote" }],
+      },
+    });
+    expect(checkUpdateSettings({ ...request, autoPromote: false })).toMatchObject({
+      ok: true,
+      value: { settings: { autoPromote: false } },
+    });
+    expect(checkUpdateSettings({ ...request, standbyTakeoverAfter: of(0n) })).toMatchObject({
+      ok: true,
+      value: { settings: { standbyTakeoverAfterMs: 0, autoPromote: undefined } },
+    });
+  });
 });
 
 describe("UpdateAdminURL", () => {

@@ -8,7 +8,9 @@ import {
   type GetClusterResponse,
   GetMembersResponse,
   MembershipServiceService,
+  ReplaceMemberRequest,
   UpdateAdminURLRequest,
+  UpdateClusterSettingsRequest,
   UpdateMemberRequest,
 } from "../../src/generated/muster/v1/membership_service";
 import { formatId, refused, toMember } from "../../src/roster/index";
@@ -40,6 +42,12 @@ const WRITES = {
   addMember: AddMemberRequest.fromPartial({ name: "n4", peerUrl: "http://10.0.0.4:7461" }),
   updateMember: UpdateMemberRequest.fromPartial({ name: "n2", newPeerUrl: "http://10.0.0.9:7461" }),
   deleteMember: DeleteMemberRequest.fromPartial({ name: "n2" }),
+  replaceMember: ReplaceMemberRequest.fromPartial({
+    name: "n2",
+    newName: "n9",
+    peerUrl: "http://10.0.0.9:7461",
+  }),
+  updateClusterSettings: UpdateClusterSettingsRequest.fromPartial({ autoPromote: false }),
   updateAdminUrl: UpdateAdminURLRequest.fromPartial({ name: "n2", adminUrls: ["http://10.0.0.2:7460"] }),
 };
 type WriteName = keyof typeof WRITES;
@@ -211,9 +219,64 @@ describe("a write", () => {
         header: { clusterId: "c1", memberId: "1", revision: 77n, raftTerm: 4n, leaderId: "2" },
         member: toMember(memberOf(fake.roster, 2)),
         members: fake.roster.members().map(toMember),
+        quorumSteps: [],
       });
     },
   );
+
+  test("replaceMember is side by side with another name only; what is left out is left to apply", async () => {
+    const replacementOf = async (request: Partial<ReplaceMemberRequest>) => {
+      fake.writes.length = 0;
+      await invoke("replaceMember", { ...WRITES.replaceMember, ...request });
+      const body = fake.writes[0]?.commands[0]?.body;
+      if (body?.$case !== "replaceMember") throw new Error("no ReplaceMember command");
+      const { sideBySide, replacement } = body.value;
+      return [sideBySide, replacement?.name, replacement?.peerUrl, replacement?.learner];
+    };
+    const peerUrl = "http://n9:1";
+    expect(await replacementOf({})).toEqual([true, "n9", "http://10.0.0.9:7461", true]);
+    expect(await replacementOf({ name: "", id: "2" })).toEqual([true, "n9", "http://10.0.0.9:7461", true]);
+    expect(await replacementOf({ newName: "", peerUrl: "" })).toEqual([false, "", "", true]);
+    expect(await replacementOf({ newName: "", peerUrl })).toEqual([false, "", peerUrl, true]);
+    expect(await replacementOf({ newName: "n2", peerUrl })).toEqual([false, "n2", peerUrl, true]);
+    expect((await replacementOf({ name: "", id: "2", newName: "n2" })).slice(0, 2)).toEqual([false, "n2"]);
+    // Not known here, as where the roster is behind: the name that the caller gives tells.
+    expect((await replacementOf({ name: "n7", newName: "n7" })).slice(0, 2)).toEqual([false, "n7"]);
+    expect((await replacementOf({ name: "n7", newName: "n8" })).slice(0, 2)).toEqual([true, "n8"]);
+  });
+
+  test("updateClusterSettings is answered with the settings, and a dry run with what they would be", async () => {
+    const request = {
+      ...WRITES.updateClusterSettings,
+      removeUnstartedAfter: { seconds: 90n, nanos: 1_000_000 },
+    };
+    const zero = { seconds: 0n, nanos: 0 };
+    const now = { autoPromote: true, standbyTakeoverAfter: zero, removeUnstartedAfter: zero };
+    expect(await invoke("updateClusterSettings", request)).toMatchObject({
+      header: { revision: 77n },
+      settings: now,
+    });
+    expect(fake.writes[0]?.commands[0]?.body).toEqual({
+      $case: "updateSettings",
+      value: {
+        autoPromote: false,
+        standbyTakeoverAfter: undefined,
+        removeUnstartedAfter: { ms: 90_001 },
+      },
+    });
+    expect(await invoke("updateClusterSettings", { ...request, validateOnly: true })).toMatchObject({
+      settings: { ...now, autoPromote: false, removeUnstartedAfter: { seconds: 90n, nanos: 1_000_000 } },
+    });
+  });
+
+  test("the quorum's steps are in the answer to a dry run, as the leader found them", async () => {
+    const step = { description: "now", voters: 3, quorumSize: 2, failuresTolerated: 1 };
+    fake.decision = { ...fake.decision, quorumSteps: [step] };
+    for (const name of ["addMember", "deleteMember", "replaceMember"] as const)
+      expect(await invoke(name, { ...WRITES[name], validateOnly: true })).toMatchObject({
+        quorumSteps: [step],
+      });
+  });
 
   test("updateAdminUrl is answered with the decision's revision and its member", async () => {
     expect(await invoke("updateAdminUrl", WRITES.updateAdminUrl)).toEqual({
@@ -235,10 +298,11 @@ describe("a write", () => {
     "%s hands validate_only on; only the id of an added member is left empty",
     async (name) => {
       const answer = (await invoke(name, { ...WRITES[name], validateOnly: true })) as {
-        member: { id: string };
+        member?: { id: string };
       };
       expect(fake.writes[0]?.validateOnly).toBe(true);
-      expect(answer.member.id).toBe(name === "addMember" ? "" : "2");
+      const adds = name === "addMember" || name === "replaceMember";
+      expect(answer.member?.id).toBe(name === "updateClusterSettings" ? undefined : adds ? "" : "2");
       expect(formatId(memberOf(fake.roster, 2).id)).toBe("2");
       await invoke(name, WRITES[name]);
       expect(fake.writes[1]?.validateOnly).toBe(false);

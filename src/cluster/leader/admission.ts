@@ -6,7 +6,7 @@
  * that is behind. The strict reconfiguration check (change_check.ts) is made again each time a change is looked at.
  */
 import { featureNotReady, featureOf, formatId, needsConfChange, refused } from "../../roster/index";
-import type { Decision, RefusedError, RosterCommand, RosterView } from "../../roster/index";
+import type { Decision, MemberRecord, RefusedError, RosterCommand, RosterView } from "../../roster/index";
 import { checkChange, leavingVoters } from "./change_check";
 import type { CheckResult, CheckView } from "./change_check";
 import { quorumSteps } from "./quorum_steps";
@@ -35,6 +35,8 @@ export interface Write {
   readonly validateOnly: boolean;
   /** Whether an earlier attempt may be in a log or on its way. @default false */
   readonly repeats?: boolean;
+  /** See Submission. */
+  readonly seen?: readonly MemberRecord[];
 }
 
 export type Admission =
@@ -59,7 +61,7 @@ export function admit(write: Write, view: LeaderView): Admission {
     const error = turnedAway(view);
     if (error !== null) return { kind: "turned away", error };
   }
-  const { command, validateOnly, repeats = false } = write;
+  const { command, validateOnly, repeats = false, seen = [] } = write;
   const decision = view.roster.evaluate(command);
   const changesConfiguration = needsConfChange(command);
   const needsNoEntry = decision.accepted
@@ -69,10 +71,12 @@ export function admit(write: Write, view: LeaderView): Admission {
     : true;
   const feature = featureOf(command);
   if (!view.confirmed) {
-    // A feature waits for all members, so it depends on the roster whatever kind of entry it takes.
+    // Whether every member knows it is in the roster too: one that does not would stop at the entry.
     const dependsOnRoster = changesConfiguration || validateOnly || needsNoEntry || feature !== null;
     return dependsOnRoster ? { kind: "confirm" } : OK;
   }
+  if (!seen.every((record) => isAsSeen(record, view.roster)))
+    return { kind: "refused", error: seenOtherwise() };
   if (needsNoEntry) return { kind: "decided", decision };
   const older = feature === null ? null : featureNotReady(view.roster.members(), feature);
   if (older !== null) return { kind: "refused", error: older };
@@ -95,6 +99,20 @@ function turnedAway({ self, roster, hasSpace, waiting, waitingMax }: LeaderView)
   if (waiting < waitingMax) return null;
   const text = `${String(waitingMax)} writes wait already; try again later`;
   return refused("TOO_MANY_REQUESTS", text, {}, RETRY_DELAY_MS);
+}
+
+function isAsSeen({ id, learner, target, replaces, started }: MemberRecord, roster: RosterView): boolean {
+  const now = roster.member(id);
+  return (
+    now?.learner === learner && now.target === target && now.replaces === replaces && now.started === started
+  );
+}
+
+function seenOtherwise(): RefusedError {
+  return refused(
+    "REVISION_MISMATCH",
+    "the members are not as they were when the leader decided on this change",
+  );
 }
 
 function removesLeader(command: RosterCommand, view: LeaderView): boolean {

@@ -67,17 +67,12 @@ export function checkChange(command: RosterCommand, view: CheckView): CheckResul
       return checkRemoval(target, view);
     }
     case "replaceMember": {
-      const { replacement, sideBySide } = body.value;
       const target = targetOf(command, view);
-      // Side by side it adds a learner.
-      if (target === null || replacement === undefined || sideBySide) return OK;
+      // Side by side it adds a learner; in place a learner takes the place, which is a removal.
+      if (target === null || body.value.sideBySide) return OK;
       const contact = checkOutOfContact(target, view);
       if (contact.kind !== "ok") return contact;
-      const remaining = voters.filter(({ id }) => id !== target.id);
-      if (replacement.learner) return target.learner ? OK : checkRemoval(target, view);
-      // The new voter would be the only one, or one of two.
-      if (voters.length === 1) return checkJoiner(replacement.name, replacement.peerUrl, view);
-      return checkVoters(remaining, 1, view);
+      return target.learner ? OK : checkRemoval(target, view);
     }
     case "updateMember": {
       const target = targetOf(command, view);
@@ -198,8 +193,8 @@ function checkOutOfContact({ id, name }: MemberRecord, view: CheckView): CheckRe
     if (settling < ticksLeft(view)) return { kind: "wait", ticks: settling };
   }
   const text =
-    `the leader is in contact with ${name} (${formatId(id)}), or was until a moment ago: if its disk is lost, stop it first; ` +
-    "else replace it by a member of another name and peer URL";
+    `the leader is in contact with ${name} (${formatId(id)}), or has not been without for an election timeout: ` +
+    "if its disk is lost, stop it first; else replace it by a member of another name and peer URL";
   const metadata = { id: formatId(id), name };
   return { kind: "refused", error: refused("MEMBER_IN_CONTACT", text, metadata, retryMs(view)) };
 }

@@ -3,7 +3,8 @@
  *
  * A change at the head of the queue waits for a confirmed ReadIndex, is looked at by admission.ts, and is proposed once
  * no other change is pending. Where only time is missing it waits within its caller's deadline, and for a few election
- * timeouts at most. Removing or demoting the leader hands leadership over first. The admission is asked again after every wait: what held before it may not hold now.
+ * timeouts at most. Removing or demoting the leader hands leadership over first. The admission is asked again after every
+ * wait: what held before it may not hold now.
  */
 import { RETRY, refusedBy } from "../../base/outcome";
 import { NO_NODE } from "../../raft/index";

@@ -3,7 +3,7 @@
  * command and what the leader sees of the voters.
  *
  * Voters that are out of contact now count as failed in every step. A member that the change adds counts from the step in
- * which it is promoted, since it is promoted only when it is ready.
+ * which it is promoted, since it is promoted only when it is ready. A change that leaves every vote as it is has no step.
  */
 import { MemberTarget, selectorsOf } from "../../roster/index";
 import type { MemberRecord, RosterCommand } from "../../roster/index";
@@ -42,7 +42,7 @@ function stepsOf(command: RosterCommand, view: View): QuorumStep[] {
       const { replacement, sideBySide } = body.value;
       const old = found(selectorsOf(command), view)[0];
       if (replacement === undefined || old === undefined) return [];
-      return replacementSteps(replacement.name, old, sideBySide, view);
+      return replacementSteps(replacement.name === "" ? old.name : replacement.name, old, sideBySide, view);
     }
     case "changeMembers": {
       const { promote } = body.value;
@@ -64,8 +64,9 @@ function replacementSteps(name: string, old: MemberRecord, sideBySide: boolean, 
       step(`${becomes}, ${old.name} is removed`, view, leaving, promoted),
     ];
   }
-  const removed = step(`the old ${old.name} is removed, ${name} joins as a learner`, view, leaving, 0);
-  return old.learner ? [removed] : [removed, step(`${name} votes`, view, leaving, 1)];
+  const removed = step(`the old ${old.name} is removed, the new one joins as a learner`, view, leaving, 0);
+  const votes = !old.learner && view.roster.settings.autoPromote;
+  return votes ? [removed, step(`the new ${name} votes`, view, leaving, 1)] : [removed];
 }
 
 /**

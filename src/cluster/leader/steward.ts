@@ -4,8 +4,8 @@
  *
  * What is to be done follows from the roster, so that the next leader goes on where this one stopped; only for how long
  * members have been away, and how long to wait after a refusal, is kept here, and begins anew under another leader. Two
- * leaders can't do a thing twice: apply takes a promotion of a voter as no change, every other task is refused at another
- * revision of the roster, and without a request id neither leaves a trace.
+ * leaders can't do a thing twice: a task is refused when its members are not as they were seen, and without a request id the
+ * refusal leaves no trace.
  */
 import type { Clock } from "../../base/clock";
 import { Deadline } from "../../base/deadline";
@@ -90,26 +90,20 @@ export class Steward {
     }
   }
 
-  /** Since when members are away, or have not started: noticed while there is other work, too. */
+  /**
+   * Since when members are away, or have not started: noticed while there is other work, too, and while no setting asks for
+   * it, since one may later. A member in contact has started, and is about to publish itself.
+   */
   private observe(): void {
-    const { replica } = this.options;
-    const { settings } = replica.roster;
-    const members = replica.roster.members();
-    const { ticks } = replica;
-    if (settings.standbyTakeoverAfterMs > 0) {
-      const isAway = (id: NodeId): boolean =>
-        id !== replica.id && replica.contacts.inContactTicks(id, ticks) === null;
-      this.outOfContact.update(
-        members.filter(({ id }) => isAway(id)),
-        ticks,
-      );
-    }
-    if (settings.removeUnstartedAfterMs > 0) {
-      this.unstarted.update(
-        members.filter(({ started }) => !started),
-        ticks,
-      );
-    }
+    const { id: self, ticks, contacts, roster } = this.options.replica;
+    const away = roster
+      .members()
+      .filter(({ id }) => id !== self && contacts.inContactTicks(id, ticks) === null);
+    this.outOfContact.update(away, ticks);
+    this.unstarted.update(
+      away.filter(({ started }) => !started),
+      ticks,
+    );
   }
 
   private isPaused(task: StewardTask): boolean {
@@ -119,7 +113,7 @@ export class Steward {
   private carryOut(task: StewardTask, deadline: Deadline): void {
     const { submissions, random, wallNow } = this.options;
     const command = task.command({ proposalId: random.u64(), timeMs: wallNow(), caller: STEWARD });
-    const submission: Submission = { command, validateOnly: false, deadline };
+    const submission: Submission = { command, validateOnly: false, seen: task.seen, deadline };
     this.busy = true;
     void submissions.submit(submission).outcome.then((outcome) => {
       this.busy = false;
@@ -137,7 +131,9 @@ export class Steward {
       if (outcome.value.changed) log.info(fields, task.done);
       return;
     }
-    // The roster changed meanwhile: look at it again.
+    // The next leader goes on: this one may have handed over for this very change, and begins anew when it leads again.
+    if (!replica.isLeader) return;
+    // The members changed meanwhile: look at them again.
     if (outcome.kind === "refused" && isStale(outcome.error)) return;
     const elections = Math.min(PAUSE_ELECTIONS_MAX, 2 * (this.pauses.get(key)?.elections ?? 1));
     this.pauses.set(key, { untilTick: replica.ticks + elections * replica.electionTicks, elections });

@@ -2,13 +2,15 @@
  * What the leader would do by itself now, in the order in which it would: finish replacements, promote learners, put a
  * standby in the place of a dead voter, remove members that never started. Pure: the roster and the leader's view decide.
  *
- * Invariants: no task lowers the number of voters; a task whose command needs the roster as it was seen carries its revision,
- * so that one which comes late, maybe under the next leader, is refused.
+ * Invariants: no task lowers the number of voters, except back to what it was before a replacement was promoted by hand; a
+ * task says what it has seen of the members that it is about and of the settings that ask for it, and is refused once they
+ * are otherwise.
  */
 import type { NodeId } from "../../raft/index";
 import {
   MemberTarget,
   changeMembersCommand,
+  featureNotReady,
   promoteMemberCommand,
   removeMemberCommand,
 } from "../../roster/index";
@@ -20,7 +22,7 @@ import { readinessOf } from "./readiness";
 export interface Observed {
   /** For how many ticks this leader has not been in contact with the member; 0 when it is. */
   outOfContactTicks(id: NodeId): number;
-  /** For how many ticks this leader has known the member as one that has not started. */
+  /** For how many ticks this leader has known the member as one that has neither started nor been in contact. */
   unstartedTicks(id: NodeId): number;
 }
 
@@ -28,6 +30,8 @@ export interface Observed {
 export interface StewardTask {
   /** The member that it is about; with `kind` it identifies the task. */
   readonly member: MemberRecord;
+  /** See Submission. */
+  readonly seen: readonly MemberRecord[];
   readonly kind: "replacement" | "promotion" | "takeover" | "removal";
   /** What was done, for the log. */
   readonly done: string;
@@ -36,36 +40,36 @@ export interface StewardTask {
 
 type TaskView = Pick<CheckView, "roster" | "voters" | "learners" | "electionTicks" | "heartbeatMs" | "self">;
 
-export function* stewardTasks(view: TaskView, observed: Observed): Generator<StewardTask, undefined> {
+export function* stewardTasks(seen: TaskView, observed: Observed): Generator<StewardTask, undefined> {
+  const { roster, voters, learners, electionTicks, heartbeatMs, self } = seen;
+  // Read once: the view of the leader puts these lists together each time.
+  const view = { roster, voters, learners, electionTicks, heartbeatMs, self };
   yield* replacements(view);
   if (view.roster.settings.autoPromote) yield* promotions(view);
   yield* takeovers(view, observed);
   yield* removals(view, observed);
 }
 
-/** The new member is ready: what the old one was it becomes, and the old one goes. */
+/** The new member is ready: what the old one is by now it becomes, and the old one goes. Its target it takes over in apply. */
 function* replacements(view: TaskView): Generator<StewardTask, undefined> {
   const { roster } = view;
   for (const member of oldestFirst(roster.members())) {
     const old = member.replaces === 0n ? null : roster.member(member.replaces);
     if (old === null || !isReady(member, view)) continue;
     const promote = member.learner && !old.learner ? [named(member)] : [];
-    const remove = [named(old)];
     yield {
       member,
       kind: "replacement",
       done: `the replacement was ready: ${member.name} has taken the place of ${old.name}`,
-      command: (envelope) =>
-        changeMembersCommand(
-          { ...envelope, expectedRevision: roster.revision },
-          { promote, demote: [], remove },
-        ),
+      seen: [member, old],
+      command: (envelope) => changeMembersCommand(envelope, { promote, demote: [], remove: [named(old)] }),
     };
   }
 }
 
 /** One that has not started can't be ready. */
 function* promotions(view: TaskView): Generator<StewardTask, undefined> {
+  const settingsRevision = settingsRevisionOf(view);
   for (const member of oldestFirst(view.roster.members())) {
     const { learner, target, replaces } = member;
     if (!learner || target !== MemberTarget.UNSPECIFIED || replaces !== 0n || !isReady(member, view))
@@ -74,7 +78,9 @@ function* promotions(view: TaskView): Generator<StewardTask, undefined> {
       member,
       kind: "promotion",
       done: "the learner was ready: it is a voter now",
-      command: (envelope) => promoteMemberCommand(envelope, { member: named(member) }),
+      seen: [member],
+      command: (envelope) =>
+        promoteMemberCommand({ ...envelope, settingsRevision }, { member: named(member) }),
     };
   }
 }
@@ -98,9 +104,10 @@ function* takeovers(view: TaskView, observed: Observed): Generator<StewardTask, 
       member: voter,
       kind: "takeover",
       done: `${note}: ${standby.name} votes in its place, and it is a standby now`,
+      seen: [standby, voter],
       command: (envelope) =>
         changeMembersCommand(
-          { ...envelope, note, expectedRevision: roster.revision },
+          { ...envelope, note, settingsRevision: settingsRevisionOf(view) },
           { promote: [named(standby)], demote: [], remove: [], standBy: [named(voter)] },
         ),
     };
@@ -119,6 +126,8 @@ function* removals(view: TaskView, observed: Observed): Generator<StewardTask, u
       member,
       kind: "removal",
       done: "the member was added and never started: it is removed",
+      seen: [member],
+      // A publish may be on its way, which is no membership change: under constant writes this waits for a pause.
       command: (envelope) =>
         removeMemberCommand(
           { ...envelope, note, expectedRevision: roster.revision },
@@ -126,6 +135,12 @@ function* removals(view: TaskView, observed: Observed): Generator<StewardTask, u
         ),
     };
   }
+}
+
+/** A member of an older version would not look at it, and needs not: no settings can be changed before it runs this one. */
+function settingsRevisionOf({ roster }: TaskView): number | undefined {
+  const { settings } = roster;
+  return featureNotReady(roster.members(), "settings") === null ? settings.updateRevision : undefined;
 }
 
 /** Whether it could vote from now on; of a voter, whether it is healthy. */

@@ -4,7 +4,7 @@ import { done, refusedBy, retryBecause } from "../../base/outcome";
 import type { Outcome } from "../../base/outcome";
 import type { Settle } from "../../replica/waiters";
 import { RefusedError } from "../../roster/index";
-import type { Decision, RosterCommand } from "../../roster/index";
+import type { Decision, MemberRecord, RosterCommand } from "../../roster/index";
 import type { QuorumStep } from "./quorum_steps";
 
 /** One write as the leader takes it. */
@@ -14,6 +14,13 @@ export interface Submission {
   readonly validateOnly: boolean;
   /** Whether an earlier attempt may be in a log or on its way: a refusal is final only once it is remembered. @default false */
   readonly repeats?: boolean;
+  /**
+   * Members as they were when the leader decided on the change by itself: refused with REVISION_MISMATCH when the role, target
+   * or replacement of one is another. Exact for a membership change: only membership changes alter these, and all before it
+   * are applied when it is proposed. An expected revision would be exact too, but under constant writes the roster never
+   * stands still between a proposal and its apply. @default none
+   */
+  readonly seen?: readonly MemberRecord[];
   readonly deadline: Deadline;
 }
 

@@ -11,7 +11,7 @@ import type { GetClusterResponse } from "../../../src/client";
 import { Child, MAIN, ROOT, tail, until } from "./processes";
 
 /** The ports on the page, as offsets from the first one. */
-export const OFFSETS = [0, 1, 2, 10, 11, 12, 20, 21, 22, 23, 30, 31, 40, 41, 51];
+export const OFFSETS = [0, 1, 2, 10, 11, 12, 20, 21, 22, 23, 30, 31, 40, 41, 50, 51];
 const FIRST_PORT = 7460;
 /** Where the tools are that the page uses beside `muster`. */
 const TOOLS = join(ROOT, "node_modules/.bin");

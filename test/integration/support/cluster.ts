@@ -255,6 +255,15 @@ export class TestMember {
     request: Partial<Parameters<MembershipServiceClient["changeMembers"]>[0]>,
     options?: CallOptions,
   ) => callUnary(this.client.changeMembers.bind(this.client), { ...NO_CHANGE, ...request }, options);
+  replaceMember = (
+    request: Partial<Parameters<MembershipServiceClient["replaceMember"]>[0]>,
+    options?: CallOptions,
+  ) => callUnary(this.client.replaceMember.bind(this.client), { ...NO_REPLACE, ...request }, options);
+  updateSettings = (
+    request: Partial<Parameters<MembershipServiceClient["updateClusterSettings"]>[0]>,
+    options?: CallOptions,
+  ) =>
+    callUnary(this.client.updateClusterSettings.bind(this.client), { ...NO_SETTINGS, ...request }, options);
   updateAdminUrl = (
     request: Partial<Parameters<MembershipServiceClient["updateAdminUrl"]>[0]>,
     options?: CallOptions,
@@ -270,6 +279,13 @@ const NO_CHANGE = {
   promote: [] as MemberSelector[],
   demote: [] as MemberSelector[],
   remove: [] as MemberSelector[],
+  ...NO_WRITE,
+};
+const NO_REPLACE = { name: "", id: "", newName: "", peerUrl: "", adminUrl: "", ...NO_WRITE };
+const NO_SETTINGS = {
+  autoPromote: undefined,
+  standbyTakeoverAfter: undefined,
+  removeUnstartedAfter: undefined,
   ...NO_WRITE,
 };
 const NO_ADMIN = { id: "", name: "", adminUrls: [] as string[], ...NO_WRITE };

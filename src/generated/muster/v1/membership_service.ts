@@ -272,7 +272,7 @@ export interface UpdateMemberResponse {
     | undefined;
   /** All members after the change, sorted by id as numbers. */
   members: Member[];
-  /** Only in an answer to validate_only: the quorum now, and after each step of the change. */
+  /** Only in an answer to validate_only: the quorum now. The change has no step of its own, since it leaves every vote as it is. */
   quorumSteps: QuorumStep[];
 }
 
@@ -406,7 +406,7 @@ export interface ReplaceMemberRequest {
   id: string;
   /** The new member's name, unique among members. Not given, or the old member's: in place. */
   newName: string;
-  /** Where other members will reach the new member. Required with another name; not given: the old member's. */
+  /** Where other members will reach the new member. Required with another name; in place, not given: the old member's. */
   peerUrl: string;
   /** Where clients will reach the new member. Optional; the member publishes its own when it starts. */
   adminUrl: string;
@@ -457,18 +457,24 @@ export interface QuorumStep {
   failuresTolerated: number;
 }
 
-/** What the leader does by itself. */
+/** What the leader does by itself. Times are rounded down to milliseconds. */
 export interface ClusterSettings {
   /**
-   * Whether it promotes learners whose target is a voter as soon as they are ready, true unless changed. Replacements are
-   * finished in any case.
+   * Whether it promotes learners whose target is a voter as soon as they are ready, true unless changed. A replacement side by
+   * side is finished in any case; what replaces a voter in place is such a learner, and waits for PromoteMember without this.
    */
   autoPromote: boolean;
-  /** After how long without contact a voter's place is taken by a standby that is ready; the voter becomes a standby. 0, unless changed: never. */
+  /**
+   * After how long without contact a voter's place is taken by a standby that is ready; the voter becomes a standby. Measured
+   * by each leader anew. 0, unless changed: never.
+   */
   standbyTakeoverAfter:
     | Duration
     | undefined;
-  /** After how long a member that was added and never started is removed. 0, unless changed: never. */
+  /**
+   * After how long a member that was added and never started is removed; voters are not. Measured by each leader anew, and only
+   * while it is not in contact with the member. 0, unless changed: never.
+   */
   removeUnstartedAfter: Duration | undefined;
 }
 

@@ -159,6 +159,13 @@ export interface RosterCommand {
   note: string;
   /** Who asked for it, as the member that took the call knows; kept with the event. Empty in bootstrap commands. */
   caller: string;
+  /**
+   * The settings by which the leader decided on this by itself: refused in apply under other settings. Only where every started
+   * member runs 0.3.0 or later.
+   */
+  expectedSettings:
+    | SettingsRevision
+    | undefined;
   /** The command itself. */
   body:
     | //
@@ -318,6 +325,12 @@ export interface UpdateSettingsCommand {
   removeUnstartedAfter: Milliseconds | undefined;
 }
 
+/** Names a state of the settings, where 0 differs from none. */
+export interface SettingsRevision {
+  /** ClusterSettings.update_revision. 0: as nobody ever changed them. */
+  revision: number;
+}
+
 /** A time, where 0 differs from none. */
 export interface Milliseconds {
   /** Milliseconds. */
@@ -352,6 +365,7 @@ function createBaseRosterCommand(): RosterCommand {
     requestBase: 0,
     note: "",
     caller: "",
+    expectedSettings: undefined,
     body: undefined,
   };
 }
@@ -404,6 +418,9 @@ export const RosterCommand: MessageFns<RosterCommand> = {
     }
     if (message.caller !== "") {
       writer.uint32(90).string(message.caller);
+    }
+    if (message.expectedSettings !== undefined) {
+      SettingsRevision.encode(message.expectedSettings, writer.uint32(98).fork()).join();
     }
     switch (message.body?.$case) {
       case "addMember":
@@ -541,6 +558,14 @@ export const RosterCommand: MessageFns<RosterCommand> = {
             message.caller = reader.string();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.expectedSettings = SettingsRevision.decode(reader, reader.uint32());
+            continue;
+          }
           case 16: {
             if (tag !== 130) {
               break;
@@ -670,6 +695,11 @@ export const RosterCommand: MessageFns<RosterCommand> = {
         : 0,
       note: isSet(object.note) ? globalThis.String(object.note) : "",
       caller: isSet(object.caller) ? globalThis.String(object.caller) : "",
+      expectedSettings: isSet(object.expectedSettings)
+        ? SettingsRevision.fromJSON(object.expectedSettings)
+        : isSet(object.expected_settings)
+        ? SettingsRevision.fromJSON(object.expected_settings)
+        : undefined,
       body: isSet(object.addMember)
         ? { $case: "addMember", value: AddMemberCommand.fromJSON(object.addMember) }
         : isSet(object.add_member)
@@ -745,6 +775,9 @@ export const RosterCommand: MessageFns<RosterCommand> = {
     if (message.caller !== "") {
       obj.caller = message.caller;
     }
+    if (message.expectedSettings !== undefined) {
+      obj.expectedSettings = SettingsRevision.toJSON(message.expectedSettings);
+    }
     if (message.body?.$case === "addMember") {
       obj.addMember = AddMemberCommand.toJSON(message.body.value);
     } else if (message.body?.$case === "updateMember") {
@@ -787,6 +820,9 @@ export const RosterCommand: MessageFns<RosterCommand> = {
     message.requestBase = object.requestBase ?? 0;
     message.note = object.note ?? "";
     message.caller = object.caller ?? "";
+    message.expectedSettings = (object.expectedSettings !== undefined && object.expectedSettings !== null)
+      ? SettingsRevision.fromPartial(object.expectedSettings)
+      : undefined;
     switch (object.body?.$case) {
       case "addMember": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
@@ -1983,6 +2019,76 @@ export const UpdateSettingsCommand: MessageFns<UpdateSettingsCommand> = {
     message.removeUnstartedAfter = (object.removeUnstartedAfter !== undefined && object.removeUnstartedAfter !== null)
       ? Milliseconds.fromPartial(object.removeUnstartedAfter)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseSettingsRevision(): SettingsRevision {
+  return { revision: 0 };
+}
+
+export const SettingsRevision: MessageFns<SettingsRevision> = {
+  encode(message: SettingsRevision, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.revision !== 0) {
+      if (BigInt.asUintN(64, BigInt(message.revision)) !== BigInt(message.revision)) {
+        throw new globalThis.Error("value provided for field BigInt(message.revision) of type uint64 too large");
+      }
+      writer.uint32(8).uint64(BigInt(message.revision));
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SettingsRevision {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSettingsRevision();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.revision = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SettingsRevision {
+    return { revision: isSet(object.revision) ? globalThis.Number(object.revision) : 0 };
+  },
+
+  toJSON(message: SettingsRevision): unknown {
+    const obj: any = {};
+    if (message.revision !== 0) {
+      obj.revision = globalThis.Number(message.revision);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SettingsRevision>): SettingsRevision {
+    return SettingsRevision.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SettingsRevision>): SettingsRevision {
+    const message = createBaseSettingsRevision();
+    message.revision = object.revision ?? 0;
     return message;
   },
 };
