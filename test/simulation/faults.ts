@@ -46,6 +46,7 @@ const KINDS: readonly { readonly fault: Fault; readonly weight: number; readonly
 const IN_FOCUS: Readonly<Record<Focus, Partial<Record<Fault, number>>>> = {
   none: {},
   membership: { joint: 12, twin: 0, wipe: 0.2, "old-copy": 0, "peer-lies": 0.2, "bit-flip": 0 },
+  steward: { joint: 6, aimed: 2, twin: 0, wipe: 0.2, "old-copy": 0, "peer-lies": 0.2, "bit-flip": 0 },
   elections: { overtaken: 10, partition: 2, aimed: 2, twin: 0, wipe: 0.2, "old-copy": 0, "peer-lies": 0.2 },
   birth: {},
   copies: { twin: 10, "old-copy": 6, wipe: 0, "peer-lies": 0, "bit-flip": 0, partition: 0.3, crash: 0.3 },

@@ -32,6 +32,8 @@ export class Host implements Machine {
   damaged: { readonly undo: () => void } | null = null;
   /** Whether the data directory was lost once, so that another instance may be created here. */
   wiped = false;
+  /** Whether a data directory was lost here that its cluster had not replaced before. */
+  lostData = false;
   /** Whether an older copy of the directory was put back. */
   rolledBack = false;
   /** Whether this member says of others what is not true. */
@@ -63,7 +65,7 @@ export class Host implements Machine {
     /** The member's configured name. */
     readonly name: string,
     /** Whether the member is part of the first configuration. */
-    readonly founder: boolean,
+    public founder: boolean,
   ) {
     this.time = new MachineTime(world.scheduler);
   }
@@ -155,9 +157,27 @@ export class Host implements Machine {
   wipe(): void {
     this.world.coverage.add("member wiped");
     this.disk.wipe();
+    this.wiped = true;
+    this.lostData = true;
+    this.emptied();
+  }
+
+  /** The member was replaced in place: this machine starts anew with an empty disk, to join under another id. */
+  renew(): void {
+    if (this.member !== null) this.crash("kill", 0);
+    this.disk.wipe();
+    this.emptied();
+    this.founder = false;
+    this.id = 0n;
+    this.ended = false;
+    this.damaged = null;
+    this.wiped = this.rolledBack = this.stale = this.leapt = this.mustEnd = false;
+    this.otherDigests = null;
+  }
+
+  private emptied(): void {
     this.lost = this.durable;
     this.durable = new DurableLog();
-    this.wiped = true;
     this.directorySeen = false;
     this.publishedAt = null;
   }

@@ -151,7 +151,7 @@ export class Liveness {
         return `${member.label} keeps ${kept} entries`;
       if (replica.roster.member(replica.id)?.started !== true) return `${member.label} is not published`;
     }
-    return null;
+    return this.world.watchers.behind();
   }
 
   /** A running member that the others do not reach at its peer URL. */
@@ -200,7 +200,7 @@ export class Liveness {
       });
     const runs = (id: NodeId): boolean => running.some(({ replica }) => replica.id === id) && isReached(id);
     if (!isMajority(voters, runs) || !isMajority(votersOutgoing, runs)) return false;
-    if (!world.hosts.some(({ wiped }) => wiped)) return true;
+    if (!world.hosts.some(({ lostData }) => lostData)) return true;
     return running.some((member) => {
       const own = this.voters(member);
       return own.voters.join() === voters.join() && own.outgoing.join() === votersOutgoing.join();

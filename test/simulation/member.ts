@@ -217,6 +217,7 @@ export class Member implements Owner {
     const { world } = this;
     watchCluster(this, cluster);
     world.checkers.started(this);
+    world.watchers.started(this);
     cluster.replica.listen({
       onRemoved: () => {
         world.coverage.add("removed member stays for its vote");
@@ -255,6 +256,7 @@ export class Member implements Owner {
 
   /** Kills the process: no event of it runs any more. */
   die(): void {
+    if (this.alive) this.world.checkers.ended(this);
     this.alive = false;
   }
 

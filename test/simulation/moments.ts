@@ -22,6 +22,8 @@ export const MOMENTS = [
   "reconfiguration",
   "joint",
   "own removal",
+  // The leader begins something by itself.
+  "steward",
 ] as const;
 /** The others belong to faults that ask for them. */
 export type Moment = (typeof MOMENTS)[number] | "snapshot taken";
@@ -71,7 +73,7 @@ export class Moments implements Observer {
     if (this.armed.size > 0) this.come("snapshot taken", member);
   }
 
-  private come(moment: Moment, member: Member): void {
+  come(moment: Moment, member: Member): void {
     const act = this.armed.get(moment);
     if (act === undefined) return;
     this.armed.delete(moment);
