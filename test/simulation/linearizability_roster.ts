@@ -71,8 +71,9 @@ export const memberModel: Model<MemberView, Input, Output> = {
 /** The change may have found nothing to do, or it undid a change that no read saw and that the history leaves out. */
 function maybeDone(state: MemberView, input: Change, member: MemberView["member"] | undefined): Step {
   if (member === undefined) return { state };
-  if (contents({ member }) === contents(state) && input.kind !== "publish")
-    return { state: unchanged(state, input) };
+  // A publish may change what is not looked at here, and another member in the same place is always a change.
+  const isSeen = input.kind !== "publish" && input.kind !== "replace";
+  if (isSeen && contents({ member }) === contents(state)) return { state: unchanged(state, input) };
   return { state: { member, revision: state.revision, bound: "after" } };
 }
 
