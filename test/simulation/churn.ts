@@ -18,6 +18,8 @@ import type { World } from "./world";
 
 /** How long a successor that died stays away: long enough for the handover to fail, in virtual milliseconds. */
 const DEAD_MS = 6000;
+/** What new members are to become: the voters come and go by it. */
+const TARGETS: readonly Target[] = ["voter", "voter", "voter", "learner", "standby", "standby"];
 const ADDED: Readonly<Record<Target, "member added" | "learner added" | "standby added">> = {
   voter: "member added",
   learner: "learner added",
@@ -72,15 +74,16 @@ const IN_FOCUS: Readonly<Partial<Record<Focus, Weights>>> = {
   steward: {
     ...WEIGHTS,
     "come back": 0,
-    transfer: 10,
-    add: 35,
+    transfer: 8,
+    add: 40,
     promote: 4,
-    several: 8,
+    several: 6,
+    remove: 5,
     replace: 18,
     "replace in place": 12,
     cancel: 4,
     settings: 12,
-    "stay away": 20,
+    "stay away": 25,
     move: 3,
   },
   "late attempts": {
@@ -108,7 +111,14 @@ export class Churn {
     private readonly world: World,
     private readonly clients: Clients,
   ) {
-    this.changes = new ChurnChanges(world, clients, (members) => this.newcomer(members));
+    this.changes = new ChurnChanges(
+      world,
+      clients,
+      (members) => this.newcomer(members),
+      (members) => {
+        this.add(members, "standby");
+      },
+    );
   }
 
   start(): void {
@@ -186,10 +196,8 @@ export class Churn {
     return best;
   }
 
-  private add(members: readonly MemberRecord[]): void {
+  private add(members: readonly MemberRecord[], target: Target = this.someTarget()): void {
     const { random, coverage } = this.world;
-    const target: Target =
-      random.pick(["voter", "voter", "voter", "learner", "standby", "standby"]) ?? "voter";
     const never = random.chance(0.1);
     const host = never ? this.machine(members, false) : this.newcomer(members);
     if (host === null) return;
@@ -205,6 +213,10 @@ export class Churn {
       // The new member's machine may not be running yet.
       if (!never) host.start();
     });
+  }
+
+  private someTarget(): Target {
+    return this.world.random.pick(TARGETS) ?? "voter";
   }
 
   private promote(members: readonly MemberRecord[]): void {

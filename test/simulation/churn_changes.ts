@@ -19,6 +19,7 @@ export class ChurnChanges {
     private readonly clients: Clients,
     /** A machine for a new member. */
     private readonly newcomer: (members: readonly MemberRecord[]) => Host | null,
+    private readonly addStandby: (members: readonly MemberRecord[]) => void,
   ) {}
 
   // --- Several at once ----------------------------------------------------------------------------------------------
@@ -41,11 +42,15 @@ export class ChurnChanges {
     } as const;
     if (promote.length + leave.length === 0) return;
     const led = leave.some(({ id }) => id === informed.replica.leader);
-    this.clients.write(body, (reason) => {
-      if (reason === null)
-        coverage.add(led ? "several members changed, the leader too" : "several members changed");
-      else this.refused(reason);
-    });
+    this.clients.write(
+      body,
+      (reason) => {
+        if (reason === null)
+          coverage.add(led ? "several members changed, the leader too" : "several members changed");
+        else this.refused(reason);
+      },
+      "long",
+    );
   }
 
   private shuffled<T>(items: readonly T[]): T[] {
@@ -66,10 +71,14 @@ export class ChurnChanges {
     if (target === null || host === null) return;
     host.start();
     const { name, peerUrl } = host;
-    this.clients.write({ rpc: "ReplaceMember", name: target.name, newName: name, peerUrl }, (reason) => {
-      if (reason === null) coverage.add("replacement begun");
-      else this.refused(reason);
-    });
+    this.clients.write(
+      { rpc: "ReplaceMember", name: target.name, newName: name, peerUrl },
+      (reason) => {
+        if (reason === null) coverage.add("replacement begun");
+        else this.refused(reason);
+      },
+      "long",
+    );
   }
 
   /** The member that was to take another's place is removed, and the other stays. */
@@ -169,33 +178,46 @@ export class ChurnChanges {
 
   /** Times as short as they may be: a run lasts half a minute. */
   settings(): void {
-    const { random, coverage } = this.world;
-    const settings: SettingsChange = {
+    const { random, profile } = this.world;
+    const isOn = profile.focus === "steward" && random.chance(0.7);
+    this.change({
       ...(random.chance(0.3) ? { autoPromote: random.chance(0.7) } : {}),
-      ...(random.chance(0.6)
-        ? { standbyTakeoverAfterMs: random.pick([0, 1000, 1000, 1000, 2500]) ?? 0 }
-        : {}),
-      ...(random.chance(0.5) ? { removeUnstartedAfterMs: random.pick([0, 1000, 2000, 4000]) ?? 0 } : {}),
-    };
-    if (Object.keys(settings).length === 0) return;
-    this.clients.write({ rpc: "UpdateClusterSettings", settings }, (reason) => {
-      if (reason === null) coverage.add("settings changed");
+      ...(random.chance(0.6) ? { standbyTakeoverAfterMs: isOn ? 1000 : this.someMs([0, 1000, 2500]) } : {}),
+      ...(random.chance(0.5) ? { removeUnstartedAfterMs: this.someMs([0, 1000, 2000, 4000]) } : {}),
     });
   }
 
-  /** A voter goes down for longer than a standby waits, where there is one. */
+  private someMs(times: readonly number[]): number {
+    return this.world.random.pick(times) ?? 0;
+  }
+
+  private change(settings: SettingsChange): void {
+    const { coverage } = this.world;
+    if (Object.keys(settings).length === 0) return;
+    this.clients.write(
+      { rpc: "UpdateClusterSettings", settings },
+      (reason) => {
+        if (reason === null) coverage.add("settings changed");
+      },
+      "long",
+    );
+  }
+
+  /** A voter goes down for longer than a standby waits; where none waits yet, that is seen to first. */
   stayAway(informed: Member, members: readonly MemberRecord[]): void {
     const { random, profile } = this.world;
-    const { standbyTakeoverAfterMs } = informed.replica.roster.settings;
-    if (!members.some(({ learner, target }) => learner && target === MemberTarget.STANDBY)) return;
-    if (standbyTakeoverAfterMs === 0) {
-      this.settings();
-      return;
-    }
-    const voters = members.filter(({ learner }) => !learner);
+    const { leader, roster } = informed.replica;
+    const { standbyTakeoverAfterMs } = roster.settings;
+    if (standbyTakeoverAfterMs === 0) this.change({ standbyTakeoverAfterMs: 1000 });
+    const standby = members.find(({ learner, target }) => learner && target === MemberTarget.STANDBY);
+    if (standby === undefined && members.length < profile.membersMax) this.addStandby(members);
+    if (standby?.started !== true || standbyTakeoverAfterMs === 0) return;
+    const voters = members.filter(
+      (member) => !member.learner && (member.id !== leader || random.chance(0.2)),
+    );
     const host = this.hostOf(random.pick(voters)?.id ?? 0n);
-    if (host?.running == null || voters.length < 3) return;
-    const awayMs = standbyTakeoverAfterMs + random.between(1, 4) * profile.electionMs;
+    if (host?.running == null || voters.length < 2) return;
+    const awayMs = standbyTakeoverAfterMs + random.between(2, 6) * profile.electionMs;
     host.crash(random.chance(0.5) ? "power" : "kill", awayMs);
   }
 

@@ -112,7 +112,7 @@ const SMALL_ROOM: HistoryOptions = { ...SMALL_MEMORY, outcomesBytesMax: 12_000 }
 const FOCUS_WEIGHTS: Readonly<Record<Focus, number>> = {
   none: 9,
   membership: 4,
-  steward: 4,
+  steward: 6,
   elections: 3,
   birth: 2,
   copies: 3,
@@ -136,7 +136,7 @@ const IN_FOCUS: Readonly<Record<Focus, (random: SimRandom) => Partial<Profile>>>
   }),
   // What the leader does by itself takes two election timeouts each time: calm enough that it comes about.
   steward: (random) => ({
-    voters: random.pick([1, 2, 3, 3, 3, 5]) ?? 3,
+    voters: random.pick([3, 3, 3, 4, 5]) ?? 3,
     delayUsMax: random.pick([500, 2_000, 10_000]) ?? 2_000,
     electionMs: 500,
     clients: random.between(1, 2),
