@@ -217,7 +217,7 @@ export class ChurnChanges {
     );
     const host = this.hostOf(random.pick(voters)?.id ?? 0n);
     if (host?.running == null || voters.length < 2) return;
-    const awayMs = standbyTakeoverAfterMs + random.between(2, 6) * profile.electionMs;
+    const awayMs = standbyTakeoverAfterMs + random.between(3, 8) * profile.electionMs;
     host.crash(random.chance(0.5) ? "power" : "kill", awayMs);
   }
 
