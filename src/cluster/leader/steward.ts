@@ -90,7 +90,10 @@ export class Steward {
     }
   }
 
-  /** Since when members are away, or have not started: noticed while there is other work, too. */
+  /**
+   * Since when members are away, or have not started: noticed while there is other work, too, and forgotten where nothing
+   * follows from it, since nobody would notice that a member came back.
+   */
   private observe(): void {
     const { replica } = this.options;
     const { settings } = replica.roster;
@@ -103,13 +106,13 @@ export class Steward {
         members.filter(({ id }) => isAway(id)),
         ticks,
       );
-    }
+    } else this.outOfContact.clear();
     if (settings.removeUnstartedAfterMs > 0) {
       this.unstarted.update(
         members.filter(({ started }) => !started),
         ticks,
       );
-    }
+    } else this.unstarted.clear();
   }
 
   private isPaused(task: StewardTask): boolean {
