@@ -144,6 +144,21 @@ describe("the steward", () => {
     expect(bench.promotions).toEqual([9n, 4n]);
   });
 
+  test("a promotion that comes behind a caller's change is refused: the learner may be to stay one now", () => {
+    const bench = new StewardBench();
+    bench.learner(4);
+    bench.tick(1);
+    const { roster } = bench.replica;
+    const demote = [by({ id: 4n })];
+    apply(roster, changeMembersCommand(request("d"), { promote: [], demote, remove: [] }));
+    for (const { command } of bench.submitted) {
+      const { decision } = apply(roster, command);
+      expect(decision).toMatchObject({ accepted: false, refusal: { reason: "REVISION_MISMATCH" } });
+    }
+    expect(bench.promotions).toEqual([4n]);
+    expect(roster.member(4n)).toMatchObject({ learner: true, target: MemberTarget.LEARNER });
+  });
+
   test("leaves alone: voters, other targets, those that never started or are not ready", () => {
     const bench = new StewardBench();
     bench.learner(4, MemberTarget.LEARNER);

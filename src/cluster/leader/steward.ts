@@ -4,8 +4,8 @@
  *
  * What is to be done follows from the roster, so that the next leader goes on where this one stopped; only for how long
  * members have been away, and how long to wait after a refusal, is kept here, and begins anew under another leader. Two
- * leaders can't do a thing twice: apply takes a promotion of a voter as no change, every other task is refused at another
- * revision of the roster, and without a request id neither leaves a trace.
+ * leaders can't do a thing twice: apply refuses it at another revision of the roster, and without a request id the refusal
+ * leaves no trace.
  */
 import type { Clock } from "../../base/clock";
 import { Deadline } from "../../base/deadline";

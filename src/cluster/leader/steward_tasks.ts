@@ -2,8 +2,8 @@
  * What the leader would do by itself now, in the order in which it would: finish replacements, promote learners, put a
  * standby in the place of a dead voter, remove members that never started. Pure: the roster and the leader's view decide.
  *
- * Invariants: no task lowers the number of voters; a task whose command needs the roster as it was seen carries its revision,
- * so that one which comes late, maybe under the next leader, is refused.
+ * Invariants: no task lowers the number of voters; every command carries the revision of the roster as it was seen, so that
+ * one which comes late, behind a caller's change or under the next leader, is refused.
  */
 import type { NodeId } from "../../raft/index";
 import {
@@ -66,7 +66,8 @@ function* replacements(view: TaskView): Generator<StewardTask, undefined> {
 
 /** One that has not started can't be ready. */
 function* promotions(view: TaskView): Generator<StewardTask, undefined> {
-  for (const member of oldestFirst(view.roster.members())) {
+  const { roster } = view;
+  for (const member of oldestFirst(roster.members())) {
     const { learner, target, replaces } = member;
     if (!learner || target !== MemberTarget.UNSPECIFIED || replaces !== 0n || !isReady(member, view))
       continue;
@@ -74,7 +75,8 @@ function* promotions(view: TaskView): Generator<StewardTask, undefined> {
       member,
       kind: "promotion",
       done: "the learner was ready: it is a voter now",
-      command: (envelope) => promoteMemberCommand(envelope, { member: named(member) }),
+      command: (envelope) =>
+        promoteMemberCommand({ ...envelope, expectedRevision: roster.revision }, { member: named(member) }),
     };
   }
 }
