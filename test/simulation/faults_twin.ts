@@ -75,12 +75,13 @@ function copyOneBootBehind(
   if (original === null || claim === undefined) return;
   const copied = [claim.bootId, ...claim.previousBootIds].map(hexOf);
   const copy = copyOf(original.disk.root);
+  const members = original.running?.replica.roster.members().map(({ id }) => id) ?? [];
   original.crash("kill", 50);
   let looks = 0;
   const look = (): void => {
     if (world.healing || original.ended || original.rolledBack || original.wiped || ++looks > LOOKS_MAX)
       return;
-    if (isKnownEverywhere(world, original, copied)) act(original, copy, copied);
+    if (isKnownEverywhere(world, original, copied, members)) act(original, copy, copied);
     else scheduler.after(LOOK_MS * 1000, "fault", nobody, look);
   };
   scheduler.after(LOOK_MS * 1000, "fault", nobody, look);
@@ -102,11 +103,19 @@ function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
 }
 
-/** @param copied the boot ids that the copy has */
-function isKnownEverywhere(world: World, original: Host, copied: readonly string[]): boolean {
+/**
+ * @param copied the boot ids that the copy has
+ * @param members those of the copy's roster: one that was removed meanwhile, and does not know it, may still vote there
+ */
+function isKnownEverywhere(
+  world: World,
+  original: Host,
+  copied: readonly string[],
+  members: readonly bigint[],
+): boolean {
   const known = original.running?.replica.roster.members();
   if (known === undefined) return false;
-  return known.every(({ id }) => {
+  return [...members, ...known.map(({ id }) => id)].every((id) => {
     if (id === original.id) return true;
     const running = world.hosts.find((host) => host.id === id && host.copyOf === null)?.running;
     const record = running?.replica.roster.member(original.id);

@@ -8,7 +8,7 @@ import type { ClusterSettings, MemberRecord } from "../../src/generated/muster/s
 import { MemberEvent } from "../../src/generated/muster/v1/membership_service";
 import { Member as PublicMember } from "../../src/generated/muster/v1/member";
 import type { Entry } from "../../src/raft/index";
-import { selectorsOf, toMember, toMemberEvent } from "../../src/roster/index";
+import { toMember, toMemberEvent } from "../../src/roster/index";
 import type { ApplyResult, Roster, RosterCommand } from "../../src/roster/index";
 import type { Touch } from "./linearizability_roster";
 import type { Member } from "./member";
@@ -43,8 +43,8 @@ export class RosterLog implements Observer {
     if (changes.length === 0) return;
     const events = changes.map((change) => encoded({ ...change, ...saidBy(command), revision: index }));
     this.steps.push({ revision: index, events: new Set(events), members: roster.members() });
-    for (const { member, previous } of changes) {
-      if (member !== undefined && previous !== undefined && !isNamed(command, member))
+    for (const { kind, member } of changes) {
+      if (kind === RosterEvent_Kind.UPDATED && member !== undefined && isOfRoles(command))
         this.touches.push({ name: member.name, revision: index });
     }
   }
@@ -133,9 +133,9 @@ function saidBy({ body, caller, timeMs, note, requestId }: RosterCommand) {
   return { caller: body?.$case === "publish" ? "member" : caller, timeMs, note, requestId };
 }
 
-function isNamed(command: RosterCommand, { id, name }: MemberRecord): boolean {
-  if (command.body?.$case === "publish") return true;
-  return selectorsOf(command).some((selector) => selector.id === id || selector.name === name);
+/** Whether the command changes no more of a member that stays, and stays what it is, than its target and whom it replaces. */
+function isOfRoles({ body }: RosterCommand): boolean {
+  return body?.$case === "removeMember" || body?.$case === "replaceMember" || body?.$case === "changeMembers";
 }
 
 function encoded(event: RosterEvent): string {
