@@ -114,12 +114,14 @@ function isKnownEverywhere(
   members: readonly bigint[],
 ): boolean {
   const known = original.running?.replica.roster.members();
-  if (known === undefined) return false;
+  const present = known?.find(({ id }) => id === original.id)?.bootId;
+  if (known === undefined || present === undefined || copied.includes(hexOf(present))) return false;
   return [...members, ...known.map(({ id }) => id)].every((id) => {
     if (id === original.id) return true;
     const running = world.hosts.find((host) => host.id === id && host.copyOf === null)?.running;
     const record = running?.replica.roster.member(original.id);
-    if (record == null || record.bootId.length === 0 || copied.includes(hexOf(record.bootId))) return false;
+    // One that is far behind knows an earlier start, which the copy has forgotten.
+    if (record == null || record.bootId.length === 0 || hexOf(record.bootId) !== hexOf(present)) return false;
     return (running?.storage.snapshot()?.meta.index ?? 0) >= record.bootRevision;
   });
 }
