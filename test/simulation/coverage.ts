@@ -90,6 +90,7 @@ export const COVERAGE_ROWS = [
   "member replaced in place",
   "replacement in place refused, in contact",
   "member replaced in place started",
+  "joined under the id that was replaced",
   "settings changed",
   "standby took over",
   "peer URL updated",

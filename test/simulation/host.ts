@@ -26,6 +26,8 @@ export class Host implements Machine {
   publishedAt: number | null = null;
   /** The member id with which the directory was created; 0n before. */
   id = 0n;
+  /** The ids of members that were replaced in place here. */
+  readonly formerIds = new Set<bigint>();
   /** Whether the member can't run any more: removed, wiped, or its directory is damaged. */
   ended = false;
   /** Set while a flipped bit of the disk is not restored. */
@@ -168,11 +170,19 @@ export class Host implements Machine {
     this.disk.wipe();
     this.emptied();
     this.founder = false;
+    this.formerIds.add(this.id);
     this.id = 0n;
     this.ended = false;
     this.damaged = null;
     this.wiped = this.rolledBack = this.stale = this.leapt = this.mustEnd = false;
     this.otherDigests = null;
+  }
+
+  /** The directory was created under an id that a member had here before: only old answers list it. */
+  tookFormerId(): void {
+    this.world.coverage.add("joined under the id that was replaced");
+    this.wiped = true;
+    this.lostData = true;
   }
 
   private emptied(): void {

@@ -207,6 +207,7 @@ export class Member implements Owner {
     // The flipped bit did no harm. It must not be restored later, when the file may have other contents.
     host.damaged = null;
     this.storageOpened = storage;
+    if (host.formerIds.has(host.id) && !host.wiped) host.tookFormerId();
     world.checkers.opened(this, storage);
     watchStorage(this, storage);
   }
