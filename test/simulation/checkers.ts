@@ -6,6 +6,7 @@ import type { AppendBatch, Storage } from "../../src/storage/storage";
 import { CoverageObserver } from "./coverage_observer";
 import { AnsweredTransferLeads } from "./invariants/answered_transfer_leads";
 import { invariants } from "./invariants/index";
+import { Interrupted } from "./interrupted";
 import type { Member } from "./member";
 import type { MemberState, Observer, RaftInside, RosterBefore } from "./observer";
 import { ClusterRecord } from "./record";
@@ -24,6 +25,7 @@ export class Checkers {
       world.log,
       ...invariants(world, this.record, this.transfers),
       new CoverageObserver(world),
+      new Interrupted(world),
       world.moments,
     ];
   }

@@ -2,6 +2,7 @@
  * Counts how often a run reached each fault and each rare state. When a row stays at zero over many seeds, the simulation
  * proves nothing about that state.
  */
+import { INTERRUPTED_ROWS } from "./interrupted";
 
 export const COVERAGE_ROWS = [
   // Faults of the network
@@ -27,6 +28,7 @@ export const COVERAGE_ROWS = [
   "aimed isolation",
   "aimed partition",
   "joint configuration split",
+  "leader interrupted in a change",
   "power lost after a change was applied",
   "removed member cut off",
   "leader cut off until it is overtaken",
@@ -105,6 +107,8 @@ export const COVERAGE_ROWS = [
   "joint configuration left",
   "first vote of a promoted learner",
   "cluster of one",
+  // Operations on members that were interrupted
+  ...INTERRUPTED_ROWS,
   // Watches
   "watch begun with the roster",
   "watch resumed",

@@ -2,7 +2,7 @@
  * Injects faults. One fault begins at a time, but several may be active. Each ends by itself after a while, or when all
  * faults end before the final checks.
  */
-import { cutOffRemoved, losePowerAfterChange, splitJoint } from "./faults_joint";
+import { cutOffRemoved, interruptChange, losePowerAfterChange, splitJoint } from "./faults_joint";
 import { moveHosts } from "./faults_move";
 import { oldCopy } from "./faults_old_copy";
 import { overtake } from "./faults_overtaken";
@@ -37,6 +37,7 @@ const KINDS: readonly { readonly fault: Fault; readonly weight: number; readonly
   { fault: "old-copy", weight: 5, begin: ({ world }) => olderBoot(world) },
   { fault: "peer-lies", weight: 12, begin: ({ world }) => peerLies(world) },
   { fault: "joint", weight: 8, begin: ({ world }) => splitJoint(world) },
+  { fault: "joint", weight: 8, begin: ({ world }) => interruptChange(world) },
   { fault: "joint", weight: 4, begin: ({ world }) => cutOffRemoved(world) },
   { fault: "joint", weight: 4, begin: ({ world }) => losePowerAfterChange(world) },
   { fault: "overtaken", weight: 6, begin: ({ world }) => overtake(world) },

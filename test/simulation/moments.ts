@@ -26,7 +26,7 @@ export const MOMENTS = [
   "steward",
 ] as const;
 /** The others belong to faults that ask for them. */
-export type Moment = (typeof MOMENTS)[number] | "snapshot taken";
+export type Moment = (typeof MOMENTS)[number] | "snapshot taken" | "proposed";
 
 export class Moments implements Observer {
   private readonly armed = new Map<Moment, (member: Member) => void>();
@@ -67,6 +67,10 @@ export class Moments implements Observer {
     if (snapshot !== null) this.come("snapshot", member);
     else if (entries.some((entry) => entry.type !== EntryType.Normal)) this.come("change", member);
     else if (entries.length > 0) this.come("append", member);
+  }
+
+  changeProposed(member: Member): void {
+    if (this.armed.size > 0) this.come("proposed", member);
   }
 
   snapshot(member: Member): void {
