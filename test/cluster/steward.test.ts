@@ -72,7 +72,7 @@ class StewardBench {
         .filter(({ learner }) => !learner)
         .map((member, i) => ({
           ...health(member),
-          inContactTicks: i === 0 ? Infinity : i <= this.deadVoters ? null : 20,
+          inContactTicks: i === 0 ? Infinity : i <= this.deadVoters || this.silent.has(member.id) ? null : 20,
         })),
       learners: members
         .filter(({ learner }) => learner)
