@@ -33,14 +33,19 @@ export class ChurnChanges {
     const surplus = Math.max(0, voters.length + promote.length - profile.voters);
     const leave = voters.slice(0, random.chance(0.8) ? surplus : random.between(0, 2));
     const isRemoved = random.chance(0.5);
+    // A learner that is to become a voter is told to stay one, maybe at the moment at which the leader promotes it.
+    const stays = random.pick(random.chance(0.3) ? members.filter(({ learner }) => learner) : []);
     const names = (list: readonly MemberRecord[]): string[] => list.map(({ name }) => name);
     const body = {
       rpc: "ChangeMembers",
       promote: names(promote),
-      demote: isRemoved ? [] : names(leave),
+      demote: [
+        ...(isRemoved ? [] : names(leave)),
+        ...(stays === null || promote.includes(stays) ? [] : [stays.name]),
+      ],
       remove: isRemoved ? names(leave) : [],
     } as const;
-    if (promote.length + leave.length === 0) return;
+    if (promote.length + leave.length === 0 && body.demote.length === 0) return;
     const led = leave.some(({ id }) => id === informed.replica.leader);
     this.clients.write(
       body,

@@ -5,7 +5,13 @@
  * The contacts are recorded here from the batches that the network delivered, independently of the product's own record.
  */
 import { MemberTarget, decodeCommand } from "../../../src/roster/index";
-import type { ApplyResult, MemberRecord, Roster, RosterCommand } from "../../../src/roster/index";
+import type {
+  ApplyResult,
+  ClusterSettings,
+  MemberRecord,
+  Roster,
+  RosterCommand,
+} from "../../../src/roster/index";
 import { Role } from "../../../src/raft/index";
 import type { ConfChange, Entry, Message, NodeId } from "../../../src/raft/index";
 import { insideOf } from "../checkers";
@@ -76,8 +82,7 @@ export class StewardActs implements Observer {
     if (!decision.accepted || !decision.changed) return;
     const before = byId(members);
     const after = byId(roster.members());
-    const problem =
-      problemOf(command, before, after, settings.standbyTakeoverAfterMs > 0) ?? votersLost(before, after);
+    const problem = problemOf(command, before, after, settings) ?? votersLost(before, after);
     if (problem !== null) throw new Violation(NAME, `${member.label} applies at ${index}: ${problem}`);
   }
 }
@@ -93,10 +98,16 @@ function votersLost(before: ById, after: ById): string | null {
 }
 
 /** What is wrong with a change of the leader's own, by the roster before it. */
-function problemOf({ body }: RosterCommand, before: ById, after: ById, takesOver: boolean): string | null {
+function problemOf(
+  { body }: RosterCommand,
+  before: ById,
+  after: ById,
+  settings: ClusterSettings,
+): string | null {
   switch (body?.$case) {
     case "promoteMember": {
       const promoted = before.get(body.value.member?.id ?? 0n);
+      if (!settings.autoPromote) return "a learner is promoted, and none is to be";
       if (promoted?.target === MemberTarget.UNSPECIFIED && promoted.replaces === 0n) return null;
       return `${promoted?.name ?? "nobody"} is promoted, and is not to be`;
     }
@@ -115,7 +126,7 @@ function problemOf({ body }: RosterCommand, before: ById, after: ById, takesOver
         );
       });
       const isStandby = promote.every(({ id }) => before.get(id)?.target === MemberTarget.STANDBY);
-      if (!takesOver) return "a standby takes over, and none is to";
+      if (settings.standbyTakeoverAfterMs === 0) return "a standby takes over, and none is to";
       return swapped && isStandby
         ? null
         : "a standby takes over, and the voter is none, or no standby was promoted";

@@ -140,8 +140,8 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
     "list-of-members-not-renewed",
     "the list of members that readers get is not renewed when a URL changes",
     ROSTER,
-    "    this.sortedMembers = null;\n    if (effect.event === null) return;",
-    "    if (this.byId.size !== this.sortedMembers?.length) this.sortedMembers = null;\n    if (effect.event === null) return;",
+    "    this.sortedMembers = null;\n    if (event !== null) this.note(",
+    "    if (this.byId.size !== this.sortedMembers?.length) this.sortedMembers = null;\n    if (event !== null) this.note(",
   ),
   plant(
     "repeat-puts-the-member-back",
