@@ -155,7 +155,7 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
     "removed-member-stays-listed",
     "a removed member stays in the roster",
     ROSTER,
-    "this.byId.delete(effect.member.id);",
+    "this.byId.delete(member.id);",
     "",
   ),
   plant(
