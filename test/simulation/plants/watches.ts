@@ -10,15 +10,8 @@ export const WATCH_PLANTS: readonly Plant[] = [
     "watch-goes-on-after-a-gap",
     "a watch that the history has passed, as by a snapshot, goes on at the newest revision",
     WATCHES,
-    "      this.end(watcher, compactedError(changes.oldestRevision));\n      return null;",
-    "      watcher.revision = changes.revision;\n      return null;",
-  ),
-  plant(
-    "resumed-across-a-gap",
-    "a watch may begin at a revision after which changes were dropped",
-    WATCHES,
-    "if (startRevision !== null && startRevision < oldestRevision) throw",
-    "if (startRevision !== null && startRevision < 0) throw",
+    "        this.end(watcher, (error ??= compactedError(oldestRevision)));",
+    "        watcher.revision = oldestRevision;",
   ),
   plant(
     "event-lost-on-a-leader-change",
