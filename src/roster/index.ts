@@ -3,7 +3,7 @@ export { CommandKind } from "../generated/muster/storage/v1/command";
 export type { RosterCommand } from "../generated/muster/storage/v1/command";
 export { MemberTarget } from "../generated/muster/v1/member";
 export { RosterEvent_Kind } from "../generated/muster/storage/v1/snapshot";
-export type { MemberRecord, RosterEvent } from "../generated/muster/storage/v1/snapshot";
+export type { ClusterSettings, MemberRecord, RosterEvent } from "../generated/muster/storage/v1/snapshot";
 export { joinParts, sameBytes } from "./bytes";
 export * from "./commands";
 export { ROSTER_DIGEST_BYTES } from "./digest";

@@ -236,6 +236,23 @@ describe("a voter's new peer URL", () => {
   });
 });
 
+describe("a standby that takes the place of a voter", () => {
+  const takeover = changeMembersCommand(envelope(), {
+    promote: [by({ id: 4n })],
+    demote: [],
+    remove: [],
+    standBy: [by({ id: 3n })],
+  });
+
+  test.each<Row>([
+    ["the voter is away", takeover, { voters: "* 20 -", learners: "20" }, "ok"],
+    ["the voter is back", takeover, { voters: "* 20 0", learners: "20" }, "MEMBER_IN_CONTACT"],
+    ["the standby is away", takeover, { voters: "* 20 -", learners: "-" }, "LEARNER_NOT_READY"],
+  ])("%s", (_what, command, given, expected) => {
+    expect(shown(checkChange(command, view(given)))).toBe(expected);
+  });
+});
+
 describe("removals, the way out of most troubles", () => {
   test.each<Row>([
     ["the dead one of three", remove({ id: 3n }), { voters: "* 20 -" }, "ok"],

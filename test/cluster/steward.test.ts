@@ -7,11 +7,17 @@ import type { Outcome } from "../../src/base/outcome";
 import { Steward } from "../../src/cluster/leader/steward";
 import type { CheckView } from "../../src/cluster/leader/change_check";
 import type { Accepted, Submission } from "../../src/cluster/leader/submission";
-import { changeMembersCommand, MemberTarget, promoteMemberCommand, refused } from "../../src/roster/index";
-import type { MemberRecord } from "../../src/roster/index";
+import {
+  changeMembersCommand,
+  MemberTarget,
+  promoteMemberCommand,
+  refused,
+  updateSettingsCommand,
+} from "../../src/roster/index";
+import type { MemberRecord, SettingsFields } from "../../src/roster/index";
 import { ManualClock } from "../base/support/manual_clock";
 import { ListLog } from "../replica/support/list_log";
-import { add, apply, by, publish, remove, request } from "../roster/support/log";
+import { add, apply, by, envelope, publish, remove, request } from "../roster/support/log";
 import { DeterministicRandom } from "./support/deterministic_random";
 import { FakeView } from "./support/fake_view";
 import { ELECTION_TICKS, HEARTBEAT_MS, MemoryCluster } from "./support/memory_cluster";
@@ -25,6 +31,8 @@ class StewardBench {
   readonly submitted: Submission[] = [];
   /** Ids that are not ready. */
   readonly lagging = new Set<bigint>();
+  /** Ids that are heard no more. */
+  readonly silent = new Set<bigint>();
   deadVoters = 0;
   private settle: (outcome: Outcome<Accepted>) => void = () => undefined;
 
@@ -64,7 +72,7 @@ class StewardBench {
         .filter(({ learner }) => !learner)
         .map((member, i) => ({
           ...health(member),
-          inContactTicks: i === 0 ? Infinity : i <= this.deadVoters ? null : 20,
+          inContactTicks: i === 0 ? Infinity : i <= this.deadVoters || this.silent.has(member.id) ? null : 20,
         })),
       learners: members
         .filter(({ learner }) => learner)
@@ -90,6 +98,25 @@ class StewardBench {
   async answer(outcome: Outcome<Accepted>): Promise<void> {
     this.settle(outcome);
     await promisesSettle();
+  }
+
+  /** Members that this leader hears from at every tick. */
+  hears(...ids: readonly bigint[]): void {
+    this.replica.listen({
+      onTick: () => {
+        for (const id of ids)
+          if (!this.silent.has(id)) this.replica.contacts.heard(id, this.replica.ticks, 0);
+      },
+    });
+  }
+
+  settings(fields: Partial<SettingsFields>): void {
+    const nothing = {
+      autoPromote: undefined,
+      standbyTakeoverAfterMs: undefined,
+      removeUnstartedAfterMs: undefined,
+    };
+    apply(this.replica.roster, updateSettingsCommand(envelope(), { ...nothing, ...fields }));
   }
 
   /** What was asked for, by id. */
@@ -232,6 +259,30 @@ describe("the steward", () => {
     bench.replica.ledBy(1n);
     bench.tick(1);
     expect(bench.promotions).toEqual([4n, 4n]);
+  });
+});
+
+describe("how long a voter is away", () => {
+  test("a voter that came back while no standby was to take over is away from when it left again", () => {
+    const bench = new StewardBench();
+    bench.hears(2n, 3n, 5n);
+    bench.learner(5, MemberTarget.STANDBY);
+    bench.settings({ standbyTakeoverAfterMs: 5000 });
+    bench.silent.add(2n);
+    bench.tick(40);
+    bench.settings({ standbyTakeoverAfterMs: 0 });
+    bench.silent.clear();
+    bench.tick(100);
+    bench.silent.add(2n);
+    bench.tick(11);
+    bench.settings({ standbyTakeoverAfterMs: 5000 });
+    bench.tick(48);
+    expect(bench.submitted).toEqual([]);
+    bench.tick(2);
+    expect(bench.submitted[0]?.command.body).toMatchObject({
+      $case: "changeMembers",
+      value: { promote: [{ id: 5n }], standBy: [{ id: 2n }] },
+    });
   });
 });
 

@@ -6,8 +6,9 @@ import type { AppendBatch, Storage } from "../../src/storage/storage";
 import { CoverageObserver } from "./coverage_observer";
 import { AnsweredTransferLeads } from "./invariants/answered_transfer_leads";
 import { invariants } from "./invariants/index";
+import { Interrupted } from "./interrupted";
 import type { Member } from "./member";
-import type { MemberState, Observer, RaftInside } from "./observer";
+import type { MemberState, Observer, RaftInside, RosterBefore } from "./observer";
 import { ClusterRecord } from "./record";
 import { Violation } from "./violation";
 import type { World } from "./world";
@@ -21,8 +22,10 @@ export class Checkers {
   constructor(private readonly world: World) {
     this.transfers = new AnsweredTransferLeads(world);
     this.observers = [
+      world.log,
       ...invariants(world, this.record, this.transfers),
       new CoverageObserver(world),
+      new Interrupted(world),
       world.moments,
     ];
   }
@@ -41,6 +44,10 @@ export class Checkers {
     this.tell((observer) => observer.started?.(member));
     this.configured(member);
     this.states.set(member, stateOf(member, insideOf(member)));
+  }
+
+  ended(member: Member): void {
+    if (this.states.has(member)) this.tell((observer) => observer.ended?.(member));
   }
 
   /** Called after every event that happened to this member. */
@@ -92,8 +99,8 @@ export class Checkers {
     this.tell((observer) => observer.cut?.(member, index, term));
   }
 
-  applied(member: Member, entry: Entry, result: ApplyResult, roster: Roster): void {
-    this.tell((observer) => observer.applied?.(member, entry, result, roster));
+  applied(member: Member, entry: Entry, result: ApplyResult, roster: Roster, before: RosterBefore): void {
+    this.tell((observer) => observer.applied?.(member, entry, result, roster, before));
   }
 
   snapshot(member: Member, snapshot: Snapshot): void {

@@ -1,7 +1,7 @@
 /**
  * The operators of a run, who change the membership all the time. Members are added (on machines that already wait to
- * join, or are started later), promoted, replaced, removed (the leader too) and given another peer URL; leadership is
- * transferred.
+ * join, or are started later), promoted, removed (the leader too) and given another peer URL; leadership is transferred.
+ * Changes of several, replacements, settings and standbys are in churn_changes.ts.
  */
 import type { MemberRecord } from "../../src/roster/index";
 import { Role } from "../../src/raft/index";
@@ -10,33 +10,116 @@ import type { Clients } from "./clients";
 import { Host } from "./host";
 import type { Member } from "./member";
 import { isAstray } from "./world";
+import { ChurnChanges } from "./churn_changes";
 import { DRAWN_PORTS } from "./operations";
+import type { Target } from "./operations";
 import type { Focus } from "./profile";
 import type { World } from "./world";
 
 /** How long a successor that died stays away: long enough for the handover to fail, in virtual milliseconds. */
 const DEAD_MS = 6000;
+/** What new members are to become: the voters come and go by it. */
+const TARGETS: readonly Target[] = ["voter", "voter", "voter", "learner", "standby", "standby"];
+const ADDED: Readonly<Record<Target, "member added" | "learner added" | "standby added">> = {
+  voter: "member added",
+  learner: "learner added",
+  standby: "standby added",
+};
 /** Most machines of a run, including those whose member has ended. */
 const HOSTS_MAX = 30;
 
-type Action = "come back" | "transfer" | "add" | "promote" | "remove" | "replace" | "move";
+type Action =
+  | "come back"
+  | "transfer"
+  | "add"
+  | "promote"
+  | "several"
+  | "remove"
+  | "replace"
+  | "replace in place"
+  | "cancel"
+  | "settings"
+  | "stay away"
+  | "move";
 type Weights = Readonly<Record<Action, number>>;
 
-/** How often an operator does what; by the focus of the run, where it makes a difference. */
-const ACTIONS: { readonly none: Weights } & Readonly<Partial<Record<Focus, Weights>>> = {
-  none: { "come back": 4, transfer: 16, add: 25, promote: 15, remove: 15, replace: 13, move: 12 },
-  membership: { "come back": 2, transfer: 8, add: 12, promote: 10, remove: 20, replace: 45, move: 3 },
-  "late attempts": { "come back": 0, transfer: 8, add: 40, promote: 4, remove: 40, replace: 8, move: 0 },
+/** How often an operator does what. */
+const WEIGHTS: Weights = {
+  "come back": 4,
+  transfer: 13,
+  add: 25,
+  promote: 10,
+  several: 14,
+  remove: 12,
+  replace: 13,
+  "replace in place": 9,
+  cancel: 2,
+  settings: 6,
+  "stay away": 6,
+  move: 10,
+};
+/** The same by the focus of the run, where it makes a difference. */
+const IN_FOCUS: Readonly<Partial<Record<Focus, Weights>>> = {
+  membership: {
+    ...WEIGHTS,
+    "come back": 2,
+    transfer: 8,
+    add: 20,
+    several: 30,
+    remove: 18,
+    replace: 20,
+    "replace in place": 14,
+    move: 3,
+  },
+  steward: {
+    ...WEIGHTS,
+    "come back": 0,
+    transfer: 5,
+    add: 30,
+    promote: 2,
+    several: 3,
+    remove: 3,
+    replace: 14,
+    "replace in place": 8,
+    cancel: 3,
+    settings: 6,
+    "stay away": 40,
+    move: 1,
+  },
+  "late attempts": {
+    ...WEIGHTS,
+    "come back": 0,
+    transfer: 8,
+    add: 40,
+    promote: 4,
+    several: 6,
+    remove: 40,
+    replace: 8,
+    "replace in place": 4,
+    settings: 4,
+    "stay away": 0,
+    move: 0,
+  },
 };
 
 export class Churn {
   stopped = false;
   private nextPort = DRAWN_PORTS;
+  private readonly changes: ChurnChanges;
 
   constructor(
     private readonly world: World,
     private readonly clients: Clients,
-  ) {}
+  ) {
+    this.changes = new ChurnChanges(
+      world,
+      clients,
+      (members) => this.newcomer(members),
+      (members) => {
+        this.add(members, "standby");
+      },
+    );
+  }
 
   start(): void {
     const { scheduler, random, profile, nobody } = this.world;
@@ -49,11 +132,11 @@ export class Churn {
 
   private act(): void {
     const { world } = this;
-    const { random, profile } = world;
+    const { profile } = world;
     const informed = this.informed();
     if (informed === null) return;
     const members = informed.replica.roster.members();
-    const action = this.draw(ACTIONS[profile.focus] ?? ACTIONS.none);
+    const action = this.draw(IN_FOCUS[profile.focus] ?? WEIGHTS);
     if (!world.has(action === "transfer" ? "transfer" : "churn")) return;
     switch (action) {
       case "come back":
@@ -63,8 +146,11 @@ export class Churn {
         this.transfer(informed, members);
         break;
       case "add":
-        if (members.length < profile.membersMax) this.add(members, random.chance(0.45));
+        if (members.length < profile.membersMax) this.add(members);
         else this.remove(informed, members);
+        break;
+      case "several":
+        this.changes.several(informed, members);
         break;
       case "promote":
         this.promote(members);
@@ -73,7 +159,19 @@ export class Churn {
         this.remove(informed, members);
         break;
       case "replace":
-        if (world.has("replace")) this.replace(informed, members);
+        if (world.has("replace")) this.changes.sideBySide(informed, members);
+        break;
+      case "replace in place":
+        if (world.has("replace")) this.changes.inPlace(members);
+        break;
+      case "cancel":
+        this.changes.cancel(members);
+        break;
+      case "settings":
+        this.changes.settings();
+        break;
+      case "stay away":
+        if (world.has("crash")) this.changes.stayAway(informed, members);
         break;
       case "move":
         this.move(members);
@@ -98,36 +196,47 @@ export class Churn {
     return best;
   }
 
-  private add(members: readonly MemberRecord[], learner: boolean): void {
-    const host = this.newcomer(members);
+  private add(members: readonly MemberRecord[], target: Target = this.someTarget()): void {
+    const { random, coverage } = this.world;
+    const never = random.chance(0.1);
+    const host = never ? this.machine(members, false) : this.newcomer(members);
     if (host === null) return;
     const { name } = host;
     // An operator may write the URL otherwise than it is configured: both lead to the same process.
     const voters = members.filter((member) => !member.learner);
-    const isOther = voters.length === 1 && this.world.random.chance(0.4);
+    const isOther = voters.length === 1 && random.chance(0.4);
     const peerUrl = isOther ? this.freshUrl(host.address) : host.peerUrl;
-    this.clients.write({ rpc: "AddMember", name, peerUrl, learner }, (reason) => {
-      if (isOther && reason === null) this.world.coverage.add("joiner added at another URL");
-      if (reason === null) this.world.coverage.add(learner ? "learner added" : "member added");
+    this.clients.write({ rpc: "AddMember", name, peerUrl, target }, (reason) => {
+      if (isOther && reason === null) coverage.add("joiner added at another URL");
+      if (reason === null) coverage.add(never ? "member added that never starts" : ADDED[target]);
       else this.refused(reason);
       // The new member's machine may not be running yet.
-      host.start();
+      if (!never) host.start();
     });
   }
 
+  private someTarget(): Target {
+    return this.world.random.pick(TARGETS) ?? "voter";
+  }
+
   private promote(members: readonly MemberRecord[]): void {
-    const learner = this.world.random.pick(members.filter((member) => member.learner && member.started));
+    const { random } = this.world;
+    const learners = members.filter(({ learner }) => learner);
+    const started = learners.filter((member) => member.started);
+    const learner = random.pick(random.chance(0.8) ? started : learners);
     if (learner === null) return;
     this.clients.write({ rpc: "PromoteMember", name: learner.name }, (reason) => {
       if (reason === null) this.world.coverage.add("learner promoted");
       else this.refused(reason);
+      if (reason === "LEARNER_NOT_READY") this.world.coverage.add("promotion refused, not ready");
     });
   }
 
   private remove(informed: Member, members: readonly MemberRecord[]): void {
     const { random, coverage, profile } = this.world;
     const target = this.victim(informed, members);
-    if (target === null || (members.length <= profile.voters - 1 && !random.chance(0.3))) return;
+    const voters = members.filter(({ learner }) => !learner).length;
+    if (target === null || (!target.learner && voters < profile.voters && !random.chance(0.3))) return;
     const led = target.id === informed.replica.leader;
     const dies = led && random.chance(0.5);
     if (dies) this.killSuccessor();
@@ -163,25 +272,6 @@ export class Churn {
     if (dead.length > 0 && random.chance(0.7)) return random.pick(dead);
     const leader = members.find((member) => member.id === informed.replica.leader);
     return leader !== undefined && random.chance(0.3) ? leader : random.pick(members);
-  }
-
-  private replace(informed: Member, members: readonly MemberRecord[]): void {
-    const { random } = this.world;
-    const leader = members.find(({ id }) => id === informed.replica.leader);
-    const target = leader !== undefined && random.chance(0.2) ? leader : random.pick(members);
-    const host = this.newcomer(members);
-    if (target === null || host === null) return;
-    host.start();
-    const body = {
-      rpc: "ReplaceMember",
-      name: target.name,
-      newName: host.name,
-      peerUrl: host.peerUrl,
-    } as const;
-    this.clients.write(body, (reason) => {
-      if (reason === null) this.world.coverage.add("member replaced");
-      else this.refused(reason);
-    });
   }
 
   /** Moves a member: often to where it is reached, sometimes to where nobody or another member is. */
@@ -282,7 +372,8 @@ export class Churn {
   }
 
   private refused(reason: string): void {
-    if (reason !== "OUTCOME_UNKNOWN") this.world.coverage.add("membership change refused");
+    if (reason !== "OUTCOME_UNKNOWN" && reason !== "VALIDATED")
+      this.world.coverage.add("membership change refused");
   }
 
   /** A machine that waits to join, or a new one, which may have the name of a removed member. */
@@ -293,13 +384,21 @@ export class Churn {
     const waiting = hosts.filter((host) => host.member?.phase === "joining" && !listed.has(host.name));
     const again = random.pick(waiting);
     if (again !== null && (waiting.length > 2 || random.chance(0.7))) return again;
-    if (hosts.length >= HOSTS_MAX) return again;
+    return this.machine(members, random.chance(0.8)) ?? again;
+  }
+
+  /** @returns null when there are too many */
+  private machine(members: readonly MemberRecord[], starts: boolean): Host | null {
+    const { world } = this;
+    const { random, hosts } = world;
+    if (hosts.length >= HOSTS_MAX) return null;
+    const listed = new Set(members.map(({ name }) => name));
     const number = hosts.length;
     const reusable = hosts.filter((host) => host.ended && !listed.has(host.name));
     const name = random.chance(0.3) ? random.pick(reusable)?.name : undefined;
     const host = new Host(world, number, name ?? `n${number + 1}`, false);
     hosts.push(host);
-    if (random.chance(0.8)) host.start();
+    if (starts) host.start();
     return host;
   }
 }

@@ -74,7 +74,11 @@ export class Clients {
 
   // --- Writes -------------------------------------------------------------------------------------------------------
 
-  /** Requests a change until it is decided or the client gives up. */
+  /**
+   * Requests a change until it is decided or the client gives up.
+   *
+   * @param done called with the reason why it was not done, if it was not: "VALIDATED" when that was all that was asked
+   */
   write(
     body: WriteBody,
     done: (reason: string | null) => void = () => undefined,
@@ -110,7 +114,7 @@ export class Clients {
           else history.wrote(recorded, writeAnswer(response));
           coverage.add(operation.validateOnly ? "validate_only" : "write answered");
         });
-        done(null);
+        done(operation.validateOnly ? "VALIDATED" : null);
       },
       (error: unknown) => {
         this.open--;

@@ -2,6 +2,7 @@
  * Counts how often a run reached each fault and each rare state. When a row stays at zero over many seeds, the simulation
  * proves nothing about that state.
  */
+import { INTERRUPTED_ROWS } from "./interrupted";
 
 export const COVERAGE_ROWS = [
   // Faults of the network
@@ -27,6 +28,7 @@ export const COVERAGE_ROWS = [
   "aimed isolation",
   "aimed partition",
   "joint configuration split",
+  "leader interrupted in a change",
   "power lost after a change was applied",
   "removed member cut off",
   "leader cut off until it is overtaken",
@@ -74,11 +76,25 @@ export const COVERAGE_ROWS = [
   // Membership
   "member added",
   "learner added",
+  "standby added",
+  "member added that never starts",
   "learner promoted",
   "learner promoted by the leader",
+  "promotion refused, not ready",
   "member removed",
   "leader removed",
-  "member replaced",
+  "unstarted member removed by the leader",
+  "several members changed",
+  "several members changed, the leader too",
+  "replacement begun",
+  "replacement cancelled",
+  "replacement finished by the leader",
+  "member replaced in place",
+  "replacement in place refused, in contact",
+  "member replaced in place started",
+  "joined under the id that was replaced",
+  "settings changed",
+  "standby took over",
   "peer URL updated",
   "dead peer URL refused",
   "peer URL of another member refused",
@@ -91,6 +107,17 @@ export const COVERAGE_ROWS = [
   "joint configuration left",
   "first vote of a promoted learner",
   "cluster of one",
+  // Operations on members that were interrupted
+  ...INTERRUPTED_ROWS,
+  // Watches
+  "watch begun with the roster",
+  "watch resumed",
+  "watch resumed at another member",
+  "watch resumed ahead of its member",
+  "watch that catches up",
+  "watch that the history passed",
+  "watch event",
+  "watch told of a leader",
   // Raft
   "leader elected",
   "PreVote lost",

@@ -2,7 +2,7 @@
  * Injects faults. One fault begins at a time, but several may be active. Each ends by itself after a while, or when all
  * faults end before the final checks.
  */
-import { cutOffRemoved, losePowerAfterChange, splitJoint } from "./faults_joint";
+import { cutOffRemoved, interruptChange, losePowerAfterChange, splitJoint } from "./faults_joint";
 import { moveHosts } from "./faults_move";
 import { oldCopy } from "./faults_old_copy";
 import { overtake } from "./faults_overtaken";
@@ -37,6 +37,7 @@ const KINDS: readonly { readonly fault: Fault; readonly weight: number; readonly
   { fault: "old-copy", weight: 5, begin: ({ world }) => olderBoot(world) },
   { fault: "peer-lies", weight: 12, begin: ({ world }) => peerLies(world) },
   { fault: "joint", weight: 8, begin: ({ world }) => splitJoint(world) },
+  { fault: "joint", weight: 8, begin: ({ world }) => interruptChange(world) },
   { fault: "joint", weight: 4, begin: ({ world }) => cutOffRemoved(world) },
   { fault: "joint", weight: 4, begin: ({ world }) => losePowerAfterChange(world) },
   { fault: "overtaken", weight: 6, begin: ({ world }) => overtake(world) },
@@ -46,6 +47,7 @@ const KINDS: readonly { readonly fault: Fault; readonly weight: number; readonly
 const IN_FOCUS: Readonly<Record<Focus, Partial<Record<Fault, number>>>> = {
   none: {},
   membership: { joint: 12, twin: 0, wipe: 0.2, "old-copy": 0, "peer-lies": 0.2, "bit-flip": 0 },
+  steward: { joint: 6, aimed: 2, twin: 0, wipe: 0.2, "old-copy": 0, "peer-lies": 0.2, "bit-flip": 0 },
   elections: { overtaken: 10, partition: 2, aimed: 2, twin: 0, wipe: 0.2, "old-copy": 0, "peer-lies": 0.2 },
   birth: {},
   copies: { twin: 10, "old-copy": 6, wipe: 0, "peer-lies": 0, "bit-flip": 0, partition: 0.3, crash: 0.3 },

@@ -52,6 +52,29 @@ export function losePowerAfterChange(world: World): void {
   });
 }
 
+/**
+ * The leader that proposes the next membership change, or that enters the next joint configuration, is lost with it: it
+ * crashes, or hears nobody any more, so that others have the change and it does not learn so.
+ */
+export function interruptChange(world: World): void {
+  const { moments, scheduler, random, coverage, nobody, profile, network, hosts } = world;
+  const isJoint = random.chance(0.4);
+  const crashes = random.chance(0.5);
+  const delayUs = crashes ? random.below(2 * profile.delayUsMax + 2 * profile.syncUs) : 0;
+  moments.arm(isJoint ? "joint" : "proposed", ({ host }) => {
+    scheduler.after(delayUs, "fault", nobody, () => {
+      if (world.healing || host.running?.replica.isLeader !== true) return;
+      coverage.add("leader interrupted in a change");
+      if (crashes) {
+        host.crash(random.chance(0.5) ? "power" : "kill", random.between(20, 4 * profile.electionMs));
+        return;
+      }
+      for (const other of hosts) if (other !== host) network.block(other, host);
+      healLater(world, random.between(2, 5) * profile.electionMs);
+    });
+  });
+}
+
 /** The next member that applies its own removal is cut off, so that the others may not know yet that it is committed. */
 export function cutOffRemoved(world: World): void {
   const { moments, coverage, random, profile } = world;

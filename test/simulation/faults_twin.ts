@@ -76,12 +76,13 @@ function copyOneBootBehind(
   const copied = [claim.bootId, ...claim.previousBootIds].map(hexOf);
   const copy = copyOf(original.disk.root);
   const { lastIndex } = original.durable;
+  const members = original.running?.replica.roster.members().map(({ id }) => id) ?? [];
   original.crash("kill", 50);
   let looks = 0;
   const look = (): void => {
     if (world.healing || original.ended || original.rolledBack || original.wiped || ++looks > LOOKS_MAX)
       return;
-    if (isKnownEverywhere(world, original, lastIndex)) act(original, copy, copied);
+    if (isKnownEverywhere(world, original, lastIndex, members)) act(original, copy, copied);
     else scheduler.after(LOOK_MS * 1000, "fault", nobody, look);
   };
   scheduler.after(LOOK_MS * 1000, "fault", nobody, look);
@@ -104,19 +105,28 @@ function hexOf(bytes: Uint8Array): string {
 }
 
 /**
- * Whether every member knows of a start after the copy was taken.
+ * Whether every member knows of the original's last start, which is one after the copy was taken.
  *
  * @param copiedIndex the last index of the copy's log: a start that is published later is not in it, whereas one that is
  *   not among the boot ids of the copy may be an older one
+ * @param members those of the copy's roster: one that was removed meanwhile, and does not know it, may still vote there
  */
-function isKnownEverywhere(world: World, original: Host, copiedIndex: number): boolean {
+function isKnownEverywhere(
+  world: World,
+  original: Host,
+  copiedIndex: number,
+  members: readonly bigint[],
+): boolean {
   const known = original.running?.replica.roster.members();
-  if (known === undefined) return false;
-  return known.every(({ id }) => {
+  const present = known?.find(({ id }) => id === original.id);
+  if (known === undefined || present === undefined || present.bootRevision <= copiedIndex) return false;
+  return [...members, ...known.map(({ id }) => id)].every((id) => {
     if (id === original.id) return true;
     const running = world.hosts.find((host) => host.id === id && host.copyOf === null)?.running;
     const record = running?.replica.roster.member(original.id);
-    if (record == null || record.bootRevision <= copiedIndex) return false;
+    // One that is far behind knows an earlier start, which the copy has forgotten.
+    if (record == null || record.bootId.length === 0 || hexOf(record.bootId) !== hexOf(present.bootId))
+      return false;
     return (running?.storage.snapshot()?.meta.index ?? 0) >= record.bootRevision;
   });
 }

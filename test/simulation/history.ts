@@ -3,6 +3,7 @@
  * (no answer may be older than one that was received before the call began), and as a whole at the end
  * (linearizability_roster.ts).
  */
+import { MemberTarget } from "../../src/generated/muster/v1/member";
 import type { MemberSeen, RosterAnswer, WriteAnswer, WriteOperation } from "./operations";
 import { Violation } from "./violation";
 
@@ -84,6 +85,8 @@ export class History {
       learner: false,
       started: true,
       updateRevision,
+      target: MemberTarget.VOTER,
+      replaces: 0n,
     };
     this.wrote(call, { revision, member });
   }
@@ -132,6 +135,10 @@ export class History {
   }
 }
 
-function describe({ id, name, peerUrls, adminUrls, learner, started }: MemberSeen): string {
-  return `${id.toString(16)},${name},${peerUrls.join()},${adminUrls.join()},${learner},${started}`;
+function describe(member: MemberSeen): string {
+  const { id, name, peerUrls, adminUrls, learner, started, replaces } = member;
+  // Records do not say that a voter is the target.
+  const target = member.target === MemberTarget.UNSPECIFIED ? MemberTarget.VOTER : member.target;
+  const urls = `${peerUrls.join()},${adminUrls.join()}`;
+  return `${id.toString(16)},${name},${urls},${learner},${started},${target},${replaces.toString(16)}`;
 }

@@ -26,12 +26,16 @@ export class Host implements Machine {
   publishedAt: number | null = null;
   /** The member id with which the directory was created; 0n before. */
   id = 0n;
+  /** The ids of members that were replaced in place here. */
+  readonly formerIds = new Set<bigint>();
   /** Whether the member can't run any more: removed, wiped, or its directory is damaged. */
   ended = false;
   /** Set while a flipped bit of the disk is not restored. */
   damaged: { readonly undo: () => void } | null = null;
   /** Whether the data directory was lost once, so that another instance may be created here. */
   wiped = false;
+  /** Whether a data directory was lost here that its cluster had not replaced before. */
+  lostData = false;
   /** Whether an older copy of the directory was put back. */
   rolledBack = false;
   /** Whether this member says of others what is not true. */
@@ -63,7 +67,7 @@ export class Host implements Machine {
     /** The member's configured name. */
     readonly name: string,
     /** Whether the member is part of the first configuration. */
-    readonly founder: boolean,
+    public founder: boolean,
   ) {
     this.time = new MachineTime(world.scheduler);
   }
@@ -155,9 +159,35 @@ export class Host implements Machine {
   wipe(): void {
     this.world.coverage.add("member wiped");
     this.disk.wipe();
+    this.wiped = true;
+    this.lostData = true;
+    this.emptied();
+  }
+
+  /** The member was replaced in place: this machine starts anew with an empty disk, to join under another id. */
+  renew(): void {
+    if (this.member !== null) this.crash("kill", 0);
+    this.disk.wipe();
+    this.emptied();
+    this.founder = false;
+    this.formerIds.add(this.id);
+    this.id = 0n;
+    this.ended = false;
+    this.damaged = null;
+    this.wiped = this.rolledBack = this.stale = this.leapt = this.mustEnd = false;
+    this.otherDigests = null;
+  }
+
+  /** The directory was created under an id that a member had here before: only old answers list it. */
+  tookFormerId(): void {
+    this.world.coverage.add("joined under the id that was replaced");
+    this.wiped = true;
+    this.lostData = true;
+  }
+
+  private emptied(): void {
     this.lost = this.durable;
     this.durable = new DurableLog();
-    this.wiped = true;
     this.directorySeen = false;
     this.publishedAt = null;
   }

@@ -65,7 +65,7 @@ describe("the linearizability checker", () => {
     const view = (peerUrl: string, adminUrl: string, revision: number) => ({
       member: { peerUrl, adminUrl, learner: false },
       revision,
-      isExact: true,
+      bound: "exact" as const,
     });
     const seen = (begin: number, end: number, value: ReturnType<typeof view>): Operation<Input, Output> => ({
       input: { kind: "read" },

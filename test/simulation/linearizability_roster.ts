@@ -14,9 +14,13 @@ import { Violation } from "./violation";
 interface MemberView {
   /** Null when no member has the name. */
   readonly member: { readonly peerUrl: string; readonly adminUrl: string; readonly learner: boolean } | null;
-  /** The revision of the last change or of the removal; a lower bound when that change had an unknown outcome. */
+  /** The revision of the last change or of the removal, as far as `bound` says. */
   readonly revision: number;
-  readonly isExact: boolean;
+  /**
+   * "after": the last change had an unknown outcome, and its revision is a later one. "from": a later one, or this one,
+   * because a change may have changed nothing of the member, or only what is not looked at here.
+   */
+  readonly bound: "exact" | "after" | "from";
 }
 
 export type Input =
@@ -26,7 +30,12 @@ export type Input =
   | { readonly kind: "admin"; readonly adminUrl: string }
   | { readonly kind: "publish"; readonly adminUrl: string; readonly address: string }
   | { readonly kind: "move"; readonly peerUrl: string }
-  | { readonly kind: "promote" };
+  | { readonly kind: "promote" }
+  | { readonly kind: "demote" }
+  /** Another member of the same name takes its place. */
+  | { readonly kind: "replace"; readonly peerUrl: string }
+  /** Another member that it was to replace is gone, which changed its record at this revision, and nothing that is looked at. */
+  | { readonly kind: "touch"; readonly revision: number };
 
 type Change = Exclude<Input, { kind: "read" }>;
 
@@ -34,29 +43,49 @@ export type Output =
   | { readonly kind: "read"; readonly seen: MemberView }
   /** An accepted change; `revision` is the member's revision after it. */
   | { readonly kind: "done"; readonly revision: number }
+  /** An accepted change of several; `revision` is the member's revision if it changed this one. */
+  | { readonly kind: "done together"; readonly revision: number }
   | { readonly kind: "refused"; readonly reason: string };
 
 type Step = { readonly state: MemberView } | null;
 
 export const memberModel: Model<MemberView, Input, Output> = {
-  initial: { member: null, revision: 0, isExact: true },
-  key: (state) => `${contents(state)} ${state.revision} ${state.isExact}`,
+  initial: { member: null, revision: 0, bound: "exact" },
+  key: (state) => `${contents(state)} ${state.revision} ${state.bound}`,
   step: (state, input, output) => {
     if (input.kind === "read") return output?.kind === "read" ? read(state, output.seen) : null;
     if (output?.kind === "refused") return fitsRefusal(state, input, output.reason) ? { state } : null;
+    if (input.kind === "touch") return touched(state, input.revision);
     const member = effect(state, input);
-    if (output === null) {
-      // The change may have found nothing to do, or it undid a change that no read saw and that the history leaves out.
-      if (member === undefined) return { state };
-      if (contents({ member }) === contents(state) && input.kind !== "publish") return { state };
-      return { state: { member, revision: state.revision, isExact: false } };
-    }
-    if (member === undefined || output.kind !== "done") return null;
-    const after = { member, revision: output.revision, isExact: true };
+    if (output === null) return maybeDone(state, input, member);
+    if (member === undefined || output.kind === "read") return null;
+    const isSame = contents({ member }) === contents(state);
+    if (output.kind === "done together" && isSame) return { state: unchanged(state, input) };
+    const after: MemberView = { member, revision: output.revision, bound: "exact" };
     if (output.revision > state.revision) return { state: after };
-    return memberModel.key(after) === memberModel.key(state) ? { state } : null;
+    if (!isSame || output.revision < state.revision || state.bound === "after") return null;
+    return { state: after };
   },
 };
+
+/** The change may have found nothing to do, or it undid a change that no read saw and that the history leaves out. */
+function maybeDone(state: MemberView, input: Change, member: MemberView["member"] | undefined): Step {
+  if (member === undefined) return { state };
+  // A publish may change what is not looked at here, and another member in the same place is always a change.
+  const isSeen = input.kind !== "publish" && input.kind !== "replace";
+  if (isSeen && contents({ member }) === contents(state)) return { state: unchanged(state, input) };
+  return { state: { member, revision: state.revision, bound: "after" } };
+}
+
+/** A learner that is demoted may get another target. */
+function unchanged(state: MemberView, input: Change): MemberView {
+  return input.kind === "demote" && state.bound === "exact" ? { ...state, bound: "from" } : state;
+}
+
+function touched(state: MemberView, revision: number): Step {
+  if (state.member === null || revision <= state.revision) return null;
+  return { state: { ...state, revision, bound: "exact" } };
+}
 
 function contents({ member }: Pick<MemberView, "member">): string {
   return member === null ? "-" : `${member.peerUrl} ${member.adminUrl} ${member.learner}`;
@@ -66,12 +95,16 @@ function read(state: MemberView, seen: MemberView): Step {
   if (contents(state) !== contents(seen)) return null;
   // A read does not show the revision of a removal.
   if (seen.member === null) return { state };
-  if (state.isExact) return state.revision === seen.revision ? { state } : null;
-  return seen.revision > state.revision ? { state: seen } : null;
+  if (state.bound === "exact") return state.revision === seen.revision ? { state } : null;
+  if (seen.revision > state.revision) return { state: seen };
+  return state.bound === "from" && seen.revision === state.revision ? { state: seen } : null;
 }
 
 /** The member after the change; undefined when the change would be refused. */
-function effect({ member }: MemberView, input: Change): MemberView["member"] | undefined {
+function effect(
+  { member }: MemberView,
+  input: Exclude<Change, { kind: "touch" }>,
+): MemberView["member"] | undefined {
   if (input.kind === "add") {
     if (member !== null) return undefined;
     return { peerUrl: input.peerUrl, adminUrl: "", learner: input.learner };
@@ -89,7 +122,10 @@ function effect({ member }: MemberView, input: Change): MemberView["member"] | u
     case "move":
       return { ...member, peerUrl: input.peerUrl };
     case "promote":
-      return { ...member, learner: false };
+    case "demote":
+      return { ...member, learner: input.kind === "demote" };
+    case "replace":
+      return { peerUrl: input.peerUrl === "" ? member.peerUrl : input.peerUrl, adminUrl: "", learner: true };
   }
 }
 
@@ -120,18 +156,28 @@ function mayLeadAstray(url: string): boolean {
 
 type MemberOperation = Operation<Input, Output>;
 
-/** @returns the number of names that the checker could not decide. @throws Violation */
-export function checkHistory(history: History): { readonly undecided: number } {
+/** A record that a change of another member changed too, without a change of what is looked at here. */
+export interface Touch {
+  readonly name: string;
+  readonly revision: number;
+}
+
+/**
+ * @param touches which the calls do not say: they are taken from the log
+ * @returns the number of names that the checker could not decide. @throws Violation
+ */
+export function checkHistory(history: History, touches: readonly Touch[]): { readonly undecided: number } {
   const byName = new Map<string, MemberOperation[]>();
-  for (const call of history.calls) {
-    for (const { name, input } of inputsOf(call)) {
-      const operation = operationOf(call, input);
-      if (operation === null) continue;
-      let list = byName.get(name);
-      if (list === undefined) byName.set(name, (list = []));
-      list.push(operation);
-    }
-  }
+  const add = (name: string, operation: MemberOperation | null): void => {
+    if (operation === null) return;
+    let list = byName.get(name);
+    if (list === undefined) byName.set(name, (list = []));
+    list.push(operation);
+  };
+  for (const call of history.calls)
+    for (const { name, input } of inputsOf(call)) add(name, operationOf(call, input));
+  for (const { name, revision } of touches)
+    add(name, { input: { kind: "touch", revision }, output: null, begin: 0, end: Infinity, isPure: false });
   for (const call of history.calls) {
     if (call.outcome.kind !== "read") continue;
     const members = new Map(call.outcome.answer.members.map((member) => [member.name, member]));
@@ -162,14 +208,14 @@ export function checkHistory(history: History): { readonly undecided: number } {
 function founderOf(history: History, name: string, number: number): MemberView {
   if (number < 1 || number > history.founders) return memberModel.initial;
   const member = { peerUrl: `http://h${number - 1}:7461`, adminUrl: "", learner: name === "" };
-  return { member, revision: 0, isExact: false };
+  return { member, revision: 0, bound: "after" };
 }
 
 function viewOf(record: MemberSeen | undefined): MemberView {
   if (record === undefined) return memberModel.initial;
   const { peerUrls, adminUrls, learner, updateRevision } = record;
   const member = { peerUrl: peerUrls[0] ?? "", adminUrl: adminUrls[0] ?? "", learner };
-  return { member, revision: updateRevision, isExact: true };
+  return { member, revision: updateRevision, bound: "exact" };
 }
 
 /**
@@ -184,8 +230,9 @@ function resolved(operations: readonly MemberOperation[]): MemberOperation[] {
   const seen = new Map<string, { revision: number; end: number }>();
   const revisions = new Map<number, number>();
   const count = (revision: number): void => void revisions.set(revision, (revisions.get(revision) ?? 0) + 1);
-  for (const { output, end } of operations) {
-    if (output?.kind === "done") count(output.revision);
+  for (const { input, output, end } of operations) {
+    if (input.kind === "touch") count(input.revision);
+    if (output?.kind === "done" || output?.kind === "done together") count(output.revision);
     if (output?.kind !== "read" || output.seen.member === null) continue;
     const { member, revision } = output.seen;
     for (const url of [member.adminUrl, member.peerUrl]) {
@@ -200,9 +247,11 @@ function resolved(operations: readonly MemberOperation[]): MemberOperation[] {
     return url === null ? [] : [url];
   });
   for (const url of open) count(seen.get(url)?.revision ?? 0);
+  // One of an unknown revision may have kept the URL.
+  const isReplaced = operations.some(({ input, output }) => input.kind === "replace" && output === null);
   return operations.flatMap((operation) => {
     const url = operation.output === null ? urlOf(operation.input) : null;
-    if (url === null) return [operation];
+    if (url === null || (isReplaced && operation.input.kind === "move")) return [operation];
     const found = seen.get(url);
     if (found === undefined) {
       const isAnswered = ({ input, output, end }: MemberOperation): boolean =>
@@ -220,12 +269,17 @@ function resolved(operations: readonly MemberOperation[]): MemberOperation[] {
 
 function operationOf(call: Call, input: Input): MemberOperation | null {
   const { begin, end, outcome } = call;
+  const body = call.operation?.body;
   switch (outcome.kind) {
     case "wrote": {
       const { answer } = outcome;
       // The answer to a removal contains the member as it was before.
       const revision = input.kind === "remove" ? answer.revision : (answer.member?.updateRevision ?? 0);
       const order = revision === answer.revision ? revision : undefined;
+      if (body?.rpc === "ChangeMembers" && input.kind !== "remove") {
+        const together = { kind: "done together", revision: answer.revision } as const;
+        return { input, output: together, begin, end, isPure: false };
+      }
       return { input, output: { kind: "done", revision }, begin, end, isPure: false, order };
     }
     case "refused":
@@ -243,16 +297,31 @@ function operationOf(call: Call, input: Input): MemberOperation | null {
 function inputsOf({ operation, outcome }: Call): { readonly name: string; readonly input: Input }[] {
   if (operation === null || operation.validateOnly) return [];
   const { body } = operation;
-  if (body.rpc !== "ReplaceMember") return [{ name: body.name, input: inputOf(body) }];
-  // A refusal may be caused by either name, so it says nothing about one of them.
-  if (outcome.kind === "refused") return [];
-  return [
-    { name: body.name, input: { kind: "remove" } },
-    { name: body.newName, input: { kind: "add", peerUrl: body.peerUrl, learner: false } },
-  ];
+  switch (body.rpc) {
+    case "UpdateClusterSettings":
+      return [];
+    case "ChangeMembers": {
+      // A refusal may be caused by any of the names, so it says nothing about one of them.
+      if (outcome.kind === "refused") return [];
+      const all = (names: readonly string[], kind: "promote" | "demote" | "remove") =>
+        names.map((name) => ({ name, input: { kind } }));
+      return [...all(body.promote, "promote"), ...all(body.demote, "demote"), ...all(body.remove, "remove")];
+    }
+    case "ReplaceMember": {
+      const { name, newName, peerUrl } = body;
+      if (newName === name) return [{ name, input: { kind: "replace", peerUrl } }];
+      return outcome.kind === "refused"
+        ? []
+        : [{ name: newName, input: { kind: "add", peerUrl, learner: true } }];
+    }
+    default:
+      return [{ name: body.name, input: inputOf(body) }];
+  }
 }
 
-function inputOf(body: Exclude<WriteBody, { rpc: "ReplaceMember" }>): Input {
+type OneMember = Exclude<WriteBody, { rpc: "ReplaceMember" | "ChangeMembers" | "UpdateClusterSettings" }>;
+
+function inputOf(body: OneMember): Input {
   switch (body.rpc) {
     case "AddMember":
       return { kind: "add", peerUrl: body.peerUrl, learner: true };

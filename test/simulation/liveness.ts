@@ -6,6 +6,7 @@
  */
 import { Role } from "../../src/raft/index";
 import type { NodeId } from "../../src/raft/index";
+import { MemberTarget } from "../../src/roster/index";
 import type { MemberRecord } from "../../src/roster/index";
 import { insideOf } from "./checkers";
 import type { Clients } from "./clients";
@@ -20,6 +21,9 @@ const ELECTIONS_MAX = 10;
 const START_MS = 6000;
 /** Time for everything after the election, in virtual milliseconds. One call may take 5 s and two election timeouts. */
 const SETTLE_MS = 25_000;
+/** The leader pauses for so many election timeouts at most after a refusal of what it does by itself; and a few to do it. */
+const PAUSE_ELECTIONS_MAX = 40;
+const STEWARD_OWES = "waits for the leader";
 /** Entries by which a log may exceed the limit, because many may be applied in one turn before the snapshot is taken. */
 const LOG_SLACK = 128;
 
@@ -69,6 +73,9 @@ export class Liveness {
         }
         if (!late) return false;
         if (!this.hasQuorum()) return this.withoutQuorum();
+        // It may have been refused a few times, and pause.
+        const pauseUs = PAUSE_ELECTIONS_MAX * profile.electionMs * 1000;
+        if (problem.includes(STEWARD_OWES) && scheduler.nowUs < this.untilUs + pauseUs) return false;
         throw this.violation(problem);
       }
       case "done":
@@ -151,6 +158,19 @@ export class Liveness {
         return `${member.label} keeps ${kept} entries`;
       if (replica.roster.member(replica.id)?.started !== true) return `${member.label} is not published`;
     }
+    return this.world.watchers.behind() ?? this.stewardOwes(leader);
+  }
+
+  /** What the leader has to do by itself for members that run. */
+  private stewardOwes(leader: Member): string | null {
+    const running = new Set(this.running().map(({ replica }) => replica.id));
+    const { roster } = leader.replica;
+    for (const { id, name, learner, target, replaces } of roster.members()) {
+      if (!running.has(id)) continue;
+      if (replaces !== 0n) return `${name} ${STEWARD_OWES}: it has not taken the place that it is to take`;
+      if (learner && target === MemberTarget.UNSPECIFIED && roster.settings.autoPromote)
+        return `${name} ${STEWARD_OWES}: it is no voter yet`;
+    }
     return null;
   }
 
@@ -200,7 +220,7 @@ export class Liveness {
       });
     const runs = (id: NodeId): boolean => running.some(({ replica }) => replica.id === id) && isReached(id);
     if (!isMajority(voters, runs) || !isMajority(votersOutgoing, runs)) return false;
-    if (!world.hosts.some(({ wiped }) => wiped)) return true;
+    if (!world.hosts.some(({ lostData }) => lostData)) return true;
     return running.some((member) => {
       const own = this.voters(member);
       return own.voters.join() === voters.join() && own.outgoing.join() === votersOutgoing.join();

@@ -207,6 +207,7 @@ export class Member implements Owner {
     // The flipped bit did no harm. It must not be restored later, when the file may have other contents.
     host.damaged = null;
     this.storageOpened = storage;
+    if (host.formerIds.has(host.id) && !host.wiped) host.tookFormerId();
     world.checkers.opened(this, storage);
     watchStorage(this, storage);
   }
@@ -217,6 +218,7 @@ export class Member implements Owner {
     const { world } = this;
     watchCluster(this, cluster);
     world.checkers.started(this);
+    world.watchers.started(this);
     cluster.replica.listen({
       onRemoved: () => {
         world.coverage.add("removed member stays for its vote");
@@ -255,6 +257,7 @@ export class Member implements Owner {
 
   /** Kills the process: no event of it runs any more. */
   die(): void {
+    if (this.alive) this.world.checkers.ended(this);
     this.alive = false;
   }
 

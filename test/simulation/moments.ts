@@ -22,9 +22,11 @@ export const MOMENTS = [
   "reconfiguration",
   "joint",
   "own removal",
+  // The leader begins something by itself.
+  "steward",
 ] as const;
 /** The others belong to faults that ask for them. */
-export type Moment = (typeof MOMENTS)[number] | "snapshot taken";
+export type Moment = (typeof MOMENTS)[number] | "snapshot taken" | "proposed";
 
 export class Moments implements Observer {
   private readonly armed = new Map<Moment, (member: Member) => void>();
@@ -67,11 +69,15 @@ export class Moments implements Observer {
     else if (entries.length > 0) this.come("append", member);
   }
 
+  changeProposed(member: Member): void {
+    if (this.armed.size > 0) this.come("proposed", member);
+  }
+
   snapshot(member: Member): void {
     if (this.armed.size > 0) this.come("snapshot taken", member);
   }
 
-  private come(moment: Moment, member: Member): void {
+  come(moment: Moment, member: Member): void {
     const act = this.armed.get(moment);
     if (act === undefined) return;
     this.armed.delete(moment);

@@ -7,10 +7,11 @@ import {
   UpdateMemberRequest,
 } from "../../src/generated/muster/v1/membership_service";
 import { parseId } from "../../src/roster/index";
-import type { Roster } from "../../src/roster/index";
+import type { Roster, RosterCommand } from "../../src/roster/index";
+import type { CoverageRow } from "./coverage";
 import type { Storage } from "../../src/storage/storage";
 import type { Member } from "./member";
-import type { WriteOperation } from "./operations";
+import type { WriteBody, WriteOperation } from "./operations";
 import { Violation } from "./violation";
 
 export function watchStorage(member: Member, storage: Storage): void {
@@ -57,8 +58,9 @@ export function watchCluster(member: Member, cluster: Cluster): void {
 function watchRoster(member: Member, roster: Roster): void {
   const apply = roster.apply.bind(roster);
   roster.apply = (entry) => {
+    const before = { members: roster.members(), settings: roster.settings, revision: roster.revision };
     const result = apply(entry);
-    member.world.checkers.applied(member, entry, result, roster);
+    member.world.checkers.applied(member, entry, result, roster, before);
     return result;
   };
 }
@@ -69,9 +71,9 @@ function watchSubmissions(member: Member, { submissions, replica }: Cluster): vo
   const submit = submissions.submit.bind(submissions);
   submissions.submit = (submission) => {
     const pending = submit(submission);
-    const { requestId, body } = submission.command;
-    if (requestId === "" && body?.$case === "promoteMember") {
-      recordPromotion(member, replica, body.value.member?.id ?? 0n, pending);
+    const { requestId } = submission.command;
+    if (requestId === "") {
+      recordOwn(member, replica, submission.command, pending);
       return pending;
     }
     if ((world.submitted.get(requestId) ?? 0) > 0) world.coverage.add("write proposed again");
@@ -93,14 +95,16 @@ function watchSubmissions(member: Member, { submissions, replica }: Cluster): vo
 }
 
 /** Records what the leader does by itself in the history, like the call of a client. */
-function recordPromotion(
-  { world }: Member,
+function recordOwn(
+  member: Member,
   { roster }: Cluster["replica"],
-  id: bigint,
+  command: RosterCommand,
   { outcome: ended }: PendingSubmission,
 ): void {
-  const name = roster.member(id)?.name ?? "";
-  const body = { rpc: "PromoteMember" as const, name };
+  const { world } = member;
+  const body = bodyOf(command, (id) => roster.member(id)?.name ?? "");
+  if (body === null) return;
+  world.moments.come("steward", member);
   const recorded = world.history.invoke({ body, requestId: "", expectedRevision: 0, validateOnly: false });
   void ended.then((outcome) => {
     if (outcome.kind === "unknown") world.history.unknown(recorded);
@@ -108,7 +112,7 @@ function recordPromotion(
     else if (outcome.kind !== "done") world.history.refused(recorded, "NOT_PROPOSED", true);
     else {
       const { revision, changed, member: record } = outcome.value;
-      if (changed) world.coverage.add("learner promoted by the leader");
+      if (changed) world.coverage.add(ownRow(command));
       try {
         world.history.wrote(recorded, { revision, member: record });
       } catch (error) {
@@ -117,6 +121,30 @@ function recordPromotion(
       }
     }
   });
+}
+
+/** The change as a client would ask for it; null for what the leader never does by itself. */
+function bodyOf({ body }: RosterCommand, nameOf: (id: bigint) => string): WriteBody | null {
+  const named = (selectors: readonly { readonly id: bigint }[]) => selectors.map(({ id }) => nameOf(id));
+  switch (body?.$case) {
+    case "promoteMember":
+      return { rpc: "PromoteMember", name: nameOf(body.value.member?.id ?? 0n) };
+    case "removeMember":
+      return { rpc: "DeleteMember", name: nameOf(body.value.member?.id ?? 0n) };
+    case "changeMembers": {
+      const { promote, demote, standBy, remove } = body.value;
+      const demoted = [...named(demote), ...named(standBy)];
+      return { rpc: "ChangeMembers", promote: named(promote), demote: demoted, remove: named(remove) };
+    }
+    default:
+      return null;
+  }
+}
+
+function ownRow({ body }: RosterCommand): CoverageRow {
+  if (body?.$case === "promoteMember") return "learner promoted by the leader";
+  if (body?.$case !== "changeMembers") return "unstarted member removed by the leader";
+  return body.value.standBy.length > 0 ? "standby took over" : "replacement finished by the leader";
 }
 
 /** Records a member's publish in the history, like the call of a client. */

@@ -1,7 +1,4 @@
-/**
- * The requests of clients and operators as plain values, used for both the call and the history. Most are calls of the
- * public service; operations that it does not declare yet are calls of operation_service.ts.
- */
+/** The requests of clients and operators as plain values, used for both the call and the history. */
 import {
   MembershipServiceService,
   type ResponseHeader,
@@ -14,22 +11,41 @@ import type { Method } from "../../src/client/attempt";
 /** Ports of the peer URLs that operators draw for members: from this one up, each once. */
 export const DRAWN_PORTS = 8000;
 
+/** What an operator says that a new member is to become. */
+export type Target = "voter" | "learner" | "standby";
+
 export type WriteBody =
-  /** Adds a learner; `learner`: it stays one until a call promotes it. */
-  | { readonly rpc: "AddMember"; readonly name: string; readonly peerUrl: string; readonly learner: boolean }
+  /** Adds a learner. */
+  | { readonly rpc: "AddMember"; readonly name: string; readonly peerUrl: string; readonly target: Target }
   /** Selects by name and id, because another member may have the name by the time the call arrives. */
   | { readonly rpc: "UpdateMember"; readonly name: string; readonly id: bigint; readonly peerUrl: string }
   | { readonly rpc: "DeleteMember"; readonly name: string }
   | { readonly rpc: "UpdateAdminURL"; readonly name: string; readonly adminUrl: string }
   | { readonly rpc: "PromoteMember"; readonly name: string }
   | {
+      readonly rpc: "ChangeMembers";
+      readonly promote: readonly string[];
+      readonly demote: readonly string[];
+      readonly remove: readonly string[];
+    }
+  | {
       readonly rpc: "ReplaceMember";
       readonly name: string;
+      /** The same name: in place. */
       readonly newName: string;
+      /** Empty: that of the old member. */
       readonly peerUrl: string;
     }
+  | { readonly rpc: "UpdateClusterSettings"; readonly settings: SettingsChange }
   /** A call that members make themselves. The simulation records it where the leader decides it. */
   | { readonly rpc: "Publish"; readonly name: string; readonly adminUrl: string };
+
+/** What is not given stays as it is. Times in milliseconds. */
+export interface SettingsChange {
+  readonly autoPromote?: boolean;
+  readonly standbyTakeoverAfterMs?: number;
+  readonly removeUnstartedAfterMs?: number;
+}
 
 export interface WriteOperation {
   readonly body: WriteBody;
@@ -48,6 +64,9 @@ export interface MemberSeen {
   readonly learner: boolean;
   readonly started: boolean;
   readonly updateRevision: number;
+  /** Of a voter, and of a learner that is to become one, UNSPECIFIED or VOTER. */
+  readonly target: MemberTarget;
+  readonly replaces: bigint;
 }
 
 export interface WriteAnswer {
@@ -61,35 +80,17 @@ export interface RosterAnswer {
   readonly members: readonly MemberSeen[];
 }
 
-/** The fields that the answers to all writes have. */
+/** The fields that the answers to writes have. */
 interface WriteResponse {
   readonly header: ResponseHeader | undefined;
-  readonly member: Member | undefined;
+  /** Only in the answer to a change of one member. */
+  readonly member?: Member | undefined;
 }
 
 /** A client's call: the method, the request, and a function that reads the answer. */
 export interface WriteCall<Req, Res extends WriteResponse> {
   readonly method: Method<Req, Res>;
   readonly request: Req;
-}
-
-/** The operations that the public service does not declare. */
-export type OwnOperation = WriteOperation & {
-  readonly body: Extract<WriteBody, { rpc: "ReplaceMember" }>;
-};
-
-/** Path of the only method of operation_service.ts. */
-export const OWN_PATH = "/muster.simulation.v1.OperationService/Change";
-
-/** The method's request is JSON; its answer is encoded like that of UpdateMember. */
-export const ownMethod: Method<OwnOperation, WriteResponse> = {
-  path: OWN_PATH,
-  requestSerialize: (operation) => Buffer.from(JSON.stringify(operation)),
-  responseDeserialize: MembershipServiceService.updateMember.responseDeserialize,
-};
-
-function own(operation: WriteOperation): WriteCall<never, WriteResponse> {
-  return { method: ownMethod, request: operation } as unknown as WriteCall<never, WriteResponse>;
 }
 
 function call<Req, Res extends WriteResponse>(method: Method<Req, Res>, request: Req) {
@@ -102,9 +103,14 @@ export function callOf(operation: WriteOperation): WriteCall<never, WriteRespons
   const write = { requestId, validateOnly, expectedRevision: BigInt(operation.expectedRevision), note: "" };
   switch (body.rpc) {
     case "AddMember": {
-      const { name, peerUrl, learner } = body;
-      const target = learner ? MemberTarget.LEARNER : MemberTarget.UNSPECIFIED;
-      return call(service.addMember, { name, peerUrl, adminUrl: "", target, ...write });
+      const { name, peerUrl } = body;
+      return call(service.addMember, {
+        name,
+        peerUrl,
+        adminUrl: "",
+        target: TARGETS[body.target],
+        ...write,
+      });
     }
     case "UpdateMember": {
       const { name, id, peerUrl } = body;
@@ -116,11 +122,41 @@ export function callOf(operation: WriteOperation): WriteCall<never, WriteRespons
       return call(service.updateAdminUrl, { name: body.name, id: "", adminUrls: [body.adminUrl], ...write });
     case "PromoteMember":
       return call(service.promoteMember, { name: body.name, id: "", ...write });
-    case "ReplaceMember":
-      return own(operation);
+    case "ChangeMembers": {
+      const { promote, demote, remove } = body;
+      const selectors = { promote: named(promote), demote: named(demote), remove: named(remove) };
+      return call(service.changeMembers, { ...selectors, ...write });
+    }
+    case "ReplaceMember": {
+      const { name, newName, peerUrl } = body;
+      return call(service.replaceMember, { name, id: "", newName, peerUrl, adminUrl: "", ...write });
+    }
+    case "UpdateClusterSettings": {
+      const { autoPromote, standbyTakeoverAfterMs, removeUnstartedAfterMs } = body.settings;
+      return call(service.updateClusterSettings, {
+        autoPromote,
+        standbyTakeoverAfter: duration(standbyTakeoverAfterMs),
+        removeUnstartedAfter: duration(removeUnstartedAfterMs),
+        ...write,
+      });
+    }
     case "Publish":
       throw new Error("only a member publishes itself");
   }
+}
+
+const TARGETS: Readonly<Record<Target, MemberTarget>> = {
+  voter: MemberTarget.UNSPECIFIED,
+  learner: MemberTarget.LEARNER,
+  standby: MemberTarget.STANDBY,
+};
+
+function named(names: readonly string[]) {
+  return names.map((name) => ({ name, id: "" }));
+}
+
+function duration(ms: number | undefined) {
+  return ms === undefined ? undefined : { seconds: BigInt(Math.floor(ms / 1000)), nanos: (ms % 1000) * 1e6 };
 }
 
 export function writeAnswer({ header, member }: WriteResponse): WriteAnswer {
@@ -140,7 +176,8 @@ export function rosterAnswer(
   };
 }
 
-function seen({ id, name, peerUrls, adminUrls, role, started, updateRevision }: Member): MemberSeen {
+function seen(member: Member): MemberSeen {
+  const { id, name, peerUrls, adminUrls, role, started, updateRevision, target, replaces } = member;
   return {
     id: parseId(id) ?? 0n,
     name,
@@ -149,5 +186,7 @@ function seen({ id, name, peerUrls, adminUrls, role, started, updateRevision }: 
     learner: role === MemberRole.LEARNER,
     started,
     updateRevision: Number(updateRevision),
+    target,
+    replaces: parseId(replaces) ?? 0n,
   };
 }

@@ -50,6 +50,7 @@ export function isFault(name: string): name is Fault {
 const FOCUSES = [
   "none",
   "membership",
+  "steward",
   "elections",
   "birth",
   "copies",
@@ -96,7 +97,7 @@ export interface Profile {
   readonly without: ReadonlySet<Fault>;
 }
 
-/** Number of roster events kept for watches: few, so that snapshots stay small. */
+/** Number of roster events kept for watches: few, so that snapshots stay small. Fewer in some runs. */
 const EVENTS_KEPT = 64;
 const LARGE_MEMORY: HistoryOptions = { eventsLimit: EVENTS_KEPT };
 /**
@@ -111,6 +112,7 @@ const SMALL_ROOM: HistoryOptions = { ...SMALL_MEMORY, outcomesBytesMax: 12_000 }
 const FOCUS_WEIGHTS: Readonly<Record<Focus, number>> = {
   none: 9,
   membership: 4,
+  steward: 6,
   elections: 3,
   birth: 2,
   copies: 3,
@@ -131,6 +133,16 @@ const IN_FOCUS: Readonly<Record<Focus, (random: SimRandom) => Partial<Profile>>>
     thinkMs: 500,
     faultMs: 1000,
     churnMs: 200,
+  }),
+  // What the leader does by itself takes two election timeouts each time: calm enough that it comes about.
+  steward: (random) => ({
+    voters: random.pick([3, 3, 3, 4, 5]) ?? 3,
+    delayUsMax: random.pick([500, 2_000, 10_000]) ?? 2_000,
+    electionMs: 500,
+    clients: random.between(1, 2),
+    thinkMs: 500,
+    faultMs: random.pick([1000, 2000]) ?? 2000,
+    churnMs: random.pick([200, 400]) ?? 400,
   }),
   elections: (random) => ({
     voters: random.pick([3, 3, 4, 5]) ?? 3,
@@ -201,6 +213,7 @@ export function drawProfile(random: SimRandom, without: ReadonlySet<Fault>): Pro
   const drawn = { ...drawBase(random, without), ...IN_FOCUS[focus](random), focus };
   return {
     ...drawn,
+    memory: { ...drawn.memory, eventsLimit: random.pick([12, EVENTS_KEPT, EVENTS_KEPT]) ?? EVENTS_KEPT },
     membersMax: Math.min(9, drawn.voters + random.between(1, 3)),
     lateRequests: without.has("late-request") ? 0 : drawn.lateRequests,
   };

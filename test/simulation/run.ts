@@ -159,7 +159,7 @@ class Loop {
     const { world } = this;
     if (world.failure === null) {
       try {
-        this.undecided = checkHistory(world.history).undecided;
+        this.undecided = checkHistory(world.history, world.log.touches).undecided;
       } catch (error) {
         world.fail(error);
       }

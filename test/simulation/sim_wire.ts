@@ -5,7 +5,6 @@ import type { Self } from "../../src/transport/handshake";
 import type { StreamGate } from "../../src/transport/stream_gate";
 import type { Transport, TransportEvents } from "../../src/transport/transport";
 import type { Member } from "./member";
-import { operationHandlers, operationService } from "./operation_service";
 import { SimListener } from "./sim_listener";
 import { SimPeerCalls } from "./sim_peer_calls";
 import { SimTransport } from "./sim_transport";
@@ -19,14 +18,12 @@ export class SimWire implements Wire {
 
   peerListener(translate: ErrorTranslator, gate: () => StreamGate | null): PeerListener {
     const listener = new SimListener(translate, gate);
-    listener.add(operationService, operationHandlers(this.member));
     this.member.peerListener = listener;
     return listener;
   }
 
   adminListener(translate: ErrorTranslator): AdminListener {
     const listener = new SimListener(translate);
-    listener.add(operationService, operationHandlers(this.member));
     this.member.adminListener = listener;
     return listener;
   }

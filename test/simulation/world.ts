@@ -14,6 +14,8 @@ import type { Host } from "./host";
 import { Checkers } from "./checkers";
 import { History } from "./history";
 import { Moments } from "./moments";
+import { RosterLog } from "./roster_log";
+import { Watchers } from "./watchers";
 
 /** Whether the roster's peer URL of this member does not lead to its machine. */
 export function isAstray(world: World, { id, peerUrls }: MemberRecord): boolean {
@@ -34,6 +36,8 @@ export class World {
   readonly hosts: Host[] = [];
   readonly checkers: Checkers;
   readonly history = new History();
+  readonly log = new RosterLog();
+  readonly watchers: Watchers;
   readonly moments = new Moments();
   readonly nobody = NOBODY;
   /** How often a write with each request id was submitted to a leader. */
@@ -65,6 +69,7 @@ export class World {
     this.profile = drawProfile(this.random, without);
     this.network = new Network(this.scheduler, this.random, this.profile, this.coverage);
     this.checkers = new Checkers(this);
+    this.watchers = new Watchers(this);
   }
 
   /** The machine with the URL's host name. Every machine has one host name; ports do not matter. */

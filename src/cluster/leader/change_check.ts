@@ -152,6 +152,12 @@ function checkJointChange(command: RosterCommand, view: CheckView): CheckResult 
     const refusal = checkReady(learner, view);
     if (refusal !== null) return refusal;
   }
+  // A voter whose place a standby is to take may be back by now, and keeps it then.
+  for (const selector of body.value.standBy) {
+    const voter = lookUp(selector, view);
+    const contact = voter === null ? OK : checkOutOfContact(voter, view);
+    if (contact.kind !== "ok") return contact;
+  }
   const leaving = leavingVoters(command, view);
   if (promoted.length === 0 && leaving.length === 0) return OK;
   const after = [...view.voters.filter(({ id }) => !leaving.includes(id)), ...promoted];

@@ -19,12 +19,15 @@ import { OneDirectory } from "./one_directory";
 import { OneLeader } from "./one_leader";
 import { OneTruth } from "./one_truth";
 import { OneVote } from "./one_vote";
+import { PromotionsAreReady } from "./promotions_are_ready";
 import { ReconfigurationKeepsQuorum } from "./reconfiguration_keeps_quorum";
 import { RemovedIds } from "./removed_ids";
 import { RefusedRequests } from "./refused_requests";
 import { RepeatedRequests } from "./repeated_requests";
+import { Replacements } from "./replacements";
 import { RequestMemory } from "./request_memory";
 import { Revision } from "./revision";
+import { StewardActs } from "./steward";
 
 export function invariants(
   world: World,
@@ -51,6 +54,9 @@ export function invariants(
     new AcknowledgedIsDurable(world),
     new AcknowledgedWrites(world),
     new ReconfigurationKeepsQuorum(),
+    new PromotionsAreReady(world, record),
+    new Replacements(),
+    new StewardActs(),
     transfers,
   ];
 }

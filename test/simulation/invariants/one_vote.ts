@@ -9,8 +9,8 @@ import type { MemberState, Observer, RaftInside } from "../observer";
 import { Violation } from "../violation";
 
 export class OneVote implements Observer {
-  /** The candidate that got the machine's vote in each term, by machine. */
-  private readonly votes = new Map<number, Map<number, NodeId>>();
+  /** The candidate that got the member's vote in each term, by machine and id. */
+  private readonly votes = new Map<string, Map<number, NodeId>>();
 
   sent(member: Member, message: Message): void {
     if (message.type !== MessageType.VoteResponse || message.reject) return;
@@ -24,10 +24,11 @@ export class OneVote implements Observer {
   }
 
   private vote(member: Member, term: number, candidate: NodeId): void {
-    const { number, wiped } = member.host;
+    const { number, wiped, id } = member.host;
     if (wiped) return; // a new instance under an old id, which the cluster refuses or treats as new
-    const own = this.votes.get(number) ?? new Map<number, NodeId>();
-    this.votes.set(number, own);
+    const key = `${number} ${id}`;
+    const own = this.votes.get(key) ?? new Map<number, NodeId>();
+    this.votes.set(key, own);
     const before = own.get(term);
     if (before !== undefined && before !== candidate) {
       const [a, b] = [before.toString(16), candidate.toString(16)];

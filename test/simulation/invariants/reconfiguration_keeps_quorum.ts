@@ -42,7 +42,8 @@ export class ReconfigurationKeepsQuorum implements Observer {
     const { voters } = insideOf(member).tracker.config.confState();
     const { body } = decodeCommand(context);
     const added = changes.filter(({ type }) => type === ConfChangeType.AddVoter).map(({ nodeId }) => nodeId);
-    const removed = changes.filter(({ type }) => type === ConfChangeType.Remove).map(({ nodeId }) => nodeId);
+    const leaves = [ConfChangeType.Remove, ConfChangeType.AddLearner];
+    const removed = changes.filter(({ type }) => leaves.includes(type)).map(({ nodeId }) => nodeId);
     if (voters.length === 1 && body?.$case === "addMember" && added.length > 0)
       this.checkJoiner(member, body.value);
     const after = [...voters.filter((id) => !removed.includes(id) && !added.includes(id)), ...added];

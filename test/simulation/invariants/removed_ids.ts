@@ -2,24 +2,34 @@
 import type { ApplyResult, Roster } from "../../../src/roster/index";
 import type { Entry } from "../../../src/raft/index";
 import type { Member } from "../member";
-import type { MemberState, Observer, RaftInside } from "../observer";
+import type { MemberState, Observer, RaftInside, RosterBefore } from "../observer";
 import { Violation } from "../violation";
 
 export class RemovedIds implements Observer {
   /** Log index of the removal of each id. */
   private readonly removed = new Map<bigint, number>();
-  private readonly present = new WeakMap<Member, readonly bigint[]>();
 
-  applied(member: Member, { index }: Entry, _result: ApplyResult, roster: Roster): void {
-    const before = this.present.get(member);
+  applied(
+    member: Member,
+    { index }: Entry,
+    _result: ApplyResult,
+    roster: Roster,
+    { members }: RosterBefore,
+  ): void {
     const now = roster.members();
-    if (before?.length === now.length && now.every((m, i) => m.id === before[i])) return;
+    if (now === members) return;
     const ids = now.map(({ id }) => id);
-    for (const id of before ?? []) {
+    for (const { id } of members) {
       if (!ids.includes(id) && !this.removed.has(id)) this.removed.set(id, index);
     }
-    for (const id of ids) this.look(member, id, index, "roster");
-    this.present.set(member, ids);
+    for (const id of ids) {
+      this.look(member, id, index, "roster");
+      if (roster.tombstone(id) !== null)
+        throw new Violation(
+          "removed_ids",
+          `${id.toString(16)} is in the roster of ${member.label} and removed`,
+        );
+    }
   }
 
   step(member: Member, raft: RaftInside, before: MemberState): void {

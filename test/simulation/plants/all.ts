@@ -11,8 +11,10 @@ import type { Plant } from "./plant";
 import { READ_PLANTS } from "./reads";
 import { REPLICATION_PLANTS } from "./replication";
 import { REQUEST_MEMORY_PLANTS } from "./request-memory";
+import { STEWARD_PLANTS } from "./steward";
 import { STORAGE_PLANTS } from "./storage";
 import { STRICT_CHECK_PLANTS } from "./strict-check";
+import { WATCH_PLANTS } from "./watches";
 
 export const PLANTS: readonly Plant[] = [
   ...ELECTION_PLANTS,
@@ -28,4 +30,6 @@ export const PLANTS: readonly Plant[] = [
   ...REQUEST_MEMORY_PLANTS,
   ...BOUNDS_PLANTS,
   ...IDENTITY_PLANTS,
+  ...STEWARD_PLANTS,
+  ...WATCH_PLANTS,
 ];

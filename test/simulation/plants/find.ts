@@ -24,6 +24,7 @@ const OTHER_INVARIANTS = [
   "never_fails",
   "ends_rightly",
   "no_unexpected_error",
+  "watch_history",
 ];
 
 /** One run that ended because of a planted bug. */

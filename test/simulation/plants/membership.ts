@@ -140,8 +140,8 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
     "list-of-members-not-renewed",
     "the list of members that readers get is not renewed when a URL changes",
     ROSTER,
-    "    this.sortedMembers = null;\n    if (effect.event === null) return;",
-    "    if (this.byId.size !== this.sortedMembers?.length) this.sortedMembers = null;\n    if (effect.event === null) return;",
+    "    this.sortedMembers = null;\n    if (event !== null) this.note(",
+    "    if (this.byId.size !== this.sortedMembers?.length) this.sortedMembers = null;\n    if (event !== null) this.note(",
   ),
   plant(
     "repeat-puts-the-member-back",
@@ -155,7 +155,7 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
     "removed-member-stays-listed",
     "a removed member stays in the roster",
     ROSTER,
-    "this.byId.delete(effect.member.id);",
+    "this.byId.delete(member.id);",
     "",
   ),
   plant(
@@ -168,7 +168,7 @@ export const MEMBERSHIP_PLANTS: readonly Plant[] = [
   plant(
     "apply-reads-a-clock",
     "apply takes the time of a removal from the member's own clock",
-    "roster/rules.ts",
+    "roster/verdict.ts",
     "const tombstone = { id: member.id, name: member.name, revision: index, timeMs };",
     "const tombstone = { id: member.id, name: member.name, revision: index, timeMs: timeMs + Math.floor(performance.now() * 1000) };",
   ),
