@@ -40,6 +40,7 @@ type Action =
   | "cancel"
   | "settings"
   | "stay away"
+  | "forbid"
   | "move";
 type Weights = Readonly<Record<Action, number>>;
 
@@ -56,6 +57,7 @@ const WEIGHTS: Weights = {
   cancel: 2,
   settings: 6,
   "stay away": 6,
+  forbid: 4,
   move: 10,
 };
 /** The same by the focus of the run, where it makes a difference. */
@@ -84,6 +86,7 @@ const IN_FOCUS: Readonly<Partial<Record<Focus, Weights>>> = {
     cancel: 3,
     settings: 6,
     "stay away": 40,
+    forbid: 10,
     move: 1,
   },
   "late attempts": {
@@ -169,6 +172,9 @@ export class Churn {
         break;
       case "settings":
         this.changes.settings();
+        break;
+      case "forbid":
+        this.changes.forbid();
         break;
       case "stay away":
         if (world.has("crash")) this.changes.stayAway(informed, members);

@@ -208,6 +208,22 @@ export class ChurnChanges {
     );
   }
 
+  /** The settings forbid what the leader has just begun by itself, and allow it again later. */
+  forbid(): void {
+    const { moments, scheduler, random, nobody, coverage } = this.world;
+    moments.arm("steward", () => {
+      scheduler.after(0, "churn", nobody, () => {
+        if (this.world.healing) return;
+        coverage.add("settings changed against the leader");
+        this.change({ autoPromote: false, standbyTakeoverAfterMs: 0, removeUnstartedAfterMs: 0 });
+      });
+      scheduler.after(random.between(500, 3000) * 1000, "churn", nobody, () => {
+        const times = { standbyTakeoverAfterMs: 1000, removeUnstartedAfterMs: this.someMs([0, 2000]) };
+        if (!this.world.healing) this.change({ autoPromote: true, ...times });
+      });
+    });
+  }
+
   /** A voter goes down for longer than a standby waits; where none waits yet, that is seen to first. */
   stayAway(informed: Member, members: readonly MemberRecord[]): void {
     const { random, profile } = this.world;

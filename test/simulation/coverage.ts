@@ -94,6 +94,7 @@ export const COVERAGE_ROWS = [
   "member replaced in place started",
   "joined under the id that was replaced",
   "settings changed",
+  "settings changed against the leader",
   "standby took over",
   "peer URL updated",
   "dead peer URL refused",

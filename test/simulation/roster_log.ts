@@ -3,12 +3,12 @@
  * for the first time, and independent of the events that the roster keeps itself.
  */
 import { RosterEvent_Kind } from "../../src/generated/muster/storage/v1/snapshot";
-import type { RosterEvent } from "../../src/generated/muster/storage/v1/snapshot";
 import type { ClusterSettings, MemberRecord } from "../../src/generated/muster/storage/v1/snapshot";
-import { MemberEvent } from "../../src/generated/muster/v1/membership_service";
+import { MemberEvent, MemberEventKind } from "../../src/generated/muster/v1/membership_service";
 import { Member as PublicMember } from "../../src/generated/muster/v1/member";
 import type { Entry } from "../../src/raft/index";
-import { toMember, toMemberEvent } from "../../src/roster/index";
+import { toMember, toSettings } from "../../src/roster/index";
+import { toTimestamp } from "../../src/roster/time";
 import type { ApplyResult, Roster, RosterCommand } from "../../src/roster/index";
 import type { Touch } from "./linearizability_roster";
 import type { Member } from "./member";
@@ -41,11 +41,11 @@ export class RosterLog implements Observer {
     const { command } = result;
     const changes = changesOf(before, roster);
     if (changes.length === 0) return;
-    const events = changes.map((change) => encoded({ ...change, ...saidBy(command), revision: index }));
+    const events = changes.map((change) => encoded(change, command, index));
     this.steps.push({ revision: index, events: new Set(events), members: roster.members() });
-    for (const { kind, member } of changes) {
-      if (kind === RosterEvent_Kind.UPDATED && member !== undefined && isOfRoles(command))
-        this.touches.push({ name: member.name, revision: index });
+    for (const { kind, after } of changes) {
+      if (kind === RosterEvent_Kind.UPDATED && after !== null && isOfRoles(command))
+        this.touches.push({ name: after.name, revision: index });
     }
   }
 
@@ -88,49 +88,41 @@ export function encodedEvent(event: MemberEvent): string {
   return hexOf(MemberEvent.encode(event).finish());
 }
 
-type Change = Pick<RosterEvent, "kind" | "member" | "previous" | "settings" | "previousSettings">;
-
-const NOTHING = {
-  member: undefined,
-  previous: undefined,
-  settings: undefined,
-  previousSettings: undefined,
-};
+/** One change: of a member, or of the settings. */
+interface Change {
+  readonly kind: RosterEvent_Kind;
+  readonly before: MemberRecord | null;
+  readonly after: MemberRecord | null;
+  readonly settings: { readonly before: ClusterSettings; readonly after: ClusterSettings } | null;
+}
 
 function changesOf(before: RosterBefore, roster: Roster): Change[] {
   const changes: Change[] = [];
   const earlier = new Map(before.members.map((member) => [member.id, member]));
-  for (const member of roster.members()) {
-    const previous = earlier.get(member.id);
-    earlier.delete(member.id);
-    if (previous === member || isSame(previous, member)) continue;
-    changes.push({ ...NOTHING, kind: kindOf(previous, member), member, previous });
+  for (const after of roster.members()) {
+    const was = earlier.get(after.id) ?? null;
+    earlier.delete(after.id);
+    if (was === after || (was !== null && isSame(was, after))) continue;
+    changes.push({ kind: kindOf(was, after), before: was, after, settings: null });
   }
-  for (const member of earlier.values()) changes.push({ ...NOTHING, kind: RosterEvent_Kind.REMOVED, member });
-  if (roster.settings !== before.settings) changes.push(settingsChange(before.settings, roster.settings));
+  for (const was of earlier.values())
+    changes.push({ kind: RosterEvent_Kind.REMOVED, before: was, after: null, settings: null });
+  if (roster.settings !== before.settings) {
+    const settings = { before: before.settings, after: roster.settings };
+    changes.push({ kind: RosterEvent_Kind.SETTINGS, before: null, after: null, settings });
+  }
   return changes;
 }
 
-function settingsChange(previousSettings: ClusterSettings, settings: ClusterSettings): Change {
-  return { ...NOTHING, kind: RosterEvent_Kind.SETTINGS, settings, previousSettings };
-}
-
 /** A start that is published again may change the boot id only, which is not public. */
-function isSame(previous: MemberRecord | undefined, member: MemberRecord): boolean {
-  return (
-    previous !== undefined && encodedMembers([toMember(previous)]) === encodedMembers([toMember(member)])
-  );
+function isSame(previous: MemberRecord, member: MemberRecord): boolean {
+  return encodedMembers([toMember(previous)]) === encodedMembers([toMember(member)]);
 }
 
-function kindOf(previous: MemberRecord | undefined, { learner }: MemberRecord): RosterEvent_Kind {
-  if (previous === undefined) return RosterEvent_Kind.ADDED;
+function kindOf(previous: MemberRecord | null, { learner }: MemberRecord): RosterEvent_Kind {
+  if (previous === null) return RosterEvent_Kind.ADDED;
   if (previous.learner === learner) return RosterEvent_Kind.UPDATED;
   return learner ? RosterEvent_Kind.DEMOTED : RosterEvent_Kind.PROMOTED;
-}
-
-/** Who asked for it, when and why. What a member publishes it says of itself. */
-function saidBy({ body, caller, timeMs, note, requestId }: RosterCommand) {
-  return { caller: body?.$case === "publish" ? "member" : caller, timeMs, note, requestId };
 }
 
 /** Whether the command changes no more of a member that stays, and stays what it is, than its target and whom it replaces. */
@@ -138,8 +130,36 @@ function isOfRoles({ body }: RosterCommand): boolean {
   return body?.$case === "removeMember" || body?.$case === "replaceMember" || body?.$case === "changeMembers";
 }
 
-function encoded(event: RosterEvent): string {
-  return encodedEvent(toMemberEvent(event));
+const KINDS: ReadonlyMap<RosterEvent_Kind, MemberEventKind> = new Map([
+  [RosterEvent_Kind.ADDED, MemberEventKind.ADDED],
+  [RosterEvent_Kind.UPDATED, MemberEventKind.UPDATED],
+  [RosterEvent_Kind.PROMOTED, MemberEventKind.PROMOTED],
+  [RosterEvent_Kind.DEMOTED, MemberEventKind.DEMOTED],
+  [RosterEvent_Kind.REMOVED, MemberEventKind.REMOVED],
+  [RosterEvent_Kind.SETTINGS, MemberEventKind.SETTINGS],
+]);
+
+/** The event as the public contract has it, encoded. */
+function encoded(
+  { kind, before, after, settings }: Change,
+  command: RosterCommand,
+  revision: number,
+): string {
+  const { body, caller, timeMs, note, requestId } = command;
+  return encodedEvent({
+    revision: BigInt(revision),
+    kind: KINDS.get(kind) ?? MemberEventKind.UNSPECIFIED,
+    member: after === null ? undefined : toMember(after),
+    previous: before === null ? undefined : toMember(before),
+    // The first members of a cluster have none.
+    time: timeMs === 0 ? undefined : toTimestamp(timeMs),
+    // What a member publishes it says of itself.
+    caller: body?.$case === "publish" ? "member" : caller,
+    note,
+    requestId,
+    settings: settings === null ? undefined : toSettings(settings.after),
+    previousSettings: settings === null ? undefined : toSettings(settings.before),
+  });
 }
 
 function hexOf(bytes: Uint8Array): string {

@@ -4,6 +4,8 @@
  * the batches that the network delivered, independently of the product's own record. A voter whose new peer URL does not
  * lead to its machine counts as lost, and a started one that is heard may not be lost in this way at all.
  *
+ * A member that is replaced in place loses its disk, so it must not be one that the leader hears.
+ *
  * Of the second member of a cluster of one no message shows anything: it must be configured with the name and the peer
  * URL under which it is added.
  */
@@ -46,6 +48,7 @@ export class ReconfigurationKeepsQuorum implements Observer {
     const removed = changes.filter(({ type }) => leaves.includes(type)).map(({ nodeId }) => nodeId);
     if (voters.length === 1 && body?.$case === "addMember" && added.length > 0)
       this.checkJoiner(member, body.value);
+    if (body?.$case === "replaceMember" && !body.value.sideBySide) this.checkReplaced(member, changes);
     const after = [...voters.filter((id) => !removed.includes(id) && !added.includes(id)), ...added];
     const astray =
       body?.$case === "updateMember" ? this.movedAstray(member, voters, changes, body.value) : null;
@@ -85,6 +88,14 @@ export class ReconfigurationKeepsQuorum implements Observer {
     )
       return null;
     return isAstray(world, { ...listed, peerUrls: [newPeerUrl] }) ? id : null;
+  }
+
+  private checkReplaced(member: Member, changes: readonly ConfChangeSingle[]): void {
+    const heard = changes.find(
+      ({ type, nodeId }) => type === ConfChangeType.Remove && this.isConnected(member, nodeId),
+    );
+    if (heard !== undefined)
+      throw this.violation(member, `gives the place of ${short(heard.nodeId)} away, which it hears`);
   }
 
   /** The second member of a cluster must be one that will recognise itself in the roster. */

@@ -113,6 +113,8 @@ function problemOf(
     }
     case "removeMember": {
       const removed = before.get(body.value.member?.id ?? 0n);
+      if (settings.removeUnstartedAfterMs === 0)
+        return "a member that never started is removed, and none is to be";
       if (removed?.started === false && removed.learner) return null;
       return `${removed?.name ?? "nobody"} is removed, and has started`;
     }

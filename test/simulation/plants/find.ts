@@ -72,7 +72,7 @@ export async function findPlants(options: SimOptions): Promise<number> {
     const message = first.message.split("\n")[0] ?? "";
     console.log(`${plant}: ${broken}: after ${first.seeds} seeds (seed ${first.seed}): ${message}`);
   }
-  if (options.record) record(rows);
+  if (options.record) record([...rows, ...recordedRuns().filter(({ plant }) => !names.includes(plant))]);
   console.log(`${names.length - missed} passed, ${missed} failed`);
   return missed === 0 ? 0 : 1;
 }
@@ -119,8 +119,14 @@ export async function findPlant(name: string, options: SimOptions, seedsMin = 0)
   return runs;
 }
 
-/** Writes the first run of each plant, and every other run that breaks an invariant which no run before it broke. */
-function record(rows: readonly RecordedRun[]): void {
+/**
+ * Writes the first run of each plant, in the order of the plants, and every other run that breaks an invariant which no run
+ * before it broke.
+ *
+ * @param found those of plants that did not run are as they were recorded
+ */
+function record(found: readonly RecordedRun[]): void {
+  const rows = PLANTS.flatMap(({ name }) => found.filter(({ plant }) => plant === name));
   const kept: RecordedRun[] = rows.filter(
     (row, i) => rows.findIndex(({ plant }) => plant === row.plant) === i,
   );
