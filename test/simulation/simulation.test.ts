@@ -30,6 +30,12 @@ describe("the simulation", () => {
       "joint configuration",
       "snapshot installed",
       "write answered",
+      "learner promoted by the leader",
+      "replacement finished by the leader",
+      "member replaced in place",
+      "settings changed",
+      "watch event",
+      "watch resumed",
     ])
       expect(table).toMatch(new RegExp(`^${row} +[1-9]`, "m"));
   }, 60_000);
