@@ -9,7 +9,7 @@
  * Of the second member of a cluster of one no message shows anything: it must be configured with the name and the peer
  * URL under which it is added.
  */
-import { ConfChangeType, Role } from "../../../src/raft/index";
+import { ConfChangeType, Role, MessageType } from "../../../src/raft/index";
 import type { ConfChange, ConfChangeSingle, Message, NodeId } from "../../../src/raft/index";
 import { decodeCommand } from "../../../src/roster/index";
 import { insideOf } from "../checkers";
@@ -29,12 +29,17 @@ interface Heard {
   readonly tick: number;
 }
 
+/** What shows that the member gets what the leader sends: one that only asks for votes is not in contact both ways. */
+export function isAnswer({ type }: Message): boolean {
+  return type === MessageType.AppendResponse || type === MessageType.HeartbeatResponse;
+}
+
 export class ReconfigurationKeepsQuorum implements Observer {
   private readonly heard = new WeakMap<Member, Map<NodeId, Heard>>();
 
   received(member: Member, from: NodeId, batch: readonly Message[]): void {
     const { role, term } = insideOf(member);
-    if (role !== Role.Leader || !batch.some((message) => message.term === term)) return;
+    if (role !== Role.Leader || !batch.some((message) => message.term === term && isAnswer(message))) return;
     let known = this.heard.get(member);
     if (known === undefined) this.heard.set(member, (known = new Map<NodeId, Heard>()));
     known.set(from, { term, tick: member.replica.ticks });

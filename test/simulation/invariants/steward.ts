@@ -18,6 +18,7 @@ import { insideOf } from "../checkers";
 import type { Member } from "../member";
 import type { MemberState, Observer, RaftInside, RosterBefore } from "../observer";
 import { Violation } from "../violation";
+import { isAnswer } from "./reconfiguration_keeps_quorum";
 
 const NAME = "steward";
 const STEWARD = "steward";
@@ -43,7 +44,8 @@ export class StewardActs implements Observer {
 
   received(member: Member, from: NodeId, batch: readonly Message[]): void {
     const leading = this.leading.get(member);
-    if (leading === undefined || !batch.some(({ term }) => term === leading.term)) return;
+    if (leading === undefined) return;
+    if (!batch.some((message) => message.term === leading.term && isAnswer(message))) return;
     leading.heardTick.set(from, member.replica.ticks);
   }
 
