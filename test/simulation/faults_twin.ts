@@ -82,7 +82,7 @@ function copyOneBootBehind(
   const look = (): void => {
     if (world.healing || original.ended || original.rolledBack || original.wiped || ++looks > LOOKS_MAX)
       return;
-    if (isKnownEverywhere(world, original, lastIndex, members)) act(original, copy, copied);
+    if (isKnownEverywhere(world, original, { copied, lastIndex, members })) act(original, copy, copied);
     else scheduler.after(LOOK_MS * 1000, "fault", nobody, look);
   };
   scheduler.after(LOOK_MS * 1000, "fault", nobody, look);
@@ -105,22 +105,26 @@ function hexOf(bytes: Uint8Array): string {
 }
 
 /**
- * Whether every member knows of the original's last start, which is one after the copy was taken.
+ * Whether every member knows of the original's last start, which is one after the copy was taken: its boot id is none of the
+ * copy's, and it was published after the last entry of the copy's log. Another id alone may be an older one, which the copy
+ * has forgotten; a later publish alone may be of a start that the copy has.
  *
- * @param copiedIndex the last index of the copy's log: a start that is published later is not in it, whereas one that is
- *   not among the boot ids of the copy may be an older one
- * @param members those of the copy's roster: one that was removed meanwhile, and does not know it, may still vote there
+ * @param copy members: those of the copy's roster: one that was removed meanwhile, and does not know it, may still vote there
  */
 function isKnownEverywhere(
   world: World,
   original: Host,
-  copiedIndex: number,
-  members: readonly bigint[],
+  copy: {
+    readonly copied: readonly string[];
+    readonly lastIndex: number;
+    readonly members: readonly bigint[];
+  },
 ): boolean {
   const known = original.running?.replica.roster.members();
   const present = known?.find(({ id }) => id === original.id);
-  if (known === undefined || present === undefined || present.bootRevision <= copiedIndex) return false;
-  return [...members, ...known.map(({ id }) => id)].every((id) => {
+  if (known === undefined || present === undefined) return false;
+  if (present.bootRevision <= copy.lastIndex || copy.copied.includes(hexOf(present.bootId))) return false;
+  return [...copy.members, ...known.map(({ id }) => id)].every((id) => {
     if (id === original.id) return true;
     const running = world.hosts.find((host) => host.id === id && host.copyOf === null)?.running;
     const record = running?.replica.roster.member(original.id);
