@@ -248,6 +248,14 @@ describe("a change that the leader decided on by itself", () => {
     // Not by a roster that may be behind.
     expect(admission({ ...found, ...seen }, false)).toBe("confirm");
   });
+
+  test("is refused when what it was decided on holds no longer", () => {
+    const judged = (holds: boolean): string => {
+      const decidedOn = { command: promotion, validateOnly: false, holds: () => holds };
+      return shown(admit(decidedOn, view({ roster, learners })));
+    };
+    expect([judged(true), judged(false)]).toEqual(["ok", "refused REVISION_MISMATCH"]);
+  });
 });
 
 describe("decided without an entry", () => {

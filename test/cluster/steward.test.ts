@@ -284,6 +284,23 @@ describe("how long a voter is away", () => {
       value: { promote: [{ id: 5n }], standBy: [{ id: 2n }] },
     });
   });
+
+  test("a voter that came back while the change waited keeps its place, also when it has left again", () => {
+    const bench = new StewardBench();
+    bench.hears(2n, 3n, 5n);
+    bench.learner(5, MemberTarget.STANDBY);
+    bench.settings({ standbyTakeoverAfterMs: 1000 });
+    bench.silent.add(2n);
+    bench.tick(40);
+    const [submission] = bench.submitted;
+    expect(submission?.holds?.()).toBe(true);
+    bench.silent.clear();
+    bench.tick(2);
+    expect(submission?.holds?.()).toBe(false);
+    bench.silent.add(2n);
+    bench.tick(12);
+    expect(submission?.holds?.()).toBe(false);
+  });
 });
 
 describe("in a cluster", () => {

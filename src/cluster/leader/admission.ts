@@ -37,6 +37,8 @@ export interface Write {
   readonly repeats?: boolean;
   /** See Submission. */
   readonly seen?: readonly MemberRecord[];
+  /** See Submission. */
+  readonly holds?: () => boolean;
 }
 
 export type Admission =
@@ -61,7 +63,7 @@ export function admit(write: Write, view: LeaderView): Admission {
     const error = turnedAway(view);
     if (error !== null) return { kind: "turned away", error };
   }
-  const { command, validateOnly, repeats = false, seen = [] } = write;
+  const { command, validateOnly, repeats = false } = write;
   const decision = view.roster.evaluate(command);
   const changesConfiguration = needsConfChange(command);
   const needsNoEntry = decision.accepted
@@ -75,8 +77,7 @@ export function admit(write: Write, view: LeaderView): Admission {
     const dependsOnRoster = changesConfiguration || validateOnly || needsNoEntry || feature !== null;
     return dependsOnRoster ? { kind: "confirm" } : OK;
   }
-  if (!seen.every((record) => isAsSeen(record, view.roster)))
-    return { kind: "refused", error: seenOtherwise() };
+  if (!holdsStill(write, view)) return { kind: "refused", error: seenOtherwise() };
   if (needsNoEntry) return { kind: "decided", decision };
   const older = feature === null ? null : featureNotReady(view.roster.members(), feature);
   if (older !== null) return { kind: "refused", error: older };
@@ -106,6 +107,10 @@ function isAsSeen({ id, learner, target, replaces, started }: MemberRecord, rost
   return (
     now?.learner === learner && now.target === target && now.replaces === replaces && now.started === started
   );
+}
+
+function holdsStill({ seen = [], holds }: Write, { roster }: LeaderView): boolean {
+  return seen.every((record) => isAsSeen(record, roster)) && holds?.() !== false;
 }
 
 function seenOtherwise(): RefusedError {

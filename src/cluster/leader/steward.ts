@@ -113,7 +113,8 @@ export class Steward {
   private carryOut(task: StewardTask, deadline: Deadline): void {
     const { submissions, random, wallNow } = this.options;
     const command = task.command({ proposalId: random.u64(), timeMs: wallNow(), caller: STEWARD });
-    const submission: Submission = { command, validateOnly: false, seen: task.seen, deadline };
+    const { seen, holds = () => true } = task;
+    const submission: Submission = { command, validateOnly: false, seen, holds, deadline };
     this.busy = true;
     void submissions.submit(submission).outcome.then((outcome) => {
       this.busy = false;

@@ -32,6 +32,8 @@ export interface StewardTask {
   readonly member: MemberRecord;
   /** See Submission. */
   readonly seen: readonly MemberRecord[];
+  /** See Submission. */
+  readonly holds?: () => boolean;
   readonly kind: "replacement" | "promotion" | "takeover" | "removal";
   /** What was done, for the log. */
   readonly done: string;
@@ -105,6 +107,8 @@ function* takeovers(view: TaskView, observed: Observed): Generator<StewardTask, 
       kind: "takeover",
       done: `${note}: ${standby.name} votes in its place, and it is a standby now`,
       seen: [standby, voter],
+      // It may come back, and leave again, while the change waits behind others.
+      holds: () => observed.outOfContactTicks(voter.id) >= afterTicks,
       command: (envelope) =>
         changeMembersCommand(
           { ...envelope, note, settingsRevision: settingsRevisionOf(view) },
@@ -127,6 +131,7 @@ function* removals(view: TaskView, observed: Observed): Generator<StewardTask, u
       kind: "removal",
       done: "the member was added and never started: it is removed",
       seen: [member],
+      holds: () => observed.unstartedTicks(member.id) >= afterTicks,
       // A publish may be on its way, which is no membership change: under constant writes this waits for a pause.
       command: (envelope) =>
         removeMemberCommand(

@@ -21,6 +21,8 @@ export interface Submission {
    * stands still between a proposal and its apply. @default none
    */
   readonly seen?: readonly MemberRecord[];
+  /** Whether what it was decided on holds still, where that is not in the roster. @default it does */
+  readonly holds?: () => boolean;
   readonly deadline: Deadline;
 }
 
