@@ -14,8 +14,8 @@ const { finish } = require("./tools");
 const PROJECTS = [
   { name: "unit", workers: 2, limitMs: 8 * 60_000 },
   { name: "simulation", workers: 2, limitMs: 3 * 60_000 },
-  { name: "integration", workers: 1, limitMs: 6 * 60_000 },
-  { name: "e2e", workers: 1, limitMs: 9 * 60_000 },
+  { name: "integration", workers: 1, limitMs: 10 * 60_000 },
+  { name: "e2e", workers: 1, limitMs: 14 * 60_000 },
 ];
 
 async function main() {
