@@ -101,13 +101,22 @@ export const STEWARD_PLANTS: readonly Plant[] = [
     "if (away < afterTicks) continue;",
     "if (away === 0) continue;",
   ),
-  plant(
-    "takeover-of-one-that-is-back",
-    "a standby takes a voter's place although the voter has come back meanwhile",
-    CHECK,
-    "for (const selector of body.value.standBy) {",
-    "for (const selector of body.value.standBy.slice(1)) {",
-  ),
+  {
+    name: "takeover-of-one-that-is-back",
+    bug: "a standby takes a voter's place although the voter has come back meanwhile",
+    edits: [
+      {
+        file: CHECK,
+        find: "for (const selector of body.value.standBy) {",
+        replace: "for (const selector of body.value.standBy.slice(1)) {",
+      },
+      {
+        file: TASKS,
+        find: "holds: () => observed.outOfContactTicks(voter.id) >= afterTicks,",
+        replace: "",
+      },
+    ],
+  },
   plant(
     "takeover-without-a-vote",
     "the dead voter becomes a standby, and the standby no voter",
