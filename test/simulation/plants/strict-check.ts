@@ -19,13 +19,6 @@ export const STRICT_CHECK_PLANTS: readonly Plant[] = [
     "if (answer.memberId !== member.id) return",
     "if (answer.memberId !== 0n) return null;\n  if (answer.memberId !== member.id) return",
   ),
-  plant(
-    "joiner-known-by-name",
-    "a joiner is known by its name only, and may be configured with another peer URL",
-    "cluster/leader/url_check.ts",
-    "if (answer.peerUrl === peerUrl) return null;",
-    "return null;",
-  ),
   {
     name: "handover-ends-the-check",
     bug: "after a handover that failed no other member is tried, and the check is not made again",
