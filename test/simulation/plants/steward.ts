@@ -80,20 +80,6 @@ export const STEWARD_PLANTS: readonly Plant[] = [
     '      this.busy = outcome.kind === "retry" || outcome.kind === "unknown";',
   ),
   plant(
-    "away-since-an-earlier-leadership",
-    "for how long a voter was away is counted from an earlier leadership on",
-    STEWARD,
-    "        this.outOfContact.clear();\n        this.unstarted",
-    "        this.unstarted",
-  ),
-  plant(
-    "away-while-nobody-looked",
-    "for how long a voter was away is counted from before the setting was turned off and on",
-    STEWARD,
-    "} else this.outOfContact.clear();",
-    "}",
-  ),
-  plant(
     "takeover-at-once",
     "a standby takes a voter's place as soon as the voter is out of contact",
     TASKS,
