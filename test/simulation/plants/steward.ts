@@ -47,10 +47,10 @@ export const STEWARD_PLANTS: readonly Plant[] = [
   ),
   plant(
     "promotion-not-fenced",
-    "the leader's own promotion is not bound to the member that it saw",
+    "the leader's own promotion is not bound to the settings that it saw",
     TASKS,
-    "seen: [member],\n      command: (envelope) =>\n        promoteMemberCommand",
-    "seen: [],\n      command: (envelope) =>\n        promoteMemberCommand",
+    "promoteMemberCommand({ ...envelope, settingsRevision },",
+    "promoteMemberCommand({ ...envelope },",
   ),
   plant(
     "removal-not-fenced",
@@ -79,20 +79,6 @@ export const STEWARD_PLANTS: readonly Plant[] = [
     STEWARD,
     "      this.busy = false;",
     '      this.busy = outcome.kind === "retry" || outcome.kind === "unknown";',
-  ),
-  plant(
-    "away-since-an-earlier-leadership",
-    "for how long a voter was away is counted from an earlier leadership on",
-    STEWARD,
-    "        this.outOfContact.clear();\n        this.unstarted",
-    "        this.unstarted",
-  ),
-  plant(
-    "away-while-nobody-looked",
-    "for how long a voter was away is counted on from before the setting was turned off and on",
-    STEWARD,
-    "    this.observe();",
-    "    if (replica.roster.settings.standbyTakeoverAfterMs > 0) this.observe();",
   ),
   plant(
     "takeover-at-once",
