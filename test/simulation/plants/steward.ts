@@ -80,22 +80,11 @@ export const STEWARD_PLANTS: readonly Plant[] = [
     "      this.busy = false;",
     '      this.busy = outcome.kind === "retry" || outcome.kind === "unknown";',
   ),
-  plant(
-    "takeover-at-once",
-    "a standby takes a voter's place as soon as the voter is out of contact",
-    TASKS,
-    "if (away < afterTicks) continue;",
-    "if (away === 0) continue;",
-  ),
   {
-    name: "takeover-of-one-that-is-back",
-    bug: "a standby takes a voter's place although the voter has come back meanwhile",
+    name: "takeover-at-once",
+    bug: "a standby takes a voter's place as soon as the voter is out of contact",
     edits: [
-      {
-        file: CHECK,
-        find: "for (const selector of body.value.standBy) {",
-        replace: "for (const selector of body.value.standBy.slice(1)) {",
-      },
+      { file: TASKS, find: "if (away < afterTicks) continue;", replace: "if (away === 0) continue;" },
       {
         file: TASKS,
         find: "holds: () => observed.outOfContactTicks(voter.id) >= afterTicks,",
