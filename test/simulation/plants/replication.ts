@@ -35,13 +35,18 @@ export const REPLICATION_PLANTS: readonly Plant[] = [
     "if (prevIndex > this.lastIndex()) return -1;",
     "log_matching",
   ),
-  plant(
-    "conflicting-tail-kept",
-    "entries that a follower has at the same indexes count as the leader's",
-    LOG,
-    "if (!this.matchTerm(entry.index, entry.term)) break;",
-    "if (entry.index > this.lastIndex()) break;",
-  ),
+  {
+    name: "conflicting-tail-kept",
+    bug: "entries that a follower has at the same indexes count as the leader's",
+    breaks: "log_matching",
+    edits: [
+      {
+        file: LOG,
+        find: "if (!this.matchTerm(entry.index, entry.term)) break;",
+        replace: "if (entry.index > this.lastIndex()) break;",
+      },
+    ],
+  },
   plant(
     "commit-index-not-bounded",
     "a follower does not bound the leader's commit index by its own log",
