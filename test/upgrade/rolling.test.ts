@@ -339,6 +339,8 @@ test("after something new was used, an old member stops and says why; the others
     await client.updateAdminUrl({ name: "n1", adminUrls: ["http://10.0.0.1:1"] });
     n3.main = NEW;
     n3.start();
+    // The leader may not have missed it yet.
+    await cluster.ready();
     await well();
 
     // The log may not have the use any more, and the snapshot its effect.
