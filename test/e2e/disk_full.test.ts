@@ -144,18 +144,19 @@ async function expectRefusedByCommand(follower: MemberProcess): Promise<void> {
 
 /**
  * Kills the member and starts it while there is still no space: it becomes a follower and accepts no entries, and the two
- * others go on. It is started only when another member leads, because it could win the election again and refuse writes.
+ * others go on. It is started only when another member leads, because it could win the election again and refuse writes;
+ * another may lead already, for the member hands over as soon as it hears that the first one has space.
  */
 async function restartWithoutSpace(
   leader: MemberProcess,
   follower: MemberProcess,
   revision: bigint,
 ): Promise<void> {
-  const led = (await leader.cluster())?.header?.leaderId;
+  const own = (await leader.cluster())?.header?.memberId;
   await leader.kill();
   await until("another leads", async () => {
     const id = (await follower.cluster())?.header?.leaderId ?? "";
-    return id !== "" && id !== led;
+    return id !== "" && id !== own;
   });
   leader.start();
   await until("it follows, and has everything acknowledged before", async () => {
