@@ -1,5 +1,5 @@
 /** Randomness as an argument, with the operating system's generator as the default; and SHA-256. */
-import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { createHash, hash, randomBytes, randomUUID } from "node:crypto";
 import type { Hash } from "node:crypto";
 
 /** SHA-256 of what is given to update(), part by part; digest() ends it. */
@@ -8,7 +8,7 @@ export function sha256OfParts(): Hash {
 }
 
 export function sha256(bytes: Uint8Array): Uint8Array {
-  return createHash("sha256").update(bytes).digest();
+  return hash("sha256", bytes, "buffer");
 }
 
 /** The only source of randomness in the process, so that a simulation can repeat a run. */

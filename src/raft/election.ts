@@ -153,13 +153,15 @@ export function handleVoteRequest(r: RaftState, m: Message): void {
     return;
   }
   // The response has the request's term: a pre-vote is for a term that this member has not entered.
-  r.send(newMessage(type, m.from, r.id, m.term));
+  const grant = newMessage(type, m.from, r.id, m.term);
+  addCommitIndex(r, grant);
+  r.send(grant);
   if (pre) return;
   r.electionElapsed = 0;
   r.vote = m.from;
 }
 
-/** Adds this member's commit index, and the term of the entry there, to a vote request or rejection. */
+/** Adds this member's commit index, and the term of the entry there, to a vote request or its answer. */
 function addCommitIndex(r: RaftState, m: MessageDraft): void {
   const term = r.log.term(r.log.committed);
   assert(typeof term === "number", "the term of the commit index is unknown");
@@ -168,7 +170,8 @@ function addCommitIndex(r: RaftState, m: MessageDraft): void {
 }
 
 /**
- * Adopts the commit index of a candidate whose request is rejected, or of a voter that rejects a request.
+ * Adopts the commit index of a candidate whose request is rejected, or of a voter that answers a request: also of one that
+ * grants its vote, which may not be enough in the old configuration.
  *
  * Without it a group could be without a leader for ever: a member that has not learned that a configuration change is
  * committed uses the old configuration, in which it may need the vote of a removed member, or may not campaign. The
@@ -185,7 +188,7 @@ function adoptCommitIndex(r: RaftState, m: Message): void {
 
 /** Candidate: counts a vote. */
 export function handleVoteResponse(r: RaftState, m: Message): void {
-  if (m.reject) adoptCommitIndex(r, m);
+  adoptCommitIndex(r, m);
   const pre = m.type === MessageType.PreVoteResponse;
   if (r.role !== (pre ? Role.PreCandidate : Role.Candidate)) return;
   // A pre-vote is granted for one term. A grant for an earlier campaign does not count in this one.

@@ -435,6 +435,27 @@ describe("configuration changes, liveness", () => {
 });
 
 describe("a commit index sent with a vote", () => {
+  test("comes with a granted vote too: the last voter does not need a removed member that is gone", () => {
+    const enter = {
+      ...changeOf([remove(1n), remove(2n), add(3n)]),
+      transition: ConfChangeTransition.JointExplicit,
+    };
+    const entries = [changeEntry(1, 2, enter), changeEntry(1, 3, changeOf([]))];
+    const [removed, last] = [1n, 3n].map((id) => {
+      const core = new TestCore({ id, voters: [1n, 2n], learners: [3n], log: [1] });
+      const hardState = { term: 1, vote: 1n, commit: id === 1n ? 3 : 2 };
+      core.disk.write({ hardState, snapshot: null, entries, mustSync: true });
+      core.restart();
+      core.drain();
+      return core;
+    });
+    if (removed === undefined || last === undefined) throw new Error("two cores");
+    expect(last.confState).toMatchObject({ voters: [3n], votersOutgoing: [1n, 2n] });
+    settle([removed, last], 6 * ELECTION_TICKS);
+    expect(last.raw.role).toBe(Role.Leader);
+    expect(last.confState).toMatchObject({ voters: [3n], votersOutgoing: [] });
+  });
+
   test("is taken only for the same entry", () => {
     const core = new TestCore({ log: [1, 1, 2], hardState: { term: 3 } });
     const ask = (commit: number, context: bigint): number => {

@@ -66,6 +66,8 @@ function otherEntry(world: World): void {
   const victim = oneThatCanBeSpared(world);
   if (victim === null) return;
   const { replica, storage } = victim;
+  // It would drop the entry without a look.
+  if (!replica.hasSpace) return;
   const { committed, leader, term } = replica;
   const own = storage.entries(committed, committed + 1, Infinity);
   const [entry] = typeof own === "string" ? [] : own;
