@@ -141,6 +141,7 @@ export function assembleCluster(parts: ClusterParts): Cluster {
     rosterDigest: (to) => divergence.tell(to),
     onAccepted: (id) => {
       verdicts.accepted(id);
+      replica.reaches(id);
     },
     onSnapshotResult: (id, delivered) => {
       replica.reportSnapshot(id, delivered);

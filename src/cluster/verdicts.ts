@@ -3,7 +3,8 @@
  *
  * Each may be wrong, having an older or a damaged copy of its own data directory. So one peer's word ends nobody: this
  * member ends when a majority of the voters that its own roster lists say so, or its own log does. A peer outside the
- * roster is not believed. A peer that accepts this member later has taken its word back.
+ * roster is not believed. A peer that accepts this member later has taken its word back. Words count as long as the voters
+ * are those of when they were said: that some have gone makes no majority of the others. Who still says so says it again.
  *
  * Two cases in which a majority can't be had are decided otherwise. A log that holds the removal, not known to be committed,
  * counts as this member's own word: then a majority of the others is enough. It may be all that is left of two voters, or of
@@ -69,8 +70,12 @@ export class Verdicts {
   private abandonedSince: number | null = null;
   private decided = false;
   private rosterSeen: unknown = null;
+  /** The ids of the voters that the verdicts are of. */
+  private votersSeen: string;
 
-  constructor(private readonly options: VerdictOptions) {}
+  constructor(private readonly options: VerdictOptions) {
+    this.votersSeen = votersOf(options.replica.roster).join();
+  }
 
   /** `by` refused this member. NO_NODE: it is not known who did. */
   refused(by: NodeId, reason: VerdictReason, text: string): void {
@@ -132,6 +137,9 @@ export class Verdicts {
     const members = roster.members();
     if (this.decided || members === this.rosterSeen) return;
     this.rosterSeen = members;
+    const voters = votersOf(roster).join();
+    if (voters !== this.votersSeen) this.verdicts.clear();
+    this.votersSeen = voters;
     const own = roster.member(replica.id);
     if (own?.started !== true || sameBytes(own.instanceId, instanceId)) return;
     this.end("MEMBER_WIPED", "its own log says that this member was started with another data directory");

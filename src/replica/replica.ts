@@ -27,8 +27,10 @@ import type { PeerAddress } from "../transport/transport";
 import { Applier } from "./applier";
 import { ContactTracker, isAnswer } from "./contact";
 import { createCore } from "./core";
+import { Departure } from "./departure";
 import { Disks } from "./disks";
 import { EntryCheck } from "./entry_check";
+import { FirstElection } from "./first_election";
 import { Inbound } from "./inbound";
 import { Leadership } from "./leadership";
 import { Listeners, asError } from "./listeners";
@@ -40,7 +42,7 @@ import type { Proposal } from "./proposal_queue";
 import { ReadRounds } from "./read_rounds";
 import type { Read } from "./read_rounds";
 import { byReceiver, writeOf } from "./ready";
-import { Removal, removes } from "./removal";
+import { removes } from "./removal";
 import { Ticker } from "./ticker";
 import type { ReplicaListener, ReplicaView } from "./view";
 import { Waiters } from "./waiters";
@@ -63,12 +65,12 @@ export class Replica implements ReplicaView {
   private readonly leadership: Leadership;
   private readonly ticker: Ticker;
   private readonly peers: PeerSet;
+  private readonly departure: Departure;
+  private readonly firstElection = new FirstElection();
   readonly inbound: Inbound;
   private tickNow = 0;
   private turnScheduled = false;
   private stopped = false;
-  /** Set once this member knows that it was removed. */
-  private removal: Removal | null = null;
   /** Membership changes that are applied, while the commit index that covers them is on its way to the disk. */
   private unsettledChanges = 0;
 
@@ -95,6 +97,12 @@ export class Replica implements ReplicaView {
       log,
     });
     this.listeners = new Listeners(log);
+    this.departure = new Departure({
+      member: this,
+      otherVoters: this.otherVoters.bind(this),
+      transport: options.transport,
+      listeners: this.listeners,
+    });
     this.leadership = new Leadership(this.id, log);
     this.reads = new ReadRounds(options.firstReadContext, Math.ceil(this.electionTicks / 2));
     this.ticker = new Ticker(options.clock, heartbeatMs, () => {
@@ -187,9 +195,6 @@ export class Replica implements ReplicaView {
   start(): void {
     this.options.storage.onFailure(this.onStorageError.bind(this));
     this.afterMembershipChange();
-    // A member that just started has heard no leader for longer than it can tell. Beginning one tick short of an election
-    // timeout brings a cold cluster its leader sooner; PreVote keeps it from disturbing one that has a leader.
-    for (let i = 1; i < this.electionTicks; i++) this.raw.tick();
     this.ticker.start();
     this.schedule();
   }
@@ -218,8 +223,7 @@ export class Replica implements ReplicaView {
   private receiveOne(from: NodeId, message: Message): void {
     const taken = this.inbound.step(from, message);
     if (taken === null) return;
-    if (taken.type === MessageType.Vote || taken.type === MessageType.PreVote)
-      this.removal?.asked(this.tickNow);
+    if (taken.type === MessageType.Vote || taken.type === MessageType.PreVote) this.departure.asked();
     const heardAsLeader = this.isLeader && message.term === this.raw.term && isAnswer(message);
     if (heardAsLeader && this.roster.member(from) !== null)
       this.contacts.heard(from, this.tickNow, this.options.clock.now());
@@ -228,14 +232,21 @@ export class Replica implements ReplicaView {
   /** These members say that this one was removed, and enough of them do: it begins to leave. */
   leaveOnWordOf(members: readonly NodeId[], text: string): void {
     this.take(() => {
-      const removal = this.beginRemoval(text);
-      for (const id of members) removal.knows(id);
+      this.departure.begin(text, members);
     });
   }
 
-  /** `id` refused this member as removed. That ends nobody, but a member that leaves need not wait for `id` any more. */
+  /** `id` refused this member as removed. */
   refusedAsRemoved(id: NodeId): void {
-    this.removal?.knows(id);
+    this.departure.knows(id);
+  }
+
+  /** A peer accepted this member's stream. */
+  reaches(id: NodeId): void {
+    this.firstElection.reaches(id);
+    this.take(() => {
+      this.campaignFirst();
+    });
   }
 
   reportUnreachable(id: NodeId): void {
@@ -342,7 +353,7 @@ export class Replica implements ReplicaView {
     this.raw.tick();
     this.reads.tick(this.tickNow);
     this.listeners.tell((listener) => listener.onTick?.());
-    if (this.removal !== null) this.endOrAsk(this.removal);
+    this.departure.tick();
   }
 
   /** Makes sure that a turn follows: all input of this turn of the event loop is handled at once. */
@@ -409,7 +420,13 @@ export class Replica implements ReplicaView {
     this.afterApply();
   }
 
+  private campaignFirst(): void {
+    const isReady = this.hasSpace && this.applied === this.committed;
+    if (isReady && this.firstElection.isDue(() => this.raw.status())) this.raw.campaign();
+  }
+
   private afterApply(): void {
+    this.campaignFirst();
     this.reads.onApplied(this.applied);
     this.listeners.tell((listener) => listener.onApplied?.());
   }
@@ -428,7 +445,7 @@ export class Replica implements ReplicaView {
   private afterMembershipChange(): void {
     this.syncPeers();
     if (this.roster.tombstone(this.id) === null || this.isLeaving(this.id)) return;
-    this.beginRemoval("this member was removed from the cluster");
+    this.departure.begin("this member was removed from the cluster");
   }
 
   /**
@@ -450,27 +467,8 @@ export class Replica implements ReplicaView {
     this.options.transport.setPeers(this.peers.addresses(this.roster, votersOutgoing));
   }
 
-  private beginRemoval(text: string): Removal {
-    if (this.removal === null) {
-      this.removal = new Removal(this.tickNow, this.electionTicks);
-      this.listeners.tell((listener) => listener.onRemoved?.(text));
-    }
-    return this.removal;
-  }
-
   private otherVoters(): readonly NodeId[] {
     return this.raw.status().confState.voters.filter((id) => id !== this.id);
-  }
-
-  private endOrAsk(removal: Removal): void {
-    const voters = this.otherVoters();
-    const tombstone = this.roster.tombstone(this.id);
-    if (removal.isOver(this.tickNow, voters, tombstone !== null)) {
-      const revision = tombstone?.revision ?? 0;
-      this.listeners.tell((listener) => listener.onDismissed?.(revision));
-      return;
-    }
-    this.options.transport.send(removal.questions(voters, this.id, this.term));
   }
 
   // --- Notices ------------------------------------------------------------------------------------------------------

@@ -113,6 +113,16 @@ test("a peer that accepts this member has taken its word back, and one that is s
   expect(judged.log.texts.filter((text) => text.includes("accepts it again"))).toHaveLength(1);
 });
 
+test("voters that have gone make no majority of what was said before", () => {
+  const judged = Judged.of(5).say(2).say(3);
+  for (const id of [4n, 5n]) apply(judged.roster, remove({ id }));
+  judged.verdicts.applied();
+  judged.pass(1).say(2);
+  expect(judged.over).toBe(false);
+  judged.say(3);
+  expect(judged.removed).toHaveLength(1);
+});
+
 test("the same word is one line, and one again after it was taken back", () => {
   const judged = Judged.of(5);
   for (let i = 0; i < 20; i++) judged.say(2).pass(3);
