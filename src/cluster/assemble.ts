@@ -187,13 +187,7 @@ export function assembleCluster(parts: ClusterParts): Cluster {
   });
   const boots = watchBoots(replica, parts);
   const identities = new PeerIdentities(replica, log, parts.metStore ?? null);
-  const divergence = new Divergence({
-    replica,
-    roster,
-    onDiverged: (error) => {
-      replica.fail(error);
-    },
-  });
+  const divergence = new Divergence({ replica, roster, onDiverged: replica.fail.bind(replica) });
   const peerAdmission = new PeerAdmission(replica, log, identities, divergence);
   leadsByItself(replica, parts, views, submissions);
   new AddressHints({ replica, identities, peers, instanceId, urls: parts.hints ?? [] });

@@ -8,7 +8,7 @@ import { silentLog } from "../../src/base/log";
 import type { Log } from "../../src/base/log";
 import type { Cluster } from "../../src/cluster/assemble";
 import { MessageType } from "../../src/raft/index";
-import type { Message } from "../../src/raft/index";
+import type { Message, NodeId } from "../../src/raft/index";
 import { DivergedError } from "../../src/replica/diverged";
 import type { Replica } from "../../src/replica/replica";
 import type { ServerConfig } from "../../src/server/config";
@@ -95,6 +95,13 @@ export class Member implements Owner {
         },
       },
     });
+  }
+
+  /** Whether this member takes what `id` sends: not before it is on its disk that it met that directory. */
+  takesFrom(id: NodeId): boolean {
+    const identities = this.cluster?.peerAdmission.identities;
+    const seen = identities?.["seen"].get(id);
+    return seen === undefined || identities?.["hasMet"](id, seen.handshake.instanceId) === true;
   }
 
   get number(): number {

@@ -4,7 +4,8 @@
  * the batches that the network delivered, independently of the product's own record. A voter whose new peer URL does not
  * lead to its machine counts as lost, and a started one that is heard may not be lost in this way at all.
  *
- * A member that is replaced in place loses its disk, so it must not be one that the leader hears.
+ * A member that is replaced in place loses its disk, so it must not be one that the leader hears. One whose messages it does
+ * not take, because its full disk can't keep that it met that member, is not heard.
  *
  * Of the second member of a cluster of one no message shows anything: it must be configured with the name and the peer
  * URL under which it is added.
@@ -97,7 +98,8 @@ export class ReconfigurationKeepsQuorum implements Observer {
 
   private checkReplaced(member: Member, changes: readonly ConfChangeSingle[]): void {
     const heard = changes.find(
-      ({ type, nodeId }) => type === ConfChangeType.Remove && this.isConnected(member, nodeId),
+      ({ type, nodeId }) =>
+        type === ConfChangeType.Remove && this.isConnected(member, nodeId) && member.takesFrom(nodeId),
     );
     if (heard !== undefined)
       throw this.violation(member, `gives the place of ${short(heard.nodeId)} away, which it hears`);
