@@ -165,10 +165,14 @@ export class Liveness {
   private stewardOwes(leader: Member): string | null {
     const running = new Set(this.running().map(({ replica }) => replica.id));
     const { roster } = leader.replica;
+    const { voters } = this.voters(leader);
     for (const { id, name, learner, target, replaces } of roster.members()) {
       if (!running.has(id)) continue;
-      if (replaces !== 0n) return `${name} ${STEWARD_OWES}: it has not taken the place that it is to take`;
-      if (learner && target === MemberTarget.UNSPECIFIED && roster.settings.autoPromote)
+      // Without the old one, which may run, the others must be a quorum.
+      const after = [...voters.filter((voter) => voter !== replaces && voter !== id), id];
+      if (replaces !== 0n && isMajority(after, (voter) => running.has(voter)))
+        return `${name} ${STEWARD_OWES}: it has not taken the place that it is to take`;
+      if (replaces === 0n && learner && target === MemberTarget.UNSPECIFIED && roster.settings.autoPromote)
         return `${name} ${STEWARD_OWES}: it is no voter yet`;
     }
     return null;
