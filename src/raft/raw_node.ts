@@ -9,7 +9,7 @@ import { assert } from "./assert";
 import { validateRaftConfig } from "./config";
 import type { RaftConfig } from "./config";
 import type { Contradiction } from "./contradiction";
-import { campaignByConfig, forgetLeader } from "./election";
+import { campaignByConfig, forgetLeader, inLease } from "./election";
 import { applyConfChange } from "./reconfiguration";
 import { MessageType, newMessage } from "./message";
 import type { Message } from "./message";
@@ -62,6 +62,11 @@ export class RawNode {
   /** The leader known to this member, or NO_NODE. */
   get leader(): NodeId {
     return this.raft.leader;
+  }
+
+  /** Whether a leader was heard within the last election timeout: candidates are ignored then (CheckQuorum). */
+  get hearsLeader(): boolean {
+    return inLease(this.raft);
   }
 
   get role(): Role {

@@ -77,7 +77,7 @@ export class Inbound {
   /** The message itself when its term is in reach; one that only raises the term; or null. */
   private followTerm(from: NodeId, message: Message): Message | null {
     const { core, ticks, log } = this.options;
-    const { term: own, lastIndex } = core();
+    const { term: own, lastIndex, hearsLeader } = core();
     const verdict = this.leaps.judge(own, message.term, ticks(), lastIndex === 0);
     if (verdict.kind === "take") return message;
     const fields = { from, term: message.term, own };
@@ -85,8 +85,10 @@ export class Inbound {
       if (verdict.firstOfPeriod) log.warn(fields, "refused a term far ahead of this member's");
       return null;
     }
-    // A member that hears a leader does not help to replace it; the leader itself learns the term from answers.
-    if (message.type === MessageType.Vote || message.type === MessageType.PreVote) return null;
+    // A member that hears a leader does not help to replace it; the leader itself learns the term from answers. One that
+    // hears none may be the vote that the candidate lacks.
+    const isCandidate = message.type === MessageType.Vote || message.type === MessageType.PreVote;
+    if (isCandidate && hearsLeader) return null;
     log.warn(
       { ...fields, next: verdict.term },
       "a peer's term is far ahead; this member's term follows in steps",

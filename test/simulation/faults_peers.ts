@@ -29,12 +29,14 @@ function staleVerdicts(world: World): void {
   const reason = random.pick(["MEMBER_WIPED", "MEMBER_REMOVED", "MEMBER_ROLLED_BACK"]);
   if (stale === null || reason === null) return;
   stale.stale = true;
+  // Of two voters one is believed when it says that the other was removed, and the other's own log holds a removal.
+  const enough = reason === "MEMBER_REMOVED" ? 2 : 1;
   coverage.add("stale member refuses others");
   for (let i = 0; i < 3; i++) {
     scheduler.after(random.below(1_000_000), "fault", nobody, () => {
       if (world.healing) return;
       for (const { running } of world.hosts)
-        if (running !== null && running.host !== stale && votersOf(running) > 1)
+        if (running !== null && running.host !== stale && votersOf(running) > enough)
           running.heardRefusal(stale.id, reason, "says a stale member");
     });
   }

@@ -134,12 +134,13 @@ export class Liveness {
     const leader = this.leader();
     if (leader === null) return "the leader was lost again";
     if (!this.written) return "a write is not answered";
-    if (!this.read) return "a linearizable read is not answered";
+    // Before the read, which waits for as long as its caller allows at a member that the leader does not reach.
     const astray = this.astray(leader);
     if (astray !== null) {
       this.putRight(astray);
       return `the peer URL of ${astray.name} leads astray`;
     }
+    if (!this.read) return "a linearizable read is not answered";
     if (this.clients.open > 0) return `${this.clients.open} calls of clients are not answered`;
     const { outgoing } = this.voters(leader);
     if (outgoing.length > 0) return "the joint configuration is not left";
