@@ -16,6 +16,9 @@ import type { World } from "./world";
 
 /** Transfer time of one byte of a snapshot, in microseconds. About 1 MB/s, so that snapshots are in flight for a while. */
 const SNAPSHOT_BYTE_US = 1;
+/** Pause before another attempt to open a stream, in virtual milliseconds. */
+const RECONNECT_MS_MIN = 100;
+const RECONNECT_MS_MAX = 1000;
 /** Pause between two handshakes of a refused member with the others: as long as the real one waits after a refusal. */
 const ASK_AGAIN_US = 1_000_000;
 
@@ -27,6 +30,10 @@ export class SimTransport implements Transport {
   private asksAgainUs = 0;
   /** Peers whose last answer to this member was a refusal. */
   private readonly refusedBy = new Set<NodeId>();
+  /** Peers that took the last batch: a stream to them is open. */
+  private readonly open = new Set<NodeId>();
+  /** Peers for which another attempt to open a stream is planned. */
+  private readonly connecting = new Set<NodeId>();
   private diskFull = false;
   private readonly world: World;
 
@@ -42,8 +49,28 @@ export class SimTransport implements Transport {
     const before = this.peers;
     this.peers = new Map(peers.map((peer) => [peer.id, peer]));
     // A stream is opened at once, and its handshake says where this member is, also when it has nothing to send.
-    for (const { id, peerUrls } of peers)
-      if (before.get(id)?.peerUrls.join() !== peerUrls.join()) this.sendBatch(id, []);
+    for (const { id, peerUrls } of peers) {
+      if (before.get(id)?.peerUrls.join() === peerUrls.join()) continue;
+      this.open.delete(id);
+      this.sendBatch(id, []);
+    }
+  }
+
+  /** The stream to a peer ended, or was not opened: it is tried again, also when there is nothing to send. */
+  private connectLater(id: NodeId): void {
+    this.open.delete(id);
+    if (this.connecting.has(id) || !this.live) return;
+    this.connecting.add(id);
+    const { world, member } = this;
+    world.scheduler.after(
+      world.random.between(RECONNECT_MS_MIN, RECONNECT_MS_MAX) * 1000,
+      "client",
+      member,
+      () => {
+        this.connecting.delete(id);
+        if (this.live && this.peers.has(id) && !this.open.has(id)) this.sendBatch(id, []);
+      },
+    );
   }
 
   /** Told with each batch: every one of them is as good as a stream of its own. */
@@ -73,9 +100,13 @@ export class SimTransport implements Transport {
 
   private sendBatch(id: NodeId, batch: readonly Message[]): void {
     const target = this.target(id);
-    if (target === null) return;
+    if (target === null) {
+      this.connectLater(id);
+      return;
+    }
     const { world, member } = this;
     const lost = (): void => {
+      this.connectLater(id);
       if (batch.some(({ type }) => type === MessageType.PreVote || type === MessageType.PreVoteResponse))
         world.coverage.add("PreVote lost");
       // A broken stream may be noticed at once, or later by its keepalive. A lost packet on a healthy stream is resent.
@@ -157,7 +188,7 @@ export class SimTransport implements Transport {
     gate.diskFull(this.self.memberId, this.diskFull);
     receiver.peerListener?.senders.set(this.self.memberId, this.member);
     gate.accepted(handshake);
-    this.acceptedAgain(target, id);
+    this.opened(target, id);
     gate.receive(this.self.memberId, batch);
     if (target.rolledBack) receiver.mustHaveNoticed(batch);
     if (digest !== null) gate.digest(this.self.memberId, digest);
@@ -178,8 +209,8 @@ export class SimTransport implements Transport {
   }
 
   /**
-   * The real transport opens its streams to all peers at once, so a member that one refuses hears soon what the others
-   * say. Here a handshake goes with messages only, and a follower sends those to its leader alone.
+   * The real transport's streams to all peers are open, so a member that one refuses hears soon what the others say. Here
+   * each batch is judged, and a follower sends to its leader alone.
    */
   private askOthers(): void {
     const { world, member } = this;
@@ -208,9 +239,10 @@ export class SimTransport implements Transport {
     this.events.onRefused(id, reason, text);
   }
 
-  /** The real transport tells of each stream that is accepted; here only what a refusal makes news. */
-  private acceptedAgain(target: Host, id: NodeId): void {
-    if (!this.refusedBy.delete(id)) return;
+  private opened(target: Host, id: NodeId): void {
+    const wasRefused = this.refusedBy.delete(id);
+    if (this.open.has(id) && !wasRefused) return;
+    this.open.add(id);
     this.report(target, () => {
       if (this.live) this.events.onAccepted?.(id);
     });
