@@ -41,6 +41,7 @@ export const COVERAGE_ROWS = [
   "write error",
   "disk full",
   "no file descriptor left",
+  "meeting not written",
   "full leader handed over",
   "slow disk",
   "bit flip",

@@ -239,6 +239,8 @@ export class SimDisk {
   slowness = 1;
   /** The next operation of this kind fails with EIO. */
   failNext: "write" | "sync" | null = null;
+  /** A file that can't be opened, as without a file descriptor. */
+  unopenable: string | null = null;
 
   node(path: string): SimNode | undefined {
     let node: SimNode | undefined = this.root;

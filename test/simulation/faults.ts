@@ -94,6 +94,7 @@ export class Faults {
       host.disk.capacityBytes = Infinity;
       host.disk.slowness = 1;
       host.disk.failNext = null;
+      host.disk.unopenable = null;
       if (host.member !== null) host.member.fs.descriptorsLeft = true;
       this.repair(host);
       // A member that still waits to join is restarted by its operator, with the present members in initial-cluster.

@@ -3,6 +3,7 @@
  * loses its data directory while others are down. Whatever was acknowledged must stay: the product must not form a second
  * majority beside the first (docs/adr/0016-met-instances.md).
  */
+import { DATA_DIR } from "./directory";
 import { healLater, isolate } from "./faults_joint";
 import type { Host } from "./host";
 import type { Member } from "./member";
@@ -15,6 +16,7 @@ export function startFounders(world: World): void {
   if (often && world.has("wipe") && hosts.length >= 3 && random.chance(0.6)) {
     for (const host of hosts) host.start();
     wipeBesideLaggards(world);
+    if (random.chance(0.3)) meetingNotWritten(world);
     return;
   }
   const wipes = world.has("wipe") && hosts.length >= 3 && random.chance(often ? 1 : 0.15);
@@ -57,6 +59,16 @@ function wipeAtBirth(world: World, late: Host | null): void {
     scheduler.after(random.between(20, 300) * 1000, "lifecycle", late, () => late.start(), "late start");
 }
 
+/** For a while no member can write whom it met: it must take nothing from them, or it could forget whom it believed. */
+function meetingNotWritten({ hosts, random, scheduler, nobody, coverage }: World): void {
+  coverage.add("meeting not written");
+  for (const { disk } of hosts) disk.unopenable = MET_TEMPORARY;
+  scheduler.after(random.between(1500, 4000) * 1000, "heal", nobody, () => {
+    for (const { disk } of hosts) disk.unopenable = null;
+  });
+}
+
+const MET_TEMPORARY = `${DATA_DIR}/met.tmp`;
 const LOOK_MS = 50;
 const LOOKS_MAX = 100;
 

@@ -46,7 +46,7 @@ export class SimFs implements StorageFs {
 
   open(path: string, mode: OpenMode, done: FsCallback<StorageFile>): void {
     this.later("open", path, () => {
-      if (this.lacksDescriptor()) {
+      if (this.lacksDescriptor() || path === this.disk.unopenable) {
         done(errno("EMFILE", path), undefined);
         return;
       }

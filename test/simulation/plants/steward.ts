@@ -60,13 +60,6 @@ export const STEWARD_PLANTS: readonly Plant[] = [
     "{ ...envelope, note },\n          { member: named(member)",
   ),
   plant(
-    "takeover-not-fenced",
-    "the swap of a voter for a standby is not bound to the settings that the leader saw",
-    TASKS,
-    "{ ...envelope, note, settingsRevision: settingsRevisionOf(view) },",
-    "{ ...envelope, note },",
-  ),
-  plant(
     "steward-signs-nothing",
     "what the leader does by itself has no caller in the history",
     STEWARD,
