@@ -22,7 +22,7 @@ import type { ReadState, Ready, SoftState } from "./ready";
 import type { StepRefusal } from "./refusals";
 import { forwardTransfer } from "./transfer";
 import type { ProgressStatus, RaftStatus } from "./status";
-import { EntryType, LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, Role } from "./types";
+import { EntryType, LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, NO_NODE, Role } from "./types";
 import type { ConfChange, ConfState, Entry, HardState, NodeId, Snapshot } from "./types";
 
 type StepResult = { readonly ok: true } | { readonly ok: false; readonly reason: StepRefusal };
@@ -59,9 +59,13 @@ export class RawNode {
     return this.raft.term;
   }
 
-  /** The leader known to this member, or NO_NODE. */
+  /**
+   * The leader known to this member, or NO_NODE. A learner does not campaign when its leader is silent, but has none either
+   * after an election timeout without a word.
+   */
   get leader(): NodeId {
-    return this.raft.leader;
+    const { leader, electionElapsed, config, ownProgress } = this.raft;
+    return ownProgress?.isLearner === true && electionElapsed >= config.electionTicks ? NO_NODE : leader;
   }
 
   /** Whether a leader was heard within the last election timeout: candidates are ignored then (CheckQuorum). */

@@ -351,6 +351,8 @@ export class Replica implements ReplicaView {
     this.disks.tick();
     this.raw.setCampaignDelay(this.disks.campaignDelayTicks(() => this.otherVoters()));
     this.raw.tick();
+    // A learner forgets a silent leader without a Ready.
+    if (this.raw.role === Role.Follower) this.noticeLeadership();
     this.reads.tick(this.tickNow);
     this.listeners.tell((listener) => listener.onTick?.());
     this.departure.tick();

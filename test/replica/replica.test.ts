@@ -5,6 +5,7 @@ import type { Outcome } from "../../src/base/outcome";
 import { StorageError } from "../../src/storage/storage";
 import { add, remove } from "../roster/support/log";
 import { additionEntry } from "./support/counter";
+import { joiningStorage } from "./support/first_log";
 import { ELECTION_TICKS, ReplicaGroup } from "./support/group";
 import { IO_ERROR } from "./support/test_storage";
 
@@ -367,6 +368,26 @@ describe("what other layers see", () => {
     group.run(1);
     group.lead(1);
     expect(replica.contacts.inContactTicks(3n, replica.ticks)).toBeLessThan(5);
+  });
+
+  test("a learner has no leader after an election timeout without a word from it, and has it again with the next", () => {
+    const group = new ReplicaGroup({ size: 3 }).startLedBy(1);
+    const { replica } = group.assemble(4, joiningStorage(group.queue, 4));
+    const leaders: bigint[] = [];
+    replica.start();
+    replica.addProvisionalPeer({ id: 1n, peerUrls: ["http://10.0.0.1:7461"] });
+    group.change(1, add(4, { learner: true }));
+    group.run(5);
+    expect([replica.lastIndex, replica.leader]).toEqual([group.member(1).replica.lastIndex, 1n]);
+    replica.listen({ onLeadership: () => leaders.push(replica.leader) });
+    group.network.isolate(4n);
+    group.run(ELECTION_TICKS - 1);
+    expect([replica.leader, leaders]).toEqual([1n, []]);
+    group.run(1);
+    expect([replica.leader, leaders]).toEqual([0n, [0n]]);
+    group.network.heal();
+    group.run(2);
+    expect([replica.leader, leaders]).toEqual([1n, [0n, 1n]]);
   });
 
   test("a listener that left hears nothing", () => {
