@@ -11,12 +11,14 @@ import {
   UpdateMemberResponse,
 } from "../generated/muster/v1/membership_service";
 import type { ReplicaView } from "../replica/view";
+import type { MemberRecord } from "../roster/index";
 import {
   PUBLISHED_BY,
   RefusedError,
   checkUpdateMember,
   fingerprint,
   formatId,
+  refused,
   updateMemberCommand,
 } from "../roster/index";
 import { publishWrite } from "./publish";
@@ -32,7 +34,7 @@ interface PublishTo {
 
 /**
  * Publishes, and lets the roster follow the member's peer URL. A URL that belongs to another member now is refused: the
- * publisher tries again until it is free.
+ * publisher tries again until it is free. So is a publish after which the member was changed already.
  *
  * @returns the revision, or the answer of the member that leads, which has done both
  * @throws RefusedError, RpcError, CallCancelledError
@@ -47,9 +49,20 @@ export async function executePublish(
   if (Buffer.isBuffer(answer) || request.peerUrl === "") return answer;
   const known = replica.roster.member(request.memberId);
   if (known === null || known.peerUrls.includes(request.peerUrl)) return answer;
+  // A request that is late, or comes again, gets its first answer: it must not undo what was asked for since.
+  if (known.updateRevision > answer.revision) throw changedSince(known, answer.revision);
   const moved = await writes.execute(moveWrite(request, source), call);
   if (!Buffer.isBuffer(moved)) return moved;
   return { revision: Number(UpdateMemberResponse.decode(moved).header?.revision ?? 0n) };
+}
+
+/** A publisher that still needs the change publishes again. */
+function changedSince({ name, updateRevision }: MemberRecord, published: number): RefusedError {
+  const metadata = { revision: String(updateRevision), expected_revision: String(published) };
+  const text =
+    `member ${name} was changed at revision ${metadata.revision}, after this publish had taken effect at revision ` +
+    `${metadata.expected_revision}; its peer URL stays as it is: publish again`;
+  return refused("REVISION_MISMATCH", text, metadata);
 }
 
 function moveWrite(

@@ -209,8 +209,9 @@ function decidePublish(found: MemberRecord, publish: PublishCommand, index: numb
   const newBoot = publish.bootId.length > 0 && !sameBytes(found.bootId, publish.bootId);
   const boot = newBoot ? { bootId: publish.bootId, bootRevision: index } : {};
   if (found.started && found.version === version && sameList(found.adminUrls, adminUrls)) {
-    if (!newBoot) return unchanged(found);
-    const member = record({ ...found, ...boot });
+    if (publish.bootId.length === 0) return unchanged(found);
+    // It goes into the log also when it tells nothing new: its answer must be remembered, in case it arrives again.
+    const member = newBoot ? record({ ...found, ...boot }) : found;
     return { ok: true, member, targets: [found.id], effects: [{ event: null, member }] };
   }
   return changed(

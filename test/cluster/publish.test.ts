@@ -1,12 +1,16 @@
 /** Each start tells the cluster who the member is: until it has it, or refuses it for good. */
+import { executePublish } from "../../src/cluster/moved_address";
 import { RETRY, done, refusedBy } from "../../src/base/outcome";
 import type { Outcome } from "../../src/base/outcome";
 import { PublishRequest, RaftServiceService } from "../../src/generated/muster/raft/v1/raft_service";
 import type { Reason } from "../../src/roster/index";
 import { refusalError } from "../../src/rpc/rpc_error";
 import { instanceId } from "../replica/support/first_log";
-import { add, adminUrls, publish, remove } from "../roster/support/log";
+import { add, adminUrls, move, publish, remove } from "../roster/support/log";
+import { DeterministicRandom } from "./support/deterministic_random";
 import { ELECTION_TICKS, MemoryCluster, adminUrlOf } from "./support/memory_cluster";
+import { callOf, why } from "./support/test_calls";
+import { Tracked } from "./support/tracked";
 
 const unpublished = (): Promise<MemoryCluster> => new MemoryCluster().startLedBy(1, false);
 const RETRY_TICKS = 5;
@@ -152,6 +156,54 @@ describe("a refusal of this member itself", () => {
     await cluster.run(RETRY_TICKS + 2);
     expect(peers.calls.length).toBeGreaterThan(1);
     expect([refusals, removed]).toEqual([[], []]);
+  });
+});
+
+describe("a publish that arrives again", () => {
+  const configured = "http://10.0.0.2:7999";
+  const setByOperator = "http://10.0.0.2:8000";
+
+  /** A cluster whose leader takes publishes of one start of member 2, from another address than the roster has. */
+  async function publishing() {
+    const cluster = await new MemoryCluster().startLedBy(1);
+    const { replica, writes, rosterMachine } = cluster.member(1);
+    const source = { random: new DeterministicRandom(9), wallNow: () => 1_700_000_000_000 };
+    const publishOnce = async (requestId: string): Promise<string> => {
+      const request = PublishRequest.fromPartial({
+        ...{ memberId: 2n, clusterId: replica.clusterId, requestId, peerUrl: configured, version: "1.0.0" },
+        ...{
+          instanceId: Buffer.from(instanceId(2)),
+          adminUrls: [adminUrlOf(2)],
+          bootId: Buffer.alloc(16, 3),
+        },
+      });
+      const answer = executePublish(request, source, { replica, writes }, callOf(cluster.clock));
+      const tracked = new Tracked(answer.then(() => "done", why));
+      await cluster.run(3);
+      return tracked.value ?? "open";
+    };
+    const moveByOperator = async (): Promise<void> => {
+      const moved = cluster.write(1, move({ id: 2n }, setByOperator));
+      await cluster.run(3);
+      await moved.settled();
+    };
+    return { publishOnce, moveByOperator, urls: () => rosterMachine.roster.member(2n)?.peerUrls };
+  }
+
+  test("does not undo what was asked for since", async () => {
+    const { publishOnce, moveByOperator, urls } = await publishing();
+    expect([await publishOnce("first"), urls()]).toEqual(["done", [configured]]);
+    await moveByOperator();
+    expect([await publishOnce("first"), urls()]).toEqual(["REVISION_MISMATCH", [setByOperator]]);
+  });
+
+  test("nor does one that told nothing new, though another one after the change counts", async () => {
+    const { publishOnce, moveByOperator, urls } = await publishing();
+    expect(await publishOnce("first")).toBe("done");
+    expect([await publishOnce("second"), urls()]).toEqual(["done", [configured]]);
+    await moveByOperator();
+    expect([await publishOnce("second"), urls()]).toEqual(["REVISION_MISMATCH", [setByOperator]]);
+    expect([await publishOnce("third"), urls()]).toEqual(["done", [configured]]);
   });
 });
 

@@ -221,8 +221,8 @@ function viewOf(record: MemberSeen | undefined): MemberView {
 /**
  * Resolves changes of unknown outcome by what reads saw, because the search takes time exponential in their number. Each
  * change of a URL has a unique value, unless a member goes back to an address that it had. A change that no read saw is left
- * out, as if it had come last; but not one of the peer URL before a publish that was answered, since a publish that changes
- * nothing is answered with the revision of the change before it. A change that a read saw did happen, before the end of the
+ * out, as if it had come last; but not one of the peer URL before a publish, or a change to the same URL, that was answered,
+ * since one that changes nothing is answered with the revision of the change before it. A change that a read saw did happen, before the end of the
  * first such read, and at the revision of the oldest member state that has its value, unless that is the revision of
  * another change.
  */
@@ -255,7 +255,9 @@ function resolved(operations: readonly MemberOperation[]): MemberOperation[] {
     const found = seen.get(url);
     if (found === undefined) {
       const isAnswered = ({ input, output, end }: MemberOperation): boolean =>
-        input.kind === "publish" && output?.kind === "done" && end > operation.begin;
+        (input.kind === "publish" || (input.kind === "move" && input.peerUrl === url)) &&
+        output?.kind === "done" &&
+        end > operation.begin;
       return operation.input.kind === "move" && operations.some(isAnswered) ? [operation] : [];
     }
     const { revision, end } = found;
