@@ -41,7 +41,7 @@ const LATE_REQUEST_US = 6_000_000;
 const VERY_LATE_US = 4_000_000;
 
 export class Network {
-  /** Set when the faults end: from then on every message arrives, in order. */
+  /** Set when the faults end: from then on every message arrives, in order, and a fault that comes late has no effect. */
   perfect = false;
   private readonly links = new Map<number, Link>();
 
@@ -53,11 +53,11 @@ export class Network {
   ) {}
 
   block(from: Machine, to: Machine): void {
-    this.link(from, to).blocked = true;
+    if (!this.perfect) this.link(from, to).blocked = true;
   }
 
   slow(from: Machine, to: Machine, slowness: number): void {
-    this.link(from, to).slowness = slowness;
+    if (!this.perfect) this.link(from, to).slowness = slowness;
   }
 
   heal(): void {
