@@ -169,9 +169,12 @@ export class LogWriter {
     });
   }
 
-  /** Deletes every segment whose entries all have an index of at most `index`. */
+  /**
+   * Deletes every segment whose entries all have an index of at most `index`. To be called when the mark of the snapshot
+   * that replaces them is durable, in the callback of its batch: the mark is in the active segment then.
+   */
   dropSegments(index: number): void {
-    if (this.failure === null) this.segments.drop(index);
+    if (this.failure === null) this.segments.drop(index, this.active.sequence);
   }
 
   private push(item: Item): void {

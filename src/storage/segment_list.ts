@@ -39,10 +39,16 @@ export class SegmentList {
     for (const segment of this.segments) segment.nextIndex = Math.min(segment.nextIndex, index + 1);
   }
 
-  /** Deletes every segment whose entries all have an index of at most `index`. Never deletes the active segment. */
-  drop(index: number): void {
+  /**
+   * Deletes every segment whose entries all have an index of at most `index`.
+   *
+   * @param keepFrom sequence of the segment with the mark of the snapshot that replaces these entries: this segment and
+   *   later ones stay, also when the log goes on in another one before the deletions are done
+   */
+  drop(index: number, keepFrom: number): void {
     const [oldest, second] = this.segments;
     if (this.dropping || oldest === undefined || second === undefined) return;
+    if (oldest.sequence >= keepFrom) return;
     if (second.nextIndex - 1 > index) return;
     this.dropping = true;
     this.fs.unlink(joinPath(this.dir, segmentName(oldest.sequence)), (unlinkError) => {
@@ -58,7 +64,7 @@ export class SegmentList {
         }
         this.dropping = false;
         this.segments.shift();
-        this.drop(index);
+        this.drop(index, keepFrom);
       });
     });
   }

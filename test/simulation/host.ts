@@ -59,6 +59,8 @@ export class Host implements Machine {
   moves = 0;
   /** When it got its present address, in virtual microseconds. */
   movedUs = 0;
+  /** Whether the configuration that the cluster was planned with lists this machine, whatever became of it. */
+  readonly isPlanned: boolean;
   private lives = 0;
 
   constructor(
@@ -69,6 +71,7 @@ export class Host implements Machine {
     /** Whether the member is part of the first configuration. */
     public founder: boolean,
   ) {
+    this.isPlanned = founder;
     this.time = new MachineTime(world.scheduler);
   }
 

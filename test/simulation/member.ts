@@ -150,7 +150,7 @@ export class Member implements Owner {
       host.directorySeen ? !other.ended && other.id !== 0n : other.running !== null;
     const others =
       host.founder && !host.directorySeen
-        ? world.hosts.filter((other) => other.founder && other !== host)
+        ? world.hosts.filter((other) => other.isPlanned && other !== host)
         : world.hosts.filter((other) => isPeer(other) && other.name !== host.name);
     const byName = new Map(others.map((other) => [other.name, { name: other.name, peerUrl: urlOf(other) }]));
     return {
